@@ -1,0 +1,25 @@
+"""One kernel cache for all test workers, thrown away at the end; graphs are checked after every pass."""
+import os
+import shutil
+import tempfile
+
+import pytest
+
+# Set when the file is read, which is before jitnet is imported and before pytest-xdist starts its workers: they inherit it.
+os.environ.setdefault("JITNET_CHECK", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+_own_cache = None
+if "JITNET_CACHE_DIR" not in os.environ:
+    _own_cache = os.environ["JITNET_CACHE_DIR"] = tempfile.mkdtemp(prefix="jitnet-test-cache-")
+
+
+def pytest_unconfigure(config):
+    if _own_cache is not None:
+        shutil.rmtree(_own_cache, ignore_errors=True)
+
+
+@pytest.fixture
+def rng():
+    """A seeded NumPy generator: the same numbers in every run."""
+    import numpy as np
+    return np.random.default_rng(20240229)
