@@ -1,0 +1,1 @@
+"""What runs compiled code: kernels and their cache, the thread pool, native programs and the call entry."""

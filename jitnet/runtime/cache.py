@@ -1,0 +1,258 @@
+"""Kernels, each compiled once: in memory, else from disk, else by Numba and LLVM.
+
+On disk an entry is one object file behind a checksum, named by the hash of everything that could change it: source,
+compiler sources, library versions, CPU. A damaged or truncated file is a miss. Files are written under another name and
+moved into place, so any number of processes may share a folder. `JITNET_CACHE_DIR` names the folder, `JITNET_CACHE=0`
+switches it off, `JITNET_CACHE_SIZE` bounds it in bytes (512 MB): the files used longest ago go first.
+"""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from . import llvm
+
+MAGIC = b"jitnet object 1\n"
+DEFAULT_BOUND = 512 << 20
+TOUCH_AFTER = 3600.0  # seconds: a file read again is marked as used at most this often
+SWEEP_EVERY = 64  # writes of one process between two looks at the size of the folder
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
+    """A native function `void kernel(void** buffers, int64_t* sizes, int64_t start, int64_t stop)`."""
+    source: str
+    key: str
+    address: int
+    keep: object = dataclasses.field(repr=False, default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Counts since the start or the last `clear()`; `bytes` is what the folder holds now."""
+    hits: int
+    misses: int
+    compiles: int
+    disk_hits: int
+    bytes: int
+    dir: str | None
+
+    def __getitem__(self, name: str):
+        return getattr(self, name)
+
+    def keys(self):
+        return [field.name for field in dataclasses.fields(self)]
+
+
+class _Counts:
+    def __init__(self):
+        self.hits = self.misses = self.compiles = self.disk_hits = 0
+
+
+_memory: dict[str, Kernel] = {}
+_compiling = threading.RLock()
+_counts = _Counts()
+_writes = 0
+_warned: set[str] = set()
+
+
+def get_kernel(source: str) -> Kernel:
+    """The native kernel of a generated source; compiles it when neither memory nor disk holds it."""
+    kernel = _memory.get(source)
+    if kernel is not None:
+        _counts.hits += 1
+        return kernel
+    with _compiling:
+        kernel = _memory.get(source)
+        if kernel is None:
+            _counts.misses += 1
+            kernel = _memory[source] = _load_or_compile(source)
+        else:
+            _counts.hits += 1
+    return kernel
+
+
+def get_kernels(sources: Iterable[str]) -> list[Kernel]:
+    """The native kernels of several sources, in order."""
+    return [get_kernel(source) for source in sources]
+
+
+def _load_or_compile(source: str) -> Kernel:
+    key = object_key(source)
+    symbol = "jitnet_" + key[:32]
+
+    def build() -> bytes:
+        from . import frontend
+        from ..codegen.intrinsics import NUMBA_SCOPE
+        return llvm.emit_object(frontend.lower_kernel(source, symbol, NUMBA_SCOPE))
+
+    loaded = get_object(key, (symbol,), build)
+    return Kernel(source, key, loaded.address[symbol], loaded)
+
+
+def get_object(key: str, symbols: tuple[str, ...], build) -> llvm.LoadedObject:
+    """The loaded object of this key: from disk, or what `build()` returns, which then goes to disk."""
+    image = _read(key)
+    if image is not None:
+        try:
+            loaded = llvm.LoadedObject(image, symbols)
+        except RuntimeError:  # a sound file that does not link: made by something else than this code
+            image = None
+        else:
+            _counts.disk_hits += 1
+            return loaded
+    image = build()
+    _counts.compiles += 1
+    loaded = llvm.LoadedObject(image, symbols)
+    _write(key, image)
+    return loaded
+
+
+def object_key(source: str) -> str:
+    """The name under which the object of this source is kept."""
+    return hashlib.sha256(f"{_surroundings()}\n{source}".encode()).hexdigest()
+
+
+@functools.cache
+def _surroundings() -> str:
+    """What decides the object besides the source: compiler sources and flags, library versions, CPU."""
+    import llvmlite
+    digest = hashlib.sha256()
+    package = Path(__file__).parent.parent
+    for path in sorted([*package.glob("codegen/*.py"), package / "runtime/frontend.py", package / "runtime/llvm.py"]):
+        digest.update(path.read_bytes())
+    # Numba's version without importing it, which would cost more than loading a hundred kernels.
+    numba = importlib.util.find_spec("numba")
+    version_file = Path(numba.origin).parent / "_version.py"
+    digest.update(version_file.read_bytes())
+    version = getattr(sys.modules["jitnet"], "__version__", "")
+    return "|".join([version, digest.hexdigest(), llvmlite.__version__, np.__version__, sys.version.split()[0],
+                     str(sys.maxsize), *llvm.host()])
+
+
+# Disk
+
+
+@functools.cache
+def _folder(setting: str | None, enabled: str) -> Path | None:
+    if enabled in ("0", "off", "false", "no"):
+        return None
+    if setting:
+        return Path(setting)
+    home = os.path.expanduser("~")
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+    elif sys.platform == "darwin":
+        base = os.path.join(home, "Library", "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    return Path(base) / "jitnet"
+
+
+def folder() -> Path | None:
+    """The folder in use, or None when the disk cache is switched off. Read from the environment at each use."""
+    return _folder(os.environ.get("JITNET_CACHE_DIR"), os.environ.get("JITNET_CACHE", "1").lower())
+
+
+def _path(key: str) -> Path | None:
+    base = folder()
+    return base and base / key[:2] / f"{key}.o"
+
+
+def _read(key: str) -> bytes | None:
+    path = _path(key)
+    if path is None:
+        return None
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    start = len(MAGIC) + 32
+    image = data[start:]
+    if data[:len(MAGIC)] != MAGIC or hashlib.sha256(image).digest() != data[len(MAGIC):start]:
+        return None
+    with contextlib.suppress(OSError):  # a folder that is read-only still serves
+        if time.time() - path.stat().st_mtime > TOUCH_AFTER:
+            os.utime(path)
+    return image
+
+
+def _write(key: str, image: bytes) -> None:
+    global _writes
+    path = _path(key)
+    if path is None:
+        return
+    temporary = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(MAGIC + hashlib.sha256(image).digest() + image)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if str(folder()) not in _warned:
+            _warned.add(str(folder()))
+            warnings.warn(f"jitnet keeps compiled kernels in memory only: {folder()} cannot be written ({error.strerror}); "
+                          "set JITNET_CACHE_DIR to a folder that can", RuntimeWarning, stacklevel=2)
+        return
+    if _writes % SWEEP_EVERY == 0:
+        _sweep(path.parent.parent)
+    _writes += 1
+
+
+def _files(base: Path) -> list[tuple[float, int, Path]]:
+    """(time of last use, bytes, path) of every file of the cache that is still there."""
+    found = []
+    for path in [*base.glob("??/*.o"), *base.glob("??/*.tmp")]:
+        with contextlib.suppress(OSError):  # another process may have removed it
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
+    return found
+
+
+def _sweep(base: Path) -> None:
+    """Keeps the folder within its bound: what was used longest ago goes, and what a killed process left behind."""
+    bound = int(os.environ.get("JITNET_CACHE_SIZE", DEFAULT_BOUND))
+    files = sorted(_files(base))
+    total = sum(size for _, size, _ in files)
+    target = total if total <= bound else 0.9 * bound  # some room, so that not every write sweeps
+    abandoned = time.time() - 3600
+    for used, size, path in files:
+        if total > target or (path.suffix == ".tmp" and used < abandoned):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                total -= size
+
+
+def info() -> Info:
+    """Hits, misses, compiles, disk hits, bytes on disk and the folder."""
+    base = folder()
+    size = sum(size for _, size, _ in _files(base)) if base else 0
+    return Info(_counts.hits, _counts.misses, _counts.compiles, _counts.disk_hits, size, str(base) if base else None)
+
+
+def clear() -> None:
+    """Forgets all kernels in memory and on disk, and gives pooled memory back. What runs keeps its kernels."""
+    global _counts
+    with _compiling:
+        _memory.clear()
+        _counts = _Counts()
+        base = folder()
+        if base is not None:
+            for _, _, path in _files(base):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+    from . import native
+    native.release_memory()

@@ -1,0 +1,211 @@
+"""Numba as a front end: Python functions on scalars and pointers -> LLVM IR text with plain C functions.
+
+Numba's own pipeline serves arrays, objects, inlining and parallel loops; kernels need none of that. This one keeps
+bytecode -> Numba IR -> SSA -> types -> LLVM IR, in a target of its own that knows numbers, ranges and pointers. That takes
+the first compile in a process from 330 to 70 ms (Numba's CPU target imports all of scipy.linalg) and the next from 50 to 25.
+Imported only when something has to be compiled.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from llvmlite import binding as llvm
+from llvmlite import ir
+from numba.core import (bytecode, callconv, codegen, compiler, cpu, funcdesc, interpreter, ir_utils, lowering, postproc,
+                        typed_passes, types, typing, untyped_passes)
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.fastmathpass import rewrite_module
+from numba.core.target_extension import CPU, dispatcher_registry, target_override, target_registry
+from numba.core.targetconfig import ConfigStack
+
+from . import llvm as backend
+
+FAST_MATH = frozenset({"contract"})
+ERROR_MODEL = "numpy"
+
+BUFFERS = types.CPointer(types.voidptr)
+SIZES = types.CPointer(types.int64)
+KERNEL = types.void(BUFFERS, SIZES, types.int64, types.int64)
+"""The type of every kernel: kernel(buffers, sizes, start, stop)."""
+
+
+class _KernelTarget(CPU):
+    """Numba's name for what code is compiled for; intrinsics of any CPU target serve it too."""
+
+
+class _TypingContext(typing.context.BaseContext):
+    def load_additional_registries(self):
+        from numba.core.typing import mathdecl
+        self.install_registry(mathdecl.registry)
+
+
+class _TargetContext(cpu.CPUContext):
+    def init(self):
+        self.is32bit = False
+        self._internal_codegen = _Codegen()
+
+    def load_additional_registries(self):
+        from numba.core import optional  # noqa: F401  (each import registers what it implements)
+        from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401
+        self.install_registry(mathimpl.registry)
+
+    def post_lowering(self, mod, library):
+        rewrite_module(mod, self.fastmath)
+
+
+class _Library(codegen.CodeLibrary):
+    """Keeps the IR modules as they come; optimizing and linking happen in llvm.py."""
+
+    def __init__(self, owner, name):
+        super().__init__(owner, name)
+        self.modules = []
+        self.libraries = []
+
+    def add_ir_module(self, ir_module):
+        self.modules.append(ir_module)
+
+    def add_linking_library(self, library):
+        self.libraries.append(library)
+
+    def all_modules(self):
+        """The modules of this library and of those that it calls into (helpers that Numba compiled by itself)."""
+        found = list(self.modules)
+        for library in dict.fromkeys(self.libraries):
+            found += [module for module in library.all_modules() if module not in found]
+        return found
+
+    def finalize(self):
+        self._finalized = True
+
+    def get_function(self, name):
+        return next(f for module in self.modules for f in module.functions if f.name == name)
+
+    def get_llvm_str(self):
+        return "\n".join(map(str, self.modules))
+
+    def get_asm_str(self):
+        raise RuntimeError("no machine code is kept here; disassemble the kernel's object file")
+
+
+class _Codegen(codegen.Codegen):
+    _library_class = _Library
+
+    def __init__(self):
+        self._target_data = backend.target_machine().target_data
+        self._data_layout = str(self._target_data)
+
+    def _create_empty_module(self, name):
+        module = ir.Module(name)
+        module.triple = backend.host()[0]
+        module.data_layout = self._data_layout
+        return module
+
+    def _add_module(self, module):
+        pass
+
+
+class _Description:
+    """Where Numba finds the contexts when an intrinsic registers itself."""
+    typing_context = None
+    target_context = None
+
+
+class _Dispatcher:
+    targetdescr = _Description
+
+
+TARGET = "jitnet"
+target_registry[TARGET] = _KernelTarget
+dispatcher_registry[_KernelTarget] = _Dispatcher
+
+
+def _contexts():
+    if _Description.target_context is None:
+        _Description.typing_context = _TypingContext()
+        target = _TargetContext(_Description.typing_context, TARGET)
+        target.error_model = callconv.create_error_model(ERROR_MODEL, target)
+        target.fastmath = cpu.FastMathOptions(set(FAST_MATH))
+        _Description.target_context = target
+        target.refresh()
+    return _Description.typing_context, _Description.target_context
+
+
+def _flags():
+    flags = compiler.Flags()
+    flags.error_model = ERROR_MODEL
+    flags.fastmath = cpu.FastMathOptions(set(FAST_MATH))
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+    flags.enable_pyobject = flags.nrt = False
+    return flags
+
+
+def _lower(function, signature):
+    """The library with the IR of one function, and Numba's description of it."""
+    typing_context, target = _contexts()
+    identity = bytecode.FunctionIdentity.from_function(function)
+    func_ir = interpreter.Interpreter(identity).interpret(bytecode.ByteCode(identity))
+    func_ir._definitions = ir_utils.build_definitions(func_ir.blocks)
+    state = compiler.StateDict()
+    state.func_ir, state.locals = func_ir, {}
+    postproc.PostProcessor(func_ir).run()
+    untyped_passes.ReconstructSSA().run_pass(state)
+    typemap, result, calltypes, _ = typed_passes.type_inference_stage(
+        typing_context, target, func_ir, signature.args, signature.return_type)
+    typed_passes.PreLowerStripPhis().run_pass(state)
+    postproc.PostProcessor(func_ir).run(True)
+    library = target.codegen().create_library(identity.func_qualname)
+    description = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+        func_ir, typemap, result, calltypes, mangler=target.mangler, inline=False, noalias=False, abi_tags=[])
+    with target.push_code_library(library):
+        lowering.Lower(target, library, description, func_ir, metadata={}).lower()
+    return library, description
+
+
+def _add_c_function(module, description, signature, symbol):
+    """Adds the C function `symbol`, which wraps Numba's (it returns a status and takes two pointers more)."""
+    target = _Description.target_context
+    inner = next(f for f in module.functions if f.name == description.llvm_func_name)
+    inner.linkage = "internal"
+    inner.attributes.add("alwaysinline")
+    arguments = [target.get_value_type(a) for a in signature.args]
+    is_void = signature.return_type == types.void
+    result = ir.VoidType() if is_void else target.get_value_type(signature.return_type)
+    wrapper = next((f for f in module.functions if f.name == symbol), None)  # declared already if it calls itself
+    wrapper = wrapper or ir.Function(module, ir.FunctionType(result, arguments), symbol)
+    builder = ir.IRBuilder(wrapper.append_basic_block())
+    value = builder.alloca(inner.args[0].type.pointee)
+    error = builder.alloca(inner.args[1].type.pointee)
+    builder.call(inner, [value, error, *wrapper.args])
+    if is_void:
+        builder.ret_void()
+    else:
+        builder.ret(builder.load(value))
+
+
+@global_compiler_lock
+def lower_functions(functions: Mapping[str, tuple[Callable, typing.Signature]]) -> list[str]:
+    """LLVM IR texts with one C function per entry `symbol: (Python function, Numba signature)`; raises Numba's errors."""
+    texts = []
+    with ConfigStack().enter(_flags()), target_override(TARGET):
+        for symbol, (function, signature) in functions.items():
+            library, description = _lower(function, signature)
+            _add_c_function(library.modules[0], description, signature, symbol)
+            for module in library.all_modules():
+                for variable in module.global_values:
+                    if isinstance(variable, ir.GlobalVariable) and variable.linkage == "common":
+                        variable.linkage = "internal"  # Numba's slot for an environment that C functions never have
+                texts.append(str(module))
+    return texts
+
+
+def lower_kernel(source: str, symbol: str, scope: Mapping[str, object]) -> list[str]:
+    """LLVM IR texts of the kernel in `source`, a C function named `symbol`; its text may use the names in `scope`."""
+    names = dict(scope)
+    exec(compile(source, f"<{symbol}>", "exec"), names)
+    return lower_functions({symbol: (names["kernel"], KERNEL)})
+
+
+def versions() -> tuple[str, str]:
+    """Version strings of what this module is made of."""
+    import numba
+    return numba.__version__, ".".join(map(str, llvm.llvm_version_info))
