@@ -1,0 +1,108 @@
+"""Every kind of error jitnet raises, and `Source`, the line of the user's code that an error or an equation points at.
+
+A message has three lines: what is wrong in the user's terms, the user's own line, a way out.
+
+    TraceTypeError: add: shapes do not broadcast: f32[4,3] and f32[4]
+      model.py:38: return h + bias
+      line the axes up with `reshape`, or add one with `bias[:, None]`
+"""
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from dataclasses import dataclass
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_SITE = tuple(
+    os.path.dirname(os.path.abspath(sys.modules[name].__file__)) + os.sep for name in ("numpy",) if name in sys.modules
+)
+_is_internal: dict[object, bool] = {}  # code object -> does it belong to jitnet, NumPy or SciPy
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A line of the user's code: file, number, function; `text` is read when asked for."""
+
+    file: str
+    line: int
+    function: str = ""
+
+    @property
+    def text(self) -> str:
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        text = self.text
+        return f"{os.path.basename(self.file)}:{self.line}" + (f": {text}" if text else "")
+
+
+def _internal(code) -> bool:
+    known = _is_internal.get(code)
+    if known is None:
+        name = code.co_filename
+        parts = name.replace("\\", "/")
+        known = name.startswith(_PACKAGE) or "/numpy/" in parts or "/scipy/" in parts or "functools.py" in parts
+        _is_internal[code] = known
+    return known
+
+
+def user_source() -> Source | None:
+    """The innermost line on the stack that belongs to neither jitnet nor NumPy; None when there is none."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not _internal(code):
+            return Source(code.co_filename, frame.f_lineno, code.co_name)
+        frame = frame.f_back
+    return None
+
+
+class JitnetError(Exception):
+    """Base of all errors of jitnet. `what`, `source` and `hint` are its three lines."""
+
+    def __init__(self, what: str, hint: str = "", source: Source | None = None):
+        self.what, self.hint = what, hint
+        self.source = source if source is not None else user_source()
+        lines = [what]
+        if self.source is not None:
+            lines.append(f"  {self.source}")
+        if hint:
+            lines.append(f"  {hint}")
+        super().__init__("\n".join(lines))
+
+
+class TraceTypeError(JitnetError, TypeError):
+    """Shapes, dtypes or kinds of values that do not fit the operation."""
+
+
+class TraceValueError(JitnetError, ValueError):
+    """A value that the operation cannot take."""
+
+
+class TraceIndexError(JitnetError, IndexError):
+    """An index out of bounds, or of a kind that cannot index."""
+
+
+class TraceBranchError(TraceTypeError):
+    """A Python `if`, `while` or conversion that needs the value of a traced array."""
+
+
+class LeakedTracerError(JitnetError, TypeError):
+    """A traced value used after, or outside, the function that was traced."""
+
+
+class StaticArgumentError(JitnetError, TypeError):
+    """A static argument that cannot be a key (unhashable), or that does not exist."""
+
+
+class DerivativeError(JitnetError, TypeError):
+    """A derivative that does not exist or was asked of something without one."""
+
+
+class DeviceError(JitnetError, RuntimeError):
+    """A device that is absent, or arrays on devices that do not go together."""
+
+
+class GraphError(JitnetError, AssertionError):
+    """A Graph that breaks the rules of `ir.check_graph`: a bug in a pass, not in the user's code."""

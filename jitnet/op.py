@@ -1,0 +1,401 @@
+"""Op, the record of one operation, and its kinds. One op = one place.
+
+An op is made by a decorator of its kind: the function's name, signature and docstring are public API, its body is the
+meaning in NumPy, the decorator gives scalar expression, derivative rules and samples. The kind supplies the rest: dtypes,
+shapes, broadcasting, batching, and what the code generator and the tests need to know.
+
+    @elementwise("sin_({x})", dtypes="float", jvp=(lambda t, out, x: t * cos(x),), samples=between(-3, 3))
+    def sin(x):
+        '''Sine of each element; x in radians.'''
+        return np.sin(x)
+
+Rules are written with public ops on public values: they run on traced values (to build a Graph) and on NumPy arrays alike.
+Dispatch knows nothing of tracing: the class of an argument may define `__jitnet_bind__(op, arrays, params)` and a
+`__jitnet_priority__`; without one the NumPy body runs.
+"""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .errors import TraceTypeError
+from .types import BOOL, F64, I64, ArrayType, broadcast_shapes, normalize_axes, promote, short_dtype
+
+OPS: dict[str, Op] = {}            # name -> op: every primitive, for printing, tests and docs
+NUMPY_FUNCTIONS: dict[Any, Any] = {}  # NumPy function -> what runs when it meets a traced value
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Where the tests draw arguments from: one (low, high) per array argument; `integers` when only integers make sense."""
+
+    ranges: tuple[tuple[float, float], ...]
+    integers: bool = False
+
+
+def between(low: float, high: float, *more: tuple[float, float], integers: bool = False) -> Samples:
+    """Samples from [low, high] for the first argument (and for all others, unless `more` gives their ranges)."""
+    return Samples(((low, high), *more), integers)
+
+
+class Op:
+    """One operation. Abstract: use a kind. Called like the function it was made from."""
+
+    kind: ClassVar[str] = "op"
+    multiple_outputs = False
+
+    def __init__(self, body: Callable, *, jvp=None, vjp=None, samples: Samples | None = None, register: bool = True):
+        self.body, self.name, self.__doc__, self.__name__ = body, body.__name__.strip("_"), body.__doc__, body.__name__
+        self.__module__, self.__qualname__, self.__wrapped__ = body.__module__, body.__qualname__, body
+        self.__signature__ = inspect.signature(body)
+        self.jvp_rule, self.vjp_rule, self.samples = jvp, vjp, samples
+        parameters = list(self.__signature__.parameters.values())
+        self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        self.array_names = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY and p.default is p.empty)
+        self.statics = {p.name: p.default for p in parameters if p.name not in self.array_names}
+        self.static_names = tuple(self.statics)
+        if register:
+            if self.name in OPS:
+                raise ValueError(f"two ops are named {self.name}")
+            OPS[self.name] = self
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __reduce__(self):
+        return _op_named, (self.name,)
+
+    def __call__(self, *args, **kwargs):
+        arrays, params = self.split(args, kwargs)
+        best, priority = None, -1
+        for a in arrays:
+            p = getattr(type(a), "__jitnet_priority__", -1)
+            if p > priority:
+                best, priority = a, p
+        if best is None:
+            return self.body(*args, **kwargs)
+        return type(best).__jitnet_bind__(best, self, arrays, params)
+
+    def split(self, args: tuple, kwargs: dict) -> tuple[Sequence, dict]:
+        """(array arguments, static parameters) of a call."""
+        if not kwargs and (self.variadic or len(args) == len(self.array_names)):
+            return args, self.statics
+        try:
+            bound = self.__signature__.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TraceTypeError(f"{self.name}: {error}", f"its signature is {self.name}{self.__signature__}") from None
+        arguments = bound.arguments
+        arrays: list = []
+        for name in self.array_names:
+            arrays.extend(arguments[name]) if name == self.variadic else arrays.append(arguments[name])
+        return arrays, {name: arguments.get(name, default) for name, default in self.statics.items()}
+
+    # What a kind supplies
+
+    def operand_dtypes(self, dtypes: Sequence) -> Sequence[np.dtype]:
+        """The dtype each operand is converted to. A Python scalar comes as its class (bool, int, float): weak."""
+        return [promote(d) if isinstance(d, type) else d for d in dtypes]
+
+    def canonical(self, types: Sequence[ArrayType], params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The static parameters in the one form that equations hold (axes counted from the front, ...)."""
+        return params
+
+    def out_types(self, types: Sequence[ArrayType], params: Mapping[str, Any]) -> Sequence[ArrayType]:
+        """The types of the outputs."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def evaluate(self, arrays: Sequence[np.ndarray], params: Mapping[str, Any]) -> list[np.ndarray]:
+        """The outputs by the NumPy body."""
+        out = self.body(*arrays, **params)
+        return [np.asarray(o) for o in out] if self.multiple_outputs else [np.asarray(out)]
+
+    def jvp(self, tangents, outs, inputs, params) -> list:
+        """Tangents of the outputs; `tangents` holds None where an input has none."""
+        raise TypeError(f"{self.name} has no jvp")
+
+    def vjp(self, cts, outs, inputs, params, needed) -> list:
+        """Cotangents of the inputs for which `needed` is true (None: zero)."""
+        raise TypeError(f"{self.name} has no vjp")
+
+    def batch(self, size, inputs, batched, params) -> list:
+        """The outputs for inputs with a leading batch axis where `batched` says so; all outputs get that axis."""
+        raise TypeError(f"{self.name} cannot be batched")
+
+
+def _op_named(name: str) -> Op:
+    return OPS[name]
+
+
+def numpy_name(op: Op, *functions) -> None:
+    """Makes NumPy functions run `op` on traced values."""
+    for function in functions:
+        NUMPY_FUNCTIONS[function] = op
+
+
+# Elementwise: one scalar expression at every point of the broadcast shapes
+
+def _float_rule(name: str, dtype: np.dtype) -> np.dtype:
+    if dtype.kind == "f":
+        return dtype
+    if dtype.itemsize == 1:
+        raise TraceTypeError(f"{name}: of {short_dtype(dtype)} is a float16 in NumPy, which jitnet does not compile",
+                             "convert the array first: `x.astype(np.float32)`")
+    return np.dtype(np.float32) if dtype.itemsize == 2 else F64
+
+
+class Elementwise(Op):
+    """out[i] = expr(x[i], y[i], ...), broadcast as NumPy does.
+
+    dtypes: "same" (promoted), "number" (same, and bool is an error), "float" (integers become float64, as NumPy's), "compare" (promoted,
+    gives bool), "logical" (taken as bool, gives bool), "integer" (bool and integers only), "test" (float in, bool out),
+    or a function of the list of dtypes -> (operand dtypes, output dtype).
+    jvp: per operand a function (t, out, *inputs) linear in t, or None where the derivative is zero: the Jacobian is diagonal, so the same
+    function gives the vjp.
+    """
+
+    kind = "elementwise"
+
+    def __init__(self, body, expr: str, *, dtypes="same", jvp=(), cheap: bool = True, **options):
+        super().__init__(body, jvp=tuple(jvp), **options)
+        self.expr, self.dtypes, self.cheap = expr, dtypes, cheap
+        for name in (body.__name__.strip("_"), body.__name__):
+            ufunc = getattr(np, name, None)
+            if isinstance(ufunc, np.ufunc):
+                NUMPY_FUNCTIONS.setdefault(ufunc, self)
+
+    def operand_dtypes(self, dtypes):
+        return self._rule(tuple(dtypes))[0]
+
+    def _rule(self, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
+        rule = self.dtypes
+        if callable(rule):
+            return rule(dtypes)
+        if rule == "logical":
+            return [BOOL] * len(dtypes), BOOL
+        common = promote(*dtypes)
+        if rule in ("float", "test"):
+            common = _float_rule(self.name, common)
+        elif rule == "number" and common == BOOL:
+            raise TraceTypeError(f"{self.name}: bool arrays have no {self.name}", "use the logical operators `&`, `|`, `^`, `~`")
+        elif rule == "integer" and common.kind == "f":
+            raise TraceTypeError(f"{self.name}: takes integers or bools, not {short_dtype(common)}",
+                                 "convert the array first: `x.astype(np.int64)`")
+        return [common] * len(dtypes), BOOL if rule in ("compare", "test") else common
+
+    def out_types(self, types, params):
+        shape = types[0].shape
+        for t in types:
+            if t.shape != shape:
+                shape = broadcast_shapes(*(t.shape for t in types))
+                if shape is None:
+                    raise TraceTypeError(f"{self.name}: shapes do not broadcast: " + " and ".join(map(str, types)),
+                                         _broadcast_hint(types))
+                break
+        return [ArrayType(shape, self._rule(tuple(t.dtype for t in types))[1])]
+
+    def jvp(self, tangents, outs, inputs, params):
+        total = None
+        for t, rule in zip(tangents, self.jvp_rule, strict=True):
+            if t is not None and rule is not None:
+                term = rule(t, outs[0], *inputs, **params)
+                total = term if total is None else total + term
+        return [None if total is None else _broadcast_like(total, outs[0])]
+
+    def vjp(self, cts, outs, inputs, params, needed):
+        if self.vjp_rule is not None:
+            return self.vjp_rule(cts[0], outs[0], *inputs, **params)
+        return [unbroadcast(rule(cts[0], outs[0], *inputs, **params), x.shape) if need and rule is not None else None
+                for rule, x, need in zip(self.jvp_rule, inputs, needed, strict=True)]
+
+    def batch(self, size, inputs, batched, params):
+        from .ops import reshape
+
+        rank = max(x.ndim - b for x, b in zip(inputs, batched))
+        aligned = [reshape(x, shape=(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])) if b and x.ndim <= rank else x
+                   for x, b in zip(inputs, batched)]
+        return [self(*aligned, **params)]
+
+
+def _broadcast_hint(types) -> str:
+    a, b = types[0], types[-1]
+    if a.ndim == 2 and b.ndim == 1 and a.shape[0] == b.shape[0]:
+        return "line the axes up with `reshape`, or add one with `b[:, None]`"
+    return "line the axes up with `reshape`, or add one with `x[:, None]`"
+
+
+def _broadcast_like(x, like):
+    from .ops import broadcast_to
+
+    return x if x.shape == like.shape else broadcast_to(x, shape=like.shape)
+
+
+def unbroadcast(ct, shape: tuple[int, ...]):
+    """The cotangent summed over the axes along which an operand of that shape was broadcast."""
+    if ct.shape == shape:
+        return ct
+    from .ops import broadcast_to, reshape, sum
+
+    extra = len(ct.shape) - len(shape)
+    if extra < 0 or any(n != m and n == 1 for n, m in zip(ct.shape[extra:], shape)):  # a rule that returned less than the full shape
+        return unbroadcast(broadcast_to(ct, shape=broadcast_shapes(ct.shape, shape)), shape)
+    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and ct.shape[extra + i] != 1)
+    ct = sum(ct, axis=axes) if axes else ct
+    return ct if ct.shape == shape else reshape(ct, shape=shape)
+
+
+# Reduction
+
+class Reduction(Op):
+    """Combines the elements along `axis`, a tuple of axes that vanish.
+
+    combine: intrinsic name "add_reduce_"..., or "argmax"/"argmin". identity: dtype -> start value (None: no identity, empty is an
+    error). dtypes: "same", "sum" (bool and small integers widen to 64 bits), "bool" (any, all), "index" (int64 position).
+    """
+
+    kind = "reduction"
+
+    def __init__(self, body, combine: str, *, identity=None, dtypes="same", **options):
+        super().__init__(body, **options)
+        self.combine, self.identity, self.dtypes = combine, identity, dtypes
+
+    def operand_dtypes(self, dtypes):
+        (d,) = super().operand_dtypes(dtypes)
+        if self.dtypes == "bool":
+            return [BOOL]
+        if self.dtypes == "sum" and d.kind in "biu":
+            return [np.dtype(np.uint64) if d.kind == "u" else I64]
+        return [d]
+
+    def canonical(self, types, params):
+        axes = normalize_axes(params["axis"], types[0].ndim, self.name)
+        if self.identity is None and any(types[0].shape[a] == 0 for a in axes):
+            raise TraceTypeError(f"{self.name}: an empty axis has no {self.name}: {types[0]}", "check the size before reducing")
+        return {"axis": axes}
+
+    def out_types(self, types, params):
+        (t,) = types
+        axes = params["axis"]
+        dtype = {"bool": BOOL, "index": I64}.get(self.dtypes, t.dtype)
+        return [ArrayType(tuple(n for i, n in enumerate(t.shape) if i not in axes), dtype)]
+
+    def jvp(self, tangents, outs, inputs, params):
+        return [None if self.jvp_rule is None else self.jvp_rule(tangents[0], outs[0], *inputs, **params)]
+
+    def vjp(self, cts, outs, inputs, params, needed):
+        return [None if self.vjp_rule is None else self.vjp_rule(cts[0], outs[0], *inputs, **params)]
+
+    def batch(self, size, inputs, batched, params):
+        return [self(*inputs, axis=tuple(a + 1 for a in params["axis"]))]
+
+
+# Everything whose rules are its own
+
+class _Ruled(Op):
+    """An op whose type, derivative and batch rules are given as functions.
+
+    type_rule(types, params) -> ArrayType (or a list of them); canonical_rule(types, params) -> params;
+    jvp(tangents, out, *inputs, **params) -> tangent of the output; "linear": the op itself, applied to the tangents (linear in every operand);
+    vjp(ct, out, *inputs, **params) -> cotangents, one per operand (None: zero); batch(size, inputs, batched, params) -> outputs.
+    """
+
+    def __init__(self, body, *, type_rule, canonical_rule=None, batch=None, dtype_rule=None, **options):
+        super().__init__(body, **options)
+        self.type_rule, self.canonical_rule, self.batch_rule, self.dtype_rule = type_rule, canonical_rule, batch, dtype_rule
+
+    def operand_dtypes(self, dtypes):
+        return self.dtype_rule(dtypes) if self.dtype_rule else super().operand_dtypes(dtypes)
+
+    def canonical(self, types, params):
+        return self.canonical_rule(types, params) if self.canonical_rule else params
+
+    def out_types(self, types, params):
+        out = self.type_rule(types, params)
+        return [out] if isinstance(out, ArrayType) else out
+
+    def jvp(self, tangents, outs, inputs, params):
+        if self.jvp_rule == "linear":
+            from .ops import zeros_like
+
+            return [self(*(zeros_like(x) if t is None else t for t, x in zip(tangents, inputs)), **params)]
+        out = None if self.jvp_rule is None else self.jvp_rule(tangents, outs if self.multiple_outputs else outs[0], *inputs, **params)
+        return list(out) if self.multiple_outputs and out is not None else [out] * len(outs)
+
+    def vjp(self, cts, outs, inputs, params, needed):
+        if self.vjp_rule is None:
+            return [None] * len(inputs)
+        out = self.vjp_rule(*((cts, outs) if self.multiple_outputs else (cts[0], outs[0])), *inputs, **params)
+        return list(out) if isinstance(out, (tuple, list)) else [out]
+
+    def batch(self, size, inputs, batched, params):
+        return self.batch_rule(size, inputs, batched, params) if self.batch_rule else super().batch(size, inputs, batched, params)
+
+
+class Movement(_Ruled):
+    """Elements in other places, unchanged: reshape, transpose, broadcast, slice, pad, concatenate.
+
+    index_map(out_index, in_type, params) -> in_index, lists of `codegen.affine.Affine`, one per axis (None when there is no such map):
+    it is how a movement melts into the loads of the kernel that reads it.
+    """
+
+    kind = "movement"
+
+    def __init__(self, body, *, index_map=None, **options):
+        super().__init__(body, **options)
+        self.index_map = index_map
+
+
+class Gather(_Ruled):
+    """Elements picked by integer arrays (`gather`), or added and written at such places (`scatter_add`, `scatter_set`)."""
+
+    kind = "gather"
+
+
+class Contraction(_Ruled):
+    """Sums of products over shared axes: steps of BLAS where dtype and layout allow, loops elsewhere."""
+
+    kind = "contraction"
+
+    def operand_dtypes(self, dtypes):
+        return [promote(*dtypes)] * len(dtypes)
+
+
+class Creation(_Ruled):
+    """Values made from nothing but their position: expr is over `i`, the position along params["axis"]."""
+
+    kind = "creation"
+
+    def __init__(self, body, expr: str, **options):
+        super().__init__(body, **options)
+        self.expr = expr
+
+
+class Call(_Ruled):
+    """Runs a NumPy or SciPy function on whole arrays, through a callback from the native program; `explain` says so."""
+
+    kind = "call"
+
+    def __init__(self, body, *, multiple_outputs=False, **options):
+        super().__init__(body, **options)
+        self.multiple_outputs = multiple_outputs
+
+
+class Control(Op):
+    """Holds Graphs in its parameters: cond, while_loop, scan, custom derivatives. Each is a subclass with its own rules."""
+
+    kind = "control"
+    multiple_outputs = True
+
+
+def _decorator(kind):
+    def make(*args, **options):
+        return lambda body: kind(body, *args, **options)
+    make.__doc__ = kind.__doc__
+    return make
+
+
+elementwise, reduction, movement = _decorator(Elementwise), _decorator(Reduction), _decorator(Movement)
+gather_op, contraction, creation, call = _decorator(Gather), _decorator(Contraction), _decorator(Creation), _decorator(Call)

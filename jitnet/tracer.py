@@ -1,0 +1,428 @@
+"""User code in, Graph out: `trace` runs a function on Tracers, which write an equation for everything done to them.
+
+    a Trace     is the Graph being written. Traces nest (a loop body inside a jitted function); a value of an outer trace used in an
+                inner one is captured: it becomes an extra input of the inner Graph.
+    a Tracer    stands for an array. It is mutable as arrays are: `x[i] = v` rebinds it to a new Var, and a view made by basic slicing
+                writes through to what it is a view of.
+
+A Python scalar stays weak (NumPy 2): `weak` holds its class until an array gives it a dtype.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import LeakedTracerError, Source, TraceBranchError, TraceTypeError, TraceValueError, user_source
+from .ir import Const, Eqn, Graph, Var, interpret
+from .op import NUMPY_FUNCTIONS, Op
+from .types import ArrayType, known_dtype, promote, short_dtype
+
+_local = threading.local()
+
+
+def _stack() -> list[Trace]:
+    try:
+        return _local.stack
+    except AttributeError:
+        _local.stack = []
+        return _local.stack
+
+
+def current_trace() -> Trace | None:
+    """The innermost trace under way in this thread; None outside."""
+    stack = _stack()
+    return stack[-1] if stack else None
+
+
+class Trace:
+    """A Graph being written."""
+
+    def __init__(self, name: str):
+        self.name, self.eqns, self.inputs = name, [], []
+        self.captured: dict[Var, Var] = {}  # Var of the enclosing trace -> input Var of this one
+        self.parent: Trace | None = None
+        self.open = False
+        self._consts: dict[tuple, tuple] = {}
+
+    def __enter__(self) -> Trace:
+        self.parent, self.open = current_trace(), True
+        _stack().append(self)
+        return self
+
+    def __exit__(self, *_):
+        self.open = False
+        _stack().pop()
+
+    def input(self, type: ArrayType, name: str = "", weak=None, mutable: bool = False) -> Tracer:
+        var = Var(type, name)
+        self.inputs.append(var)
+        return Tracer(self, var, weak, mutable=mutable)
+
+    def lift(self, tracer: Tracer):
+        """The atom that stands for a tracer in this trace; captures it when it belongs to an enclosing one."""
+        if tracer.trace is self:
+            return tracer.current()
+        if not tracer.trace.open:
+            raise LeakedTracerError(f"a traced value of `{tracer.trace.name}` ({tracer.type}) is used after its trace has ended",
+                                    "return it from the function instead of keeping it in a global, an attribute or a list")
+        if self.parent is None or tracer.trace not in _stack():
+            raise LeakedTracerError(f"a traced value of `{tracer.trace.name}` ({tracer.type}) is used in another thread's trace",
+                                    "pass it to the function as an argument")
+        atom = self.parent.lift(tracer)
+        if type(atom) is Const:
+            return atom
+        if atom not in self.captured:
+            self.captured[atom] = Var(atom.type, atom.name)
+        return self.captured[atom]
+
+    def atom(self, value, dtype: np.dtype | None = None, name: str = "array"):
+        """The Var or Const for any array-like value, converted to `dtype`."""
+        if isinstance(value, Tracer):
+            atom = self.lift(value)
+            if dtype is None or atom.type.dtype == dtype:
+                return atom
+            from .ops import cast
+
+            if type(atom) is Const:
+                return Const(atom.value.astype(dtype))
+            return self.emit(cast, [atom], {"dtype": dtype})[0].current()
+        if isinstance(value, (bool, int, float)):
+            try:
+                return Const(np.asarray(value, dtype if dtype is not None else promote(type(value))))
+            except OverflowError as error:
+                raise TraceValueError(f"{name}: {error}", "use a wider dtype") from None
+        array = np.asarray(value) if not hasattr(value, "__jitnet_numpy__") else value.__jitnet_numpy__()
+        target = dtype if dtype is not None else known_dtype(array.dtype, name)
+        known = self._consts.get((id(value), target))
+        if known is None:
+            known = value, Const(np.array(array, target))  # a copy: later writes of the user do not reach the graph
+            self._consts[id(value), target] = known
+        return known[1]
+
+    def emit(self, op: Op, atoms: Sequence, params, source: Source | None = None) -> list[Tracer]:
+        """Writes one equation on atoms of the right dtypes; returns the tracers of its outputs."""
+        outs = tuple([Var(t) for t in op.out_types([a.type for a in atoms], params)])
+        self.eqns.append(Eqn(op, tuple(atoms), params, outs, source or user_source()))
+        return [Tracer(self, v) for v in outs]
+
+    def graph(self, outputs: Sequence) -> Graph:
+        return Graph((*self.inputs, *self.captured.values()), tuple(self.eqns), tuple(outputs), self.name, ("trace",))
+
+
+def _dtype_of(value, op: Op):
+    """The dtype of an operand, or its class when it is a weak Python scalar."""
+    if isinstance(value, Tracer):
+        return value.weak or value.type.dtype
+    kind = type(value)
+    if kind is float or kind is int or kind is bool:
+        return kind
+    if isinstance(value, (np.ndarray, np.generic)):
+        return known_dtype(value.dtype, op.name)
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None:
+        return known_dtype(dtype, op.name)
+    if isinstance(value, (list, tuple)):
+        return known_dtype(np.asarray(value).dtype, op.name)
+    raise TraceTypeError(f"{op.name}: an operand is a {kind.__name__}, not an array or a number",
+                         "pass NumPy arrays, jitnet arrays or Python numbers")
+
+
+def bind(op: Op, arrays: Sequence, params) -> Any:
+    """Applies an op to traced values: converts operands, writes the equation, returns the output Tracer (or a tuple of them)."""
+    trace = current_trace()
+    if trace is None:
+        leaked = next(a for a in arrays if isinstance(a, Tracer))
+        raise LeakedTracerError(f"{op.name}: a traced value of `{leaked.trace.name}` ({leaked.type}) is used after its trace has ended",
+                                "return it from the function instead of keeping it in a global, an attribute or a list")
+    dtypes = op.operand_dtypes([_dtype_of(a, op) for a in arrays])
+    atoms = [trace.atom(a, d, op.name) for a, d in zip(arrays, dtypes)]
+    outs = trace.emit(op, atoms, op.canonical([a.type for a in atoms], params))
+    return tuple(outs) if op.multiple_outputs else outs[0]
+
+
+def _no_value(what: str):
+    def method(self, *_, **__):
+        raise TraceBranchError(f"{what} needs the value of a traced {self.type}, which is known only when the compiled function runs",
+                               "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`")
+    return method
+
+
+class Tracer:
+    """Stands for an array while a function is traced; does what a NumPy array does."""
+
+    __slots__ = ("trace", "_atom", "weak", "mutable", "version", "_base", "_get", "_put", "_seen", "__weakref__")
+    __jitnet_priority__ = 2
+    __array_priority__ = 1000
+    __hash__ = None
+
+    def __init__(self, trace: Trace, atom, weak: type | None = None, mutable: bool = False):
+        self.trace, self._atom, self.weak, self.version = trace, atom, weak, 0
+        self.mutable = mutable or atom.type.ndim > 0
+        self._base = self._get = self._put = self._seen = None
+
+    def __jitnet_bind__(self, op, arrays, params):
+        return bind(op, arrays, params)
+
+    # What it stands for
+
+    @property
+    def type(self) -> ArrayType:
+        return self._atom.type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._atom.type.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._atom.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self._atom.type.shape)
+
+    @property
+    def size(self) -> int:
+        return self._atom.type.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._atom.type.nbytes
+
+    @property
+    def T(self):
+        return self.transpose()
+
+    @property
+    def flat(self):
+        return self.reshape(-1)
+
+    @property
+    def real(self):
+        return self
+
+    def __repr__(self) -> str:
+        return f"Tracer<{self.type}>"
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TraceTypeError("len() of a 0-d array", "a 0-d array is one number")
+        return self.shape[0]
+
+    def __iter__(self):
+        if not self.shape:
+            raise TraceTypeError("iteration over a 0-d array", "a 0-d array is one number")
+        return (self[i] for i in range(self.shape[0]))
+
+    # Views and writes
+
+    def current(self):
+        """The atom that holds the value now; a view whose base was written is read again."""
+        base = self._base
+        if base is not None:
+            atom = base.current()
+            if base.version != self._seen:
+                self._atom = self._get(Tracer(base.trace, atom))._atom
+                self._seen, self.version = base.version, self.version + 1
+        return self._atom
+
+    def view(self, get: Callable, put: Callable) -> Tracer:
+        """A tracer of get(self) that writes through: put(self, new) is the value of self after the view was set to new."""
+        out = get(Tracer(self.trace, self.current()) if self.trace is current_trace() else self)
+        if out.trace is self.trace:
+            out._base, out._get, out._put, out._seen = self, get, put, self.version
+        return out
+
+    def assign(self, value: Tracer) -> None:
+        """Makes this array (and what it is a view of) hold the value, which has its type."""
+        if self.trace is not current_trace():
+            raise LeakedTracerError(f"an array of `{self.trace.name}` ({self.type}) is written inside `{current_trace().name}`",
+                                    "return the new value from the inner function, and write it outside")
+        self._atom = value.current()
+        self.version += 1
+        if self._base is not None:
+            base = self._base
+            base.assign(self._put(Tracer(base.trace, base.current()), Tracer(self.trace, self._atom)))
+            self._seen = base.version
+
+    def __getitem__(self, key):
+        from .numpy.indexing import getitem
+
+        return getitem(self, key)
+
+    def __setitem__(self, key, value):
+        from .numpy.indexing import setitem
+
+        setitem(self, key, value)
+
+    # NumPy's protocols
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        from .numpy.protocol import array_ufunc
+
+        return array_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        handler = NUMPY_FUNCTIONS.get(function)
+        if handler is None:
+            name = f"{function.__module__}.{function.__name__}"
+            raise TraceTypeError(f"{name}: jitnet cannot compile this function of a traced value ({self.type})",
+                                 "write it with functions that `jitnet.numpy` has, or call it outside the compiled function")
+        return handler(*args, **kwargs)
+
+    def __array_namespace__(self, api_version=None):
+        from . import numpy
+
+        return numpy
+
+    def __array__(self, *_, **__):
+        raise TraceBranchError(f"a NumPy function needs the values of a traced {self.type}, which are known only when the compiled function runs",
+                               "use the function of `jitnet.numpy` of that name (`stack` for `np.array([...])`, `zeros` for an array that is written to)")
+
+    __bool__ = _no_value("`if`, `while`, `and`, `or`, `not` or bool()")
+    __int__ = _no_value("int()")
+    __float__ = _no_value("float()")
+    __complex__ = _no_value("complex()")
+    __index__ = _no_value("an index, a size or range()")
+    item = _no_value("item()")
+    tolist = _no_value("tolist()")
+
+    def __getattr__(self, name: str):
+        from .numpy.protocol import METHODS
+
+        method = METHODS.get(name)
+        if method is None:
+            raise AttributeError(f"a traced array has no attribute {name!r}")
+        return lambda *args, **kwargs: method(self, *args, **kwargs)
+
+
+def _weak_result(op: Op, operands) -> type | None:
+    """The class of a result of Python scalars alone (weak), None as soon as an array takes part."""
+    kinds = [o.weak if isinstance(o, Tracer) else type(o) if type(o) in (bool, int, float) else None for o in operands]
+    if None in kinds:
+        return None
+    return {"b": bool, "i": int, "f": float}.get(op.out_types([ArrayType((), promote(k)) for k in _same(op, kinds)], {})[0].dtype.kind)
+
+
+def _same(op, kinds):
+    return [d for d in op.operand_dtypes(kinds)]
+
+
+_OPERAND = (int, float, bool, np.ndarray, np.generic)
+
+
+def operator(op_name: str, reflected: bool = False) -> Callable:
+    """A Python operator of Tracer, through the op of that name."""
+    def method(self, other=None):
+        from . import ops
+
+        op = getattr(ops, op_name)
+        if other is None:
+            operands = (self,)
+        elif not isinstance(other, _OPERAND) and not hasattr(other, "__jitnet_bind__") and not isinstance(other, (list, tuple)):
+            return NotImplemented
+        else:
+            operands = (other, self) if reflected else (self, other)
+        out = op(*operands)
+        if out.ndim == 0:
+            out.weak = _weak_result(op, operands) if self.weak else None
+        return out
+    return method
+
+
+def in_place(op_name: str) -> Callable:
+    """An augmented assignment of Tracer: writes into the array itself, as NumPy does."""
+    plain = operator(op_name)
+
+    def method(self, other):
+        out = plain(self, other)
+        if out is NotImplemented or not self.mutable:
+            return out
+        return write_into(self, out, op_name)
+    return method
+
+
+def write_into(target: Tracer, value, name: str) -> Tracer:
+    """`target` after `value` was written into it: cast with NumPy's "same_kind" rule, broadcast to its shape."""
+    from .ops import broadcast_to, cast
+
+    if not np.can_cast(value.dtype, target.dtype, "same_kind"):
+        raise TraceTypeError(f"{name}: a {short_dtype(value.dtype)} result cannot be written into a {short_dtype(target.dtype)} array",
+                             "convert the array first: `x = x.astype(...)`")
+    if value.dtype != target.dtype:
+        value = cast(value, dtype=target.dtype)
+    if value.shape != target.shape:
+        if np.broadcast_shapes(value.shape, target.shape) != target.shape:
+            raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into {target.type}", "assign it to a new name instead")
+        value = broadcast_to(value, shape=target.shape)
+    target.assign(value)
+    return target
+
+
+BINARY = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
+          "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift",
+          "rshift": "right_shift", "matmul": "matmul"}
+COMPARE = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}
+for _name, _op in BINARY.items():
+    setattr(Tracer, f"__{_name}__", operator(_op))
+    setattr(Tracer, f"__r{_name}__", operator(_op, reflected=True))
+    setattr(Tracer, f"__i{_name}__", in_place(_op))
+for _name, _op in (COMPARE | UNARY).items():
+    setattr(Tracer, f"__{_name}__", operator(_op))
+
+
+# Tracing a function
+
+@dataclass(frozen=True)
+class Traced:
+    """A function as a Graph. `captured`: tracers of the enclosing trace, the last inputs of the graph. `written`: which of the arguments were
+    written in place; their new values are the last outputs."""
+
+    graph: Graph
+    captured: tuple[Tracer, ...]
+    written: tuple[int, ...]
+
+
+def trace(function: Callable[..., Sequence], types: Sequence[ArrayType], name: str, *, weak: Sequence[type | None] = (), names: Sequence[str] = (),
+          allow_writes: bool = False, mutable: Sequence[bool] = ()) -> Traced:
+    """The Graph of `function`, which takes one tracer per type and returns a flat list of array-likes."""
+    pad = (None,) * len(types)
+    with Trace(name) as t:
+        tracers = [t.input(*parts) for parts in zip(types, (*names, *("",) * len(types)), (*weak, *pad), (*mutable, *pad))]
+        results = [t.atom(check_output(r, name)) for r in function(*tracers)]
+        written = tuple(i for i, x in enumerate(tracers) if x.version)
+        if written and not allow_writes:
+            raise TraceTypeError(f"`{name}` writes into its argument {written[0]}, which a transformed function cannot do",
+                                 "copy it first: `x = x.copy()`")
+        results += [tracers[i].current() for i in written]
+        graph = t.graph(results)
+    parent = t.parent
+    return Traced(graph, tuple(Tracer(parent, v) for v in t.captured), written)
+
+
+def check_output(value, name: str):
+    """The value itself when it can be an output: an array or a number."""
+    if isinstance(value, (Tracer, bool, int, float, np.ndarray, np.generic)) or hasattr(value, "__jitnet_bind__"):
+        return value
+    raise TraceTypeError(f"`{name}` returns a {type(value).__name__}, which is no array",
+                         "return arrays, numbers, or tuples, lists, dicts and dataclasses of them")
+
+
+def inline(graph: Graph, args: Sequence) -> list:
+    """The outputs of a graph applied to traced values (or arrays): its equations are written into the current trace."""
+    trace = current_trace()
+
+    def apply(eqn, atoms):
+        return [t.current() for t in trace.emit(eqn.op, atoms, eqn.params, eqn.source)]
+
+    atoms = [trace.atom(x, v.type.dtype) for x, v in zip(args, graph.inputs, strict=True)]
+    return [Tracer(trace, a) for a in interpret(graph, atoms, apply, lambda c: c)]

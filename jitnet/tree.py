@@ -1,0 +1,137 @@
+"""Nested arguments flattened and rebuilt: tuple, list, dict, named tuple, dataclass, None and registered classes.
+
+A structure is a nested tuple that compares and hashes, so it can be part of a cache key.
+"""
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from typing import Any
+
+_registry: dict[type, tuple] = {}  # class -> (flatten, unflatten)
+LEAF = ("leaf",)
+NONE = ("none",)
+
+
+def register(cls: type, flatten, unflatten) -> type:
+    """Makes a class a container: flatten(obj) -> (children, static), unflatten(static, children) -> obj; returns the class."""
+    _registry[cls] = (flatten, unflatten)
+    return cls
+
+
+def flatten(tree) -> tuple[list, tuple]:
+    """(leaves, structure) of a nested container.
+
+    >>> from jitnet import tree
+    >>> tree.flatten({"w": 1, "b": (2, None)})[0]
+    [2, 1]
+    """
+    leaves: list = []
+    return leaves, _flatten(tree, leaves)
+
+
+def _flatten(node, leaves: list) -> tuple:
+    kind = type(node)
+    if kind is tuple or kind is list:
+        return (kind, tuple([_flatten(child, leaves) for child in node]))
+    if kind is dict or kind is OrderedDict:
+        keys = tuple(_sorted(node)) if kind is dict else tuple(node)
+        return (kind, keys, tuple([_flatten(node[key], leaves) for key in keys]))
+    if node is None:
+        return NONE
+    if kind in _registry:
+        children, static = _registry[kind][0](node)
+        return ("registered", kind, static, tuple([_flatten(child, leaves) for child in children]))
+    if isinstance(node, tuple) and hasattr(kind, "_fields"):
+        return ("named", kind, tuple([_flatten(child, leaves) for child in node]))
+    if dataclasses.is_dataclass(kind) and not isinstance(node, type):
+        names = tuple(f.name for f in dataclasses.fields(kind))
+        return ("dataclass", kind, names, tuple([_flatten(getattr(node, n), leaves) for n in names]))
+    leaves.append(node)
+    return LEAF
+
+
+def _sorted(keys):
+    try:
+        return sorted(keys)
+    except TypeError:  # keys of several kinds: insertion order
+        return list(keys)
+
+
+def unflatten(structure: tuple, leaves) -> Any:
+    """The container of that structure with these leaves."""
+    return _unflatten(structure, iter(leaves))
+
+
+def _unflatten(structure: tuple, leaves) -> Any:
+    kind = structure[0]
+    if kind == "leaf":
+        return next(leaves)
+    if kind == "none":
+        return None
+    children = [_unflatten(child, leaves) for child in structure[-1]]
+    if kind is tuple:
+        return tuple(children)
+    if kind is list:
+        return children
+    if kind is dict or kind is OrderedDict:
+        return kind(zip(structure[1], children))
+    if kind == "registered":
+        return _registry[structure[1]][1](structure[2], children)
+    if kind == "named":
+        return structure[1](*children)
+    instance = object.__new__(structure[1])  # dataclass: fields are set as they were, __post_init__ is not run again
+    for name, child in zip(structure[2], children):
+        object.__setattr__(instance, name, child)
+    return instance
+
+
+def leaves(tree) -> list:
+    """The leaves in order."""
+    return flatten(tree)[0]
+
+
+def structure(tree) -> tuple:
+    """The structure alone."""
+    return flatten(tree)[1]
+
+
+def map(function, tree, *rest):
+    """The same container with `function` applied to each leaf (and the matching leaves of `rest`).
+
+    >>> from jitnet import tree
+    >>> tree.map(lambda x, y: x + y, (1, [2]), (10, [20]))
+    (11, [22])
+    """
+    first, shape = flatten(tree)
+    others = []
+    for other in rest:
+        more, other_shape = flatten(other)
+        if other_shape != shape:
+            raise ValueError(f"tree.map: containers differ: {describe(shape)} and {describe(other_shape)}")
+        others.append(more)
+    return unflatten(shape, [function(*xs) for xs in zip(first, *others)])
+
+
+def size(structure: tuple) -> int:
+    """How many leaves a structure has."""
+    if structure[0] == "leaf":
+        return 1
+    return 0 if structure[0] == "none" else sum(size(child) for child in structure[-1])
+
+
+def describe(structure: tuple) -> str:
+    """A structure as people write it: `(*, {'w': *})`."""
+    kind = structure[0]
+    if kind == "leaf":
+        return "*"
+    if kind == "none":
+        return "None"
+    inner = [describe(child) for child in structure[-1]]
+    if kind is tuple:
+        return "(" + ", ".join(inner) + ("," if len(inner) == 1 else "") + ")"
+    if kind is list:
+        return "[" + ", ".join(inner) + "]"
+    if kind is dict or kind is OrderedDict:
+        return "{" + ", ".join(f"{key!r}: {child}" for key, child in zip(structure[1], inner)) + "}"
+    return structure[1].__name__ + "(" + ", ".join(inner) + ")"
