@@ -1,0 +1,91 @@
+"""Measures that are more than a call in a loop. Run inside a worker: each takes it and returns plain data."""
+import gc
+import time
+
+
+def new_batch(worker, case, dims, batches):
+    """Seconds of the first call on each batch size never seen, and the kernels compiled for all of them."""
+    import numpy as np
+    from frameworks import map_tree
+    framework, record = worker.framework, worker.cases[case]
+    function = framework.function(record)
+    rng = np.random.default_rng(3)
+
+    def run(batch):
+        inputs = map_tree(framework.array, record.inputs(rng, batch, *dims))
+        start = time.perf_counter()
+        result = function(*inputs)
+        if framework.wait:
+            framework.wait(result)
+        return time.perf_counter() - start
+    for _ in range(3):
+        run(64)
+    before = framework.compiles()
+    times = [run(batch) for batch in batches]
+    compiles = None if before is None else framework.compiles() - before
+    return {"first": float(np.median(times)), "best": min(times), "compiles": compiles}
+
+
+def chain_function(np, length):
+    """A function of x with `length` array operations, each needing the one before."""
+    def chain(x):
+        y = x
+        for k in range(length // 4):
+            y = np.sin(y) * 0.9
+            y = y + x
+            y = np.maximum(y, -1.0 - k * 1e-3)
+        return y
+    return chain
+
+
+def chain(worker, lengths):
+    """For each length of a chain of operations: seconds to trace and lower it, and seconds to the first result."""
+    import numpy as np
+    framework = worker.framework
+    rows = []
+    lower(worker, framework.compile(chain_function(framework.np, 8)), framework.array(np.ones(16, np.float32)))
+    for length in lengths:
+        x = framework.array(np.linspace(-1, 1, 1000, dtype=np.float32))
+        gc.collect()
+        function = framework.compile(chain_function(framework.np, length))
+        start = time.perf_counter()
+        lower(worker, function, x)
+        lowered = time.perf_counter() - start
+        start = time.perf_counter()
+        result = function(x)
+        if framework.wait:
+            framework.wait(result)
+        rows.append({"length": length, "lower": lowered, "first": time.perf_counter() - start})
+    return {"rows": rows}
+
+
+def lower(worker, function, x):
+    """Everything up to the program, kernels not compiled where the framework can stop there."""
+    if hasattr(function, "lower"):
+        function.lower(x)
+
+
+def memory(worker, case, dims):
+    """Bytes by which a call raises this process's peak resident memory beyond its inputs and outputs (Linux only)."""
+    import numpy as np
+    from frameworks import leaves, map_tree
+    framework, record = worker.framework, worker.cases[case]
+    function = framework.function(record)
+    small = map_tree(framework.array, record.inputs(np.random.default_rng(3), *[64 for _ in dims]))
+    function(*small)                             # compiles and starts threads, outside the measure
+    inputs = map_tree(framework.array, record.inputs(np.random.default_rng(3), *dims))
+    gc.collect()
+    with open("/proc/self/clear_refs", "w") as control:
+        control.write("5")                       # resets the peak to what is resident now
+    before = resident("VmRSS")
+    result = function(*inputs)
+    if framework.wait:
+        framework.wait(result)
+    grown = resident("VmHWM") - before
+    return {"grown": grown, "outputs": sum(framework.to_numpy(x).nbytes for x in leaves(result))}
+
+
+def resident(field):
+    """A memory figure of this process in bytes, from Linux's own account."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
