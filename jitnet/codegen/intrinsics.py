@@ -1,0 +1,62 @@
+"""Every name that kernel source may use, with its meaning in plain Python.
+
+`from jitnet.codegen.intrinsics import *` puts the names in scope, and the text of a kernel then runs as Python on a list of
+flat NumPy arrays. `NUMBA_SCOPE` holds the same names for the compiler; it loads Numba when first asked for.
+"""
+import numpy as np
+
+from jitnet.codegen.names import DTYPES, REDUCTIONS, SCALAR_FUNCTIONS
+
+
+def quiet(function):
+    """`function` without NumPy's floating-point warnings: kernels give none."""
+    def call(*args):
+        with np.errstate(all="ignore"):
+            return function(*args)
+    call.__name__ = getattr(function, "__name__", "call")
+    return call
+
+
+def special(name):
+    """The ufunc of that name in scipy.special, imported when first called."""
+    def call(*args):
+        import scipy.special
+        return getattr(scipy.special, name)(*args)
+    return call
+
+
+def sigmoid(x):
+    return np.exp(-np.logaddexp(x.dtype.type(0), -x))
+
+
+def fma(x, y, z):
+    """x * y + z; rounded once for float32, twice for float64."""
+    return type(x)(np.float64(x) * np.float64(y) + np.float64(z))
+
+
+NUMPY_NAMES = {"f32": "float32", "f64": "float64", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
+               "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64", "b1": "bool"}
+OWN = {"sigmoid": sigmoid, "softplus": lambda x: np.logaddexp(x, type(x)(0)), "fma": fma}
+
+
+def make_cast(dtype):
+    kind = np.dtype(NUMPY_NAMES[dtype])
+    return quiet(lambda x: np.asarray(x).astype(kind)[()])
+
+
+PYTHON_SCOPE = {dtype: make_cast(dtype) for dtype in DTYPES}
+PYTHON_SCOPE |= {f"buffer_{dtype}": lambda buffers, i: buffers[i] for dtype in DTYPES}
+PYTHON_SCOPE |= {f"{name}_": quiet(OWN.get(name) or getattr(np, name, None) or special(name)) for name in SCALAR_FUNCTIONS}
+PYTHON_SCOPE |= {f"{name}_reduce_": quiet(getattr(np, {"add": "add", "mul": "multiply", "max": "maximum", "min": "minimum"}[name]))
+                 for name in REDUCTIONS}
+PYTHON_SCOPE["select_"] = lambda condition, yes, no: yes if condition else no
+
+globals().update(PYTHON_SCOPE)
+__all__ = sorted(PYTHON_SCOPE)
+
+
+def __getattr__(name):
+    if name == "NUMBA_SCOPE":
+        from jitnet.codegen.numba_scope import NUMBA_SCOPE
+        return NUMBA_SCOPE
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
