@@ -82,7 +82,8 @@ def busy_core(pythons, log, place, quick):
     turn, rounds = (0.2, 2) if quick else (1.0, 4)
     caches = empty_caches(place)
     table = {}
-    with worker("jitnet", pythons, log, **caches) as threads, worker("jitnet", pythons, log, JITNET_NUM_THREADS="1", **caches) as one:
+    with (worker("jitnet", pythons, log, **caches) as threads,
+          worker("jitnet", pythons, log, JITNET_NUM_THREADS="1", **caches) as one):
         for case in BUSY_CASES:
             both = {"all threads": threads, "one thread": one}
             answers = [peer.ask(do="prepare", case=case, size=BUSY_DIMS) for peer in both.values()]

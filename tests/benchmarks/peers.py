@@ -51,8 +51,8 @@ class Peer:
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([self.python, str(HERE / "worker.py"), self.name], env=environment(**self.extra), text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
+        self.process = subprocess.Popen([self.python, str(HERE / "worker.py"), self.name], env=environment(**self.extra),
+                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
         self.hello = self.answer()
 
     def answer(self):

@@ -6,6 +6,7 @@ import time
 def new_batch(worker, case, dims, batches):
     """Seconds of the first call on each batch size never seen, and the kernels compiled for all of them."""
     import numpy as np
+
     from frameworks import map_tree
     framework, record = worker.framework, worker.cases[case]
     function = framework.function(record)
@@ -68,6 +69,7 @@ def lower(worker, function, x):
 def memory(worker, case, dims):
     """Bytes by which a call raises this process's peak resident memory beyond its inputs and outputs (Linux only)."""
     import numpy as np
+
     from frameworks import leaves, map_tree
     framework, record = worker.framework, worker.cases[case]
     function = framework.function(record)

@@ -11,12 +11,14 @@ HEAD = """# Speed
 Written by `{command}` on {date}; do not edit. Anyone can run it: it times whatever is installed.
 
 - Machine: {cpu}, {cores} cores, {system}. Python {python}. {versions}.
-- Every framework works in its own process, one at a time, taking turns; a figure is the best of all turns after a warm-up, in
-  microseconds per call unless it says otherwise. All are given the same numbers in float32 (MXNet, torch and JAX in arrays of their
-  own kind, jitnet and NumPy in NumPy arrays), run with the threads they choose themselves, and every result is compared with NumPy's.
+- Every framework works in its own process, one at a time, taking turns; a figure is the best of all turns after a warm-up,
+  in microseconds per call unless it says otherwise. All get the same numbers in float32 (MXNet, torch and JAX in arrays of
+  their own kind, jitnet and NumPy in NumPy arrays) and run with the threads they choose; every result is checked against
+  NumPy's.
 - *Ratio* is the best peer's time over jitnet's: above 1, jitnet is faster than every one of them.
-- *Of copy* is what a plain copy would need to read the inputs and write the outputs once, over jitnet's time: C's `memmove` on as
-  many cores as it likes, into memory that is there already, measured in turn with the rest. It can pass 100% where a case writes little.
+- *Of copy* is what a plain copy would need to read the inputs and write the outputs once, over jitnet's time: C's `memmove`
+  on as many cores as it likes, into memory that is there already, measured in turn with the rest. It can pass 100% where a
+  case writes little.
 
 ![ratio of the best peer's time to jitnet's, case by case](performance.png)
 """
@@ -26,7 +28,7 @@ def markdown(figures):
     """The whole report."""
     machine = figures["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in figures["versions"].items() if name != "torch.compile")
-    text = [HEAD.format(**machine, versions=versions, python=figures["python"], command=figures["command"], date=figures["date"])]
+    text = [HEAD.format(**machine, **{key: figures[key] for key in ("python", "command", "date")}, versions=versions)]
     text += ["## Targets\n", target_table(figures)]
     fused = [job for job in figures["jobs"] if job["group"] == FUSED]
     for size, note in ((IN_CACHE, "65,536 elements"), (OUT_OF_CACHE, "16.8 million elements")):
@@ -56,6 +58,10 @@ def microseconds(seconds):
 
 def milliseconds(seconds):
     return "–" if seconds is None else f"{1e3 * seconds:,.1f}" if seconds < 0.1 else f"{1e3 * seconds:,.0f}"
+
+
+def count(number):
+    return "–" if number is None else str(number)
 
 
 def best_of(job, name):
@@ -121,15 +127,15 @@ def target_table(figures):
 def probe_sections(probes):
     text = []
     if probes.get("first call"):
-        rows = [[case, name, *(milliseconds(row.get(key)) for key in ("import", "cold", "warm")),
-                 "–" if row.get("cold compiles") is None else str(row["cold compiles"])]
+        columns = ("import", "cold", "warm")
+        rows = [[case, name, *(milliseconds(row.get(key)) for key in columns), count(row.get("cold compiles"))]
                 for case, peers in probes["first call"].items() for name, row in peers.items()]
         text += ["## First call of a process, ms\n",
-                 "Import, then the first call with empty caches on disk (cold) and in a second process (warm); kernels compiled when cold.\n",
+                 "Import, then the first call with empty caches on disk (cold), and in a second process (warm).\n",
                  table(["case", "framework", "import", "cold", "warm", "kernels"], rows)]
     if probes.get("new batch size"):
-        rows = [[name, milliseconds(row.get("first")), milliseconds(row.get("best")),
-                 "–" if row.get("compiles") is None else str(row["compiles"])] for name, row in probes["new batch size"].items()]
+        rows = [[name, milliseconds(row.get("first")), milliseconds(row.get("best")), count(row.get("compiles"))]
+                for name, row in probes["new batch size"].items()]
         text += ["## A batch size never seen, ms\n", "First call of the training step on new batch sizes, after others ran.\n",
                  table(["framework", "median", "best", "kernels compiled"], rows)]
     if probes.get("1,000-equation chain"):
@@ -138,7 +144,8 @@ def probe_sections(probes):
         text += ["## Long functions, ms\n", "A chain of array operations: traced and lowered, then compiled and run once.\n",
                  table(["framework", "operations", "trace to program", "then to the first result"], rows)]
     if probes.get("one core kept busy"):
-        rows = [[case, *(microseconds(row.get(state, {}).get(name)) for state in ("quiet", "busy") for name in ("one thread", "all threads"))]
+        columns = [(state, name) for state in ("quiet", "busy") for name in ("one thread", "all threads")]
+        rows = [[case, *(microseconds(row.get(state, {}).get(name)) for state, name in columns)]
                 for case, row in probes["one core kept busy"].items()]
         text += ["## One core kept busy by another process\n",
                  "4 million floats; the slowest tenth of jitnet's calls, alone on the machine and beside a busy loop.\n",
@@ -146,7 +153,8 @@ def probe_sections(probes):
     if probes.get("peak memory"):
         rows = [[name, *(f"{row[key] / 2**20:,.1f}" if key in row else "–" for key in ("grown", "outputs"))]
                 for name, row in probes["peak memory"].items()]
-        text += ["## Peak memory of a fused chain, MB\n", "What one call on 4 million floats adds to the resident memory at its peak.\n",
+        text += ["## Peak memory of a fused chain, MB\n",
+                 "What one call on 4 million floats adds to the resident memory at its peak.\n",
                  table(["framework", "added", "of it the output"], rows)]
     return text
 

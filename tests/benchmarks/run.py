@@ -98,7 +98,8 @@ def machine():
     flags = info.read_text() if info.exists() else ""
     vectors = next((name for flag, name in ((" avx512f", "AVX-512"), (" avx2", "AVX2")) if flag in flags), "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": " ".join(filter(None, [model, vectors])), "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
+    cpu = " ".join(filter(None, [model, vectors]))
+    return {"cpu": cpu, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
 
 
 def measure(options, log, place):
@@ -109,7 +110,7 @@ def measure(options, log, place):
         print("jitnet itself cannot be imported: its peers alone are timed", file=sys.stderr)
     rounds = options.rounds or (2 if options.quick else 5)
     turn = options.turn or (0.03 if options.quick else 0.12)
-    started = datetime.datetime.now(datetime.timezone.utc)
+    started = datetime.datetime.now(datetime.UTC)
     peers = {name: Peer(name, pythons[name], log) for name in NAMES if name in pythons}
     for name in [name for name, peer in peers.items() if not peer.hello["ok"]]:
         print(f"{name} does not start, left out:\n{peers.pop(name).hello['why']}", file=sys.stderr)
@@ -129,14 +130,18 @@ def measure(options, log, place):
         if chosen(name, options.only):
             print(f"{name} ...", flush=True)
             figures["probes"][name] = probe(pythons, log, place, options.quick)
-    figures["minutes"] = (datetime.datetime.now(datetime.timezone.utc) - started).total_seconds() / 60
+    figures["minutes"] = (datetime.datetime.now(datetime.UTC) - started).total_seconds() / 60
     return figures
 
 
 def command():
     """The command of this run, without the paths of this machine."""
-    words = [word for word in sys.argv[1:] if not word.startswith("--out")]
-    kept = [word for k, word in enumerate(words) if word not in ("--peer", "--json") and words[k - 1:k] not in (["--peer"], ["--json"])]
+    places, kept, words = ("--peer", "--json", "--out"), [], iter(sys.argv[1:])
+    for word in words:
+        if word in places:
+            next(words)
+        elif not word.startswith(tuple(f"{option}=" for option in places)):
+            kept.append(word)
     return shlex.join(["python", "tests/benchmarks/run.py", *kept])
 
 

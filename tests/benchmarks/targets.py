@@ -7,8 +7,9 @@ from fresh_runs import MLP
 
 def verdicts(figures):
     """Rows (work, target, measured, met): met is None where this run did not measure it."""
-    return [row for rule in (call_overhead, fused_each, fused_mean, bandwidth, training_step, scan, new_batch, cold_kernel, cold_step,
-                             warm_call, import_time, chain_time, chain_growth, busy, memory) for row in [rule(figures)]]
+    rules = (call_overhead, fused_each, fused_mean, bandwidth, training_step, scan, new_batch, cold_kernel, cold_step,
+             warm_call, import_time, chain_time, chain_growth, busy, memory)
+    return [rule(figures) for rule in rules]
 
 
 def jobs_of(figures, group):
@@ -46,7 +47,8 @@ def fused_mean(figures):
 
 def bandwidth(figures):
     from report import of_copy
-    shares = {job["case"]: of_copy(job) for job in jobs_of(figures, FUSED) if job["size"] == OUT_OF_CACHE and job["memory_bound"]}
+    shares = {job["case"]: of_copy(job) for job in jobs_of(figures, FUSED)
+              if job["size"] == OUT_OF_CACHE and job["memory_bound"]}
     shares = {name: value for name, value in shares.items() if value}
 
     def show(values):
@@ -78,7 +80,8 @@ def new_batch(figures):
 def first(figures, case=None):
     """jitnet's rows of the first calls that worked; of one case, or of all."""
     table = figures["probes"].get("first call", {})
-    return [peers["jitnet"] for name, peers in table.items() if case in (None, name) and "why" not in peers.get("jitnet", {"why": ""})]
+    return [peers["jitnet"] for name, peers in table.items()
+            if case in (None, name) and "why" not in peers.get("jitnet", {"why": ""})]
 
 
 def cold_kernel(figures):
@@ -106,7 +109,8 @@ def import_time(figures):
 
 
 def chain_rows(figures):
-    return {row["length"]: row["lower"] for row in figures["probes"].get("1,000-equation chain", {}).get("jitnet", {}).get("rows", [])}
+    ours = figures["probes"].get("1,000-equation chain", {}).get("jitnet", {})
+    return {row["length"]: row["lower"] for row in ours.get("rows", [])}
 
 
 def chain_time(figures):
@@ -118,7 +122,8 @@ def chain_growth(figures):
     """From 500 to 2,000 operations, time per operation may grow by a tenth per doubling at most."""
     rows = chain_rows(figures)
     values = [(rows[2000] / rows[500] / 4) ** 0.5] if 500 in rows and 2000 in rows else []
-    return row("the same, growth per doubling", "≤ 1.1 × linear", values, lambda v: f"{v[0]:.2f} × linear", lambda v: v[0] <= 1.1)
+    return row("the same, growth per doubling", "≤ 1.1 × linear", values,
+               lambda v: f"{v[0]:.2f} × linear", lambda v: v[0] <= 1.1)
 
 
 def busy(figures):

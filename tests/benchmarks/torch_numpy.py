@@ -2,7 +2,6 @@
 # A module, not an object: torch.compile sees through it.
 from torch import abs, amax, arange, argmax, cos, exp, log, log1p, mean, sin, sqrt, sum, tanh, where
 from torch import maximum as _maximum
-from torch import tensor as _tensor
 from torch import var as _var
 
 __all__ = ["abs", "amax", "arange", "argmax", "cos", "exp", "log", "log1p", "max", "maximum", "mean", "sin", "sqrt", "sum",

@@ -32,6 +32,7 @@ class Worker:
     def prepare(self, case, size):
         """Makes the inputs (`size` names one of the case's, or is the dims), runs once, compares with NumPy, keeps the call."""
         import numpy as np
+
         from frameworks import leaves, map_tree
         case = self.cases[case]
         inputs = case.inputs(np.random.default_rng(7), *(case.sizes[size] if isinstance(size, str) else size))
