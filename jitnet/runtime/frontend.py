@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from llvmlite import binding as llvm
 from llvmlite import ir
-from numba.core import (bytecode, callconv, codegen, compiler, cpu, funcdesc, interpreter, ir_utils, lowering, postproc,
+from numba.core import (bytecode, callconv, codegen, compiler, cpu, errors, funcdesc, interpreter, ir_utils, lowering, postproc,
                         typed_passes, types, typing, untyped_passes)
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.fastmathpass import rewrite_module
-from numba.core.target_extension import CPU, dispatcher_registry, target_override, target_registry
+from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_override, target_registry
 from numba.core.targetconfig import ConfigStack
+
+from numba.extending import intrinsic
 
 from . import llvm as backend
 
@@ -114,9 +115,14 @@ class _Dispatcher:
     targetdescr = _Description
 
 
+def _no_overloads(*args, **options):
+    raise errors.TypingError("kernels call intrinsics; functions that Numba implements in Python have no place here")
+
+
 TARGET = "jitnet"
 target_registry[TARGET] = _KernelTarget
 dispatcher_registry[_KernelTarget] = _Dispatcher
+jit_registry[_KernelTarget] = _no_overloads
 
 
 def _contexts():
@@ -198,14 +204,29 @@ def lower_functions(functions: Mapping[str, tuple[Callable, typing.Signature]]) 
     return texts
 
 
+def _integer_choice(name, doc):
+    """min or max of two integers: Numba's own go through its dispatcher, which this target leaves out."""
+
+    def choose(typingctx, a, b):
+        def codegen_(context, builder, signature, args):
+            kind = ir.IntType(64)
+            function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind, kind]))
+            return builder.call(function, [context.cast(builder, v, t, types.int64)
+                                           for v, t in zip(args, signature.args, strict=True)])
+        if isinstance(a, types.Integer) and isinstance(b, types.Integer):
+            return types.int64(types.int64, types.int64), codegen_
+        return None
+    choose.__doc__ = doc
+    return intrinsic(choose)
+
+
+SCOPE = {"min": _integer_choice("llvm.smin", "The smaller int64."), "max": _integer_choice("llvm.smax", "The larger int64.")}
+"""Builtins that kernels may use on integers, besides range and the operators."""
+
+
 def lower_kernel(source: str, symbol: str, scope: Mapping[str, object]) -> list[str]:
     """LLVM IR texts of the kernel in `source`, a C function named `symbol`; its text may use the names in `scope`."""
-    names = dict(scope)
+    names = {**SCOPE, **scope}
     exec(compile(source, f"<{symbol}>", "exec"), names)
     return lower_functions({symbol: (names["kernel"], KERNEL)})
 
-
-def versions() -> tuple[str, str]:
-    """Version strings of what this module is made of."""
-    import numba
-    return numba.__version__, ".".join(map(str, llvm.llvm_version_info))

@@ -1,0 +1,144 @@
+"""The native functions of the runtime (native_code.py), loaded, and the table of addresses that they work from.
+
+They are compiled once per machine and kept in the kernel cache; loading them takes a millisecond.
+"""
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from . import cache, layout, llvm, threads
+
+SYMBOLS = {"jitnet_allocate": 2, "jitnet_free": 2, "jitnet_memory_malloc": 2, "jitnet_memory_calloc": 3,
+           "jitnet_memory_realloc": 3, "jitnet_memory_free": 3, "jitnet_take_frame": 1, "jitnet_free_frames": 1,
+           "jitnet_chunks": 4, "jitnet_run": 2, "jitnet_finish": 3, "jitnet_run_arrays": 4, "jitnet_match": 3,
+           "jitnet_fresh_array": 2, "jitnet_call": 4}
+"""Symbol -> number of int64 arguments; each is the function of native_code.py without the prefix."""
+
+DEFAULT_HELD_BYTES = 512 << 20
+
+
+@functools.cache
+def _loaded() -> llvm.LoadedObject:
+    folder = Path(__file__).parent
+    source = (folder / "native_code.py").read_text() + (folder / "layout.py").read_text()
+
+    def build() -> bytes:
+        from . import frontend, native_code
+        functions = {}
+        for symbol, count in SYMBOLS.items():
+            function = getattr(native_code, symbol.removeprefix("jitnet_"))
+            functions[symbol] = (function, frontend.types.int64(*[frontend.types.int64] * count))
+        return llvm.emit_object(frontend.lower_functions(functions))
+
+    return cache.get_object(cache.object_key(source), tuple(SYMBOLS), build)
+
+
+def address(symbol: str) -> int:
+    """Address of one of the native functions."""
+    return _loaded().address[symbol]
+
+
+def function(symbol: str):
+    """A native function as a Python callable on ints; it keeps the GIL."""
+    return ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * SYMBOLS[symbol])(address(symbol))
+
+
+class Api:
+    """The process-wide table of addresses; `words` is the table, its address goes into every block and entry."""
+
+    def __init__(self):
+        self.words = np.zeros(layout.API_WORDS + 8, np.int64)
+        shift = -self.words.ctypes.data % 64 // 8  # own cache lines: the pool lock is in here
+        self.words = self.words[shift:shift + layout.API_WORDS]
+        self.address = self.words.ctypes.data
+        python = ctypes.pythonapi
+        for word, name in [(layout.INCREF, "Py_IncRef"), (layout.DECREF, "Py_DecRef"), (layout.TUPLE_NEW, "PyTuple_New"),
+                           (layout.VECTORCALL, "PyObject_Vectorcall"), (layout.SAVE_THREAD, "PyEval_SaveThread"),
+                           (layout.RESTORE_THREAD, "PyEval_RestoreThread"), (layout.MALLOC, "PyMem_RawMalloc"),
+                           (layout.LONG_AS_LONG, "PyLong_AsLongLongAndOverflow"), (layout.FREE, "PyMem_RawFree"),
+                           (layout.LONG_FROM_LONG, "PyLong_FromLongLong")]:
+            self.words[word] = ctypes.cast(getattr(python, name), ctypes.c_void_p).value
+        if sys.platform == "linux":
+            self.words[layout.MADVISE] = ctypes.cast(ctypes.CDLL(None).madvise, ctypes.c_void_p).value
+        array_api = _array_api()
+        self.words[layout.ARRAY_TYPE] = id(np.ndarray)
+        self.words[layout.NEW_ARRAY] = array_api[94]
+        self.words[layout.ARRAY_RETURN] = array_api[76]
+        self.words[layout.FLOAT_TYPE], self.words[layout.LONG_TYPE] = id(float), id(int)
+        self.words[layout.TRUE], self.words[layout.FALSE] = id(True), id(False)
+        self.words[layout.CHUNKS] = address("jitnet_chunks")
+        self.words[layout.HELD_BOUND] = int(os.environ.get("JITNET_POOL_BYTES", DEFAULT_HELD_BYTES))
+        self.words[layout.ALIGNED_FROM] = 4096
+        self._handler = _MemoryHandler(self)
+        self.words[layout.MEMORY_HANDLER] = id(self._handler.capsule)
+        threads.attach(self.words)
+
+
+def _array_api():
+    """NumPy's table of C functions."""
+    python = ctypes.pythonapi
+    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    from numpy._core import _multiarray_umath
+    table = python.PyCapsule_GetPointer(_multiarray_umath._ARRAY_API, None)
+    return (ctypes.c_void_p * 310).from_address(table)
+
+
+class _MemoryHandler:
+    """A PyDataMem_Handler: how NumPy frees the memory that we gave to an output array."""
+
+    class _Struct(ctypes.Structure):
+        _fields_ = [("name", ctypes.c_char * 127), ("version", ctypes.c_uint8), ("context", ctypes.c_void_p),
+                    ("malloc", ctypes.c_void_p), ("calloc", ctypes.c_void_p), ("realloc", ctypes.c_void_p),
+                    ("free", ctypes.c_void_p)]
+
+    def __init__(self, api: Api):
+        self.struct = self._Struct(b"jitnet", 1, api.address, address("jitnet_memory_malloc"), address("jitnet_memory_calloc"),
+                                   address("jitnet_memory_realloc"), address("jitnet_memory_free"))
+        self.name = ctypes.c_char_p(b"mem_handler")
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        self.capsule = new(ctypes.addressof(self.struct), self.name, None)
+
+
+_api: Api | None = None
+_api_lock = threading.Lock()
+
+
+def api() -> Api:
+    """The process-wide table, made on first use and never freed: arrays that outlive everything free through it."""
+    global _api
+    if _api is None:
+        with _api_lock:
+            if _api is None:
+                made = Api()
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
+                _api = made
+    return _api
+
+
+def release_memory() -> None:
+    """Gives the large blocks that wait for reuse back to the system."""
+    if _api is None:
+        return
+    words = _api.words
+    bound, words[layout.HELD_BOUND] = int(words[layout.HELD_BOUND]), 0
+    allocate, free = function("jitnet_allocate"), function("jitnet_free")
+    try:
+        # With a bound of 0 a freed block goes to malloc at once, so taking every held block and freeing it empties the pool.
+        for capacity in [int(words[layout.HELD + 2 * i + 1]) for i in range(int(words[layout.HELD_COUNT]))]:
+            free(_api.address, allocate(_api.address, capacity))
+    finally:
+        words[layout.HELD_BOUND] = bound
+
+
+def held_bytes() -> int:
+    """Bytes of freed blocks that wait for reuse."""
+    return 0 if _api is None else int(_api.words[layout.HELD_BYTES])
