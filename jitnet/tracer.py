@@ -46,6 +46,7 @@ class Trace:
         self.captured: dict[Var, Var] = {}  # Var of the enclosing trace -> input Var of this one
         self.parent: Trace | None = None
         self.open = False
+        self.source: Source | None = None  # set while a transform applies a rule: the line of the equation that the rule is for
         self._consts: dict[tuple, tuple] = {}
 
     def __enter__(self) -> Trace:
@@ -106,7 +107,7 @@ class Trace:
     def emit(self, op: Op, atoms: Sequence, params, source: Source | None = None) -> list[Tracer]:
         """Writes one equation on atoms of the right dtypes; returns the tracers of its outputs."""
         outs = tuple([Var(t) for t in op.out_types([a.type for a in atoms], params)])
-        self.eqns.append(Eqn(op, tuple(atoms), params, outs, source or user_source()))
+        self.eqns.append(Eqn(op, tuple(atoms), params, outs, source or self.source or user_source()))
         return [Tracer(self, v) for v in outs]
 
     def graph(self, outputs: Sequence) -> Graph:
