@@ -45,17 +45,17 @@ def _jit() -> llvm.LLJIT:
     return llvm.create_lljit_compiler(target_machine(), use_jit_link="windows" not in triple)
 
 
-def emit_object(modules: list[str]) -> bytes:
-    """The object file of the IR texts, linked together and optimized at -O3 with both vectorizers."""
+def emit_object(modules: list[str], vectorize: bool = True) -> bytes:
+    """The object file of the IR texts, linked together and optimized: at -O3 with both vectorizers, or at -O1."""
     with _lock:
         machine = target_machine()
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
             module.link_in(llvm.parse_assembly(text))
         module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=3)
-        options.loop_vectorization = options.slp_vectorization = True
-        options.loop_interleaving = options.loop_unrolling = True
+        options = llvm.create_pipeline_tuning_options(speed_level=3 if vectorize else 1)
+        options.loop_vectorization = options.slp_vectorization = vectorize
+        options.loop_interleaving = options.loop_unrolling = vectorize
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
         return machine.emit_object(module)

@@ -27,17 +27,14 @@ DEFAULT_HELD_BYTES = 512 << 20
 @functools.cache
 def _loaded() -> llvm.LoadedObject:
     folder = Path(__file__).parent
-    source = (folder / "native_code.py").read_text() + (folder / "layout.py").read_text()
+    source = (folder / "native_code.py").read_text()
+    key = cache.object_key("".join([source, *((folder / name).read_text() for name in ("layout.py", "words.py"))]))
 
     def build() -> bytes:
-        from . import frontend, native_code
-        functions = {}
-        for symbol, count in SYMBOLS.items():
-            function = getattr(native_code, symbol.removeprefix("jitnet_"))
-            functions[symbol] = (function, frontend.types.int64(*[frontend.types.int64] * count))
-        return llvm.emit_object(frontend.lower_functions(functions))
+        from . import words
+        return llvm.emit_object([words.compile_words(source, {**vars(layout), **vars(words)}, "jitnet_")], vectorize=False)
 
-    return cache.get_object(cache.object_key(source), tuple(SYMBOLS), build)
+    return cache.get_object(key, tuple(SYMBOLS), build)
 
 
 def address(symbol: str) -> int:

@@ -1,149 +1,11 @@
-"""The native half of the runtime, in the Python subset that frontend.py compiles: every value is an int64.
+"""The native half of the runtime, in the language of words.py: every value is an int64, memory is reached by address.
 
-Imported only to be compiled (native.py keeps the object file in the kernel cache). Nothing here runs as Python.
-
-The order: words of memory and calls by address; large blocks; a program's run; a call from Python.
+Only its text is used: native.py compiles it and keeps the object file in the kernel cache.
+The order: large blocks; a program's run; a call from Python.
 """
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
-
-from .frontend import SCOPE
 from .layout import *  # noqa: F403  (numbers of table words)
-
-min, max = SCOPE["min"], SCOPE["max"]
-
-I64, I32, I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
-INT = types.int64
-
-
-def _pointer(builder, address, kind):
-    return builder.inttoptr(address, ir.PointerType(kind))
-
-
-def _memory(kind, convert, back):
-    """Intrinsics (load, store) of one machine type; addresses are in bytes."""
-
-    @intrinsic
-    def load_(typingctx, address):
-        def codegen(context, builder, signature, args):
-            return convert(builder, builder.load(_pointer(builder, args[0], kind)))
-        return INT(INT), codegen
-
-    @intrinsic
-    def store_(typingctx, address, value):
-        def codegen(context, builder, signature, args):
-            builder.store(back(builder, args[1]), _pointer(builder, args[0], kind))
-            return ir.Constant(I64, 0)
-        return INT(INT, INT), codegen
-    return load_, store_
-
-
-load64, store64 = _memory(I64, lambda b, v: v, lambda b, v: v)
-load32, store32 = _memory(I32, lambda b, v: b.sext(v, I64), lambda b, v: b.trunc(v, I32))
-load8, store8 = _memory(I8, lambda b, v: b.zext(v, I64), lambda b, v: b.trunc(v, I8))
-_, store16 = _memory(ir.IntType(16), lambda b, v: b.sext(v, I64), lambda b, v: b.trunc(v, ir.IntType(16)))
-# Floats travel as the bits of a float64.
-_, store_f32 = _memory(ir.FloatType(), None, lambda b, v: b.fptrunc(b.bitcast(v, ir.DoubleType()), ir.FloatType()))
-
-
-@intrinsic
-def f64_bits(typingctx, value):
-    """The bits of float64(value)."""
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(builder.sitofp(args[0], ir.DoubleType()), I64)
-    return INT(INT), codegen
-
-
-@intrinsic
-def lower_half(typingctx, value):
-    """The lower half of a register: what a C function that returns int leaves there."""
-    def codegen(context, builder, signature, args):
-        return builder.sext(builder.trunc(args[0], I32), I64)
-    return INT(INT), codegen
-
-
-@intrinsic
-def swap_if(typingctx, address, expected, value):
-    """Writes value where expected stands, in one atomic step; 1 if it did."""
-    def codegen(context, builder, signature, args):
-        pair = builder.cmpxchg(_pointer(builder, args[0], I64), args[1], args[2], "acq_rel", "acquire")
-        return builder.zext(builder.extract_value(pair, 1), I64)
-    return INT(INT, INT, INT), codegen
-
-
-@intrinsic
-def release(typingctx, address):
-    """Writes 0 after everything written before it."""
-    def codegen(context, builder, signature, args):
-        builder.store_atomic(ir.Constant(I64, 0), _pointer(builder, args[0], I64), "release", 8)
-        return ir.Constant(I64, 0)
-    return INT(INT), codegen
-
-
-def _call(function_of, count):
-    def codegen(context, builder, signature, args):
-        kind = ir.FunctionType(I64, [I64] * count)
-        return builder.call(function_of(builder, args, kind), args[-count:] if count else [])
-    return codegen
-
-
-@intrinsic
-def call0(typingctx, function):
-    return INT(INT), _call(lambda b, args, kind: _pointer(b, args[0], kind), 0)
-
-
-@intrinsic
-def call1(typingctx, function, a):
-    return INT(INT, INT), _call(lambda b, args, kind: _pointer(b, args[0], kind), 1)
-
-
-@intrinsic
-def call2(typingctx, function, a, b):
-    return INT(INT, INT, INT), _call(lambda b, args, kind: _pointer(b, args[0], kind), 2)
-
-
-@intrinsic
-def call3(typingctx, function, a, b, c):
-    return INT(INT, INT, INT, INT), _call(lambda b, args, kind: _pointer(b, args[0], kind), 3)
-
-
-@intrinsic
-def call4(typingctx, function, a, b, c, d):
-    return INT(*[INT] * 5), _call(lambda b, args, kind: _pointer(b, args[0], kind), 4)
-
-
-@intrinsic
-def call8(typingctx, function, a, b, c, d, e, f, g, h):
-    return INT(*[INT] * 9), _call(lambda b, args, kind: _pointer(b, args[0], kind), 8)
-
-
-def _symbol(name, count):
-    """Intrinsic that calls another function of this file by its symbol (names are resolved when the objects are linked)."""
-    def function_of(builder, args, kind):
-        found = builder.module.globals.get(name)
-        return found if found is not None else ir.Function(builder.module, kind, name)
-    types_ = [INT] * count
-    if count == 1:
-        @intrinsic
-        def call(typingctx, a):
-            return INT(*types_), _call(function_of, 1)
-    elif count == 2:
-        @intrinsic
-        def call(typingctx, a, b):
-            return INT(*types_), _call(function_of, 2)
-    else:
-        @intrinsic
-        def call(typingctx, a, b, c):
-            return INT(*types_), _call(function_of, 3)
-    return call
-
-
-allocate_, free_, run_ = _symbol("jitnet_allocate", 2), _symbol("jitnet_free", 2), _symbol("jitnet_run", 2)
-take_frame_, match_ = _symbol("jitnet_take_frame", 1), _symbol("jitnet_match", 3)
-fresh_array_ = _symbol("jitnet_fresh_array", 2)
-finish_ = _symbol("jitnet_finish", 3)
-
+from .words import (call0, call1, call2, call3, call4, call8, copy_bytes, f64_bits, larger, load8, load32, load64, lower_half,
+                    smaller, store8, store16, store32, store64, store_atomic, store_f32, swap_if, zero_bytes)
 
 # Large blocks: aligned to 64 bytes, and kept for the next one of their size when freed. A fresh 64 MB block costs as much
 # in page faults as a simple kernel takes to fill it.
@@ -168,7 +30,7 @@ def allocate(api, size):
                 store64(api + 8 * (HELD + 2 * i - 1), load64(api + 8 * (HELD + 2 * i + 1)))
             store64(api + 8 * HELD_COUNT, count - 1)
             store64(api + 8 * HELD_BYTES, load64(api + 8 * HELD_BYTES) - best_capacity)
-        release(api + 8 * HELD_LOCK)
+        store_atomic(api + 8 * HELD_LOCK, 0)
         if found != 0:
             return found
     align = HUGE_PAGE if size >= HUGE_FROM else 64
@@ -207,7 +69,7 @@ def free(api, block):
                     store64(api + 8 * (HELD + 2 * i - 2), load64(api + 8 * (HELD + 2 * i)))
                     store64(api + 8 * (HELD + 2 * i - 1), load64(api + 8 * (HELD + 2 * i + 1)))
                 store64(api + 8 * HELD_COUNT, count - 1)
-            release(api + 8 * HELD_LOCK)
+            store_atomic(api + 8 * HELD_LOCK, 0)
             if oldest != 0:
                 call1(load64(api + 8 * FREE), load64(oldest - HEADER))
     else:
@@ -217,31 +79,29 @@ def free(api, block):
 
 def memory_malloc(api, size):
     """NumPy's data allocator: the four functions of a PyDataMem_Handler."""
-    return allocate_(api, size)
+    return allocate(api, size)
 
 
 def memory_calloc(api, count, size):
-    block = allocate_(api, count * size)
+    block = allocate(api, count * size)
     if block != 0:
-        for i in range(count * size):
-            store8(block + i, 0)
+        zero_bytes(block, count * size)
     return block
 
 
 def memory_realloc(api, block, size):
     if block == 0:
-        return allocate_(api, size)
-    fresh = allocate_(api, size)
+        return allocate(api, size)
+    fresh = allocate(api, size)
     if fresh != 0:
-        for i in range(min(size, load64(block - HEADER + 8))):
-            store8(fresh + i, load8(block + i))
-        free_(api, block)
+        copy_bytes(fresh, block, smaller(size, load64(block - HEADER + 8)))
+        free(api, block)
     return fresh
 
 
 def memory_free(api, block, size):
     if block != 0:
-        free_(api, block)
+        free(api, block)
     return 0
 
 
@@ -256,15 +116,14 @@ def take_frame(block):
         return frame
     api = load64(block + 8 * B_API)
     words = load64(block + 8 * B_FRAME_WORDS)
-    frame = allocate_(api, 8 * words)
+    frame = allocate(api, 8 * words)
     if frame == 0:
         return 0
-    arena = allocate_(api, load64(block + 8 * B_ARENA_BYTES) + 64)
+    arena = allocate(api, load64(block + 8 * B_ARENA_BYTES) + 64)
     if arena == 0:
-        free_(api, frame)
+        free(api, frame)
         return 0
-    for i in range(words):
-        store64(frame + 8 * i, 0)
+    zero_bytes(frame, 8 * words)
     store64(frame + 8 * F_BLOCK, block)
     store64(frame + 8 * F_ARENA, arena)
     static = load64(block + 8 * B_STATIC)
@@ -282,8 +141,8 @@ def free_frames(block):
     store64(block + 8 * B_FREE, 0)
     while frame != 0:
         following = load64(frame + 8 * F_NEXT)
-        free_(api, load64(frame + 8 * F_ARENA))
-        free_(api, frame)
+        free(api, load64(frame + 8 * F_ARENA))
+        free(api, frame)
         frame = following
     return 0
 
@@ -297,7 +156,7 @@ def chunks(args, dims, steps, frame):
     grain = load64(frame + 8 * F_GRAIN)
     start = load64(args) * grain
     for _ in range(load64(dims)):
-        call4(kernel, buffers, sizes, start, min(start + grain, extent))
+        call4(kernel, buffers, sizes, start, smaller(start + grain, extent))
         start += grain
     return 0
 
@@ -323,7 +182,7 @@ def run(frame, block):
             call4(a, frame + 8 * b, c, 0, d)
         elif op == OP_PARALLEL:  # kernel, buffers, sizes, extent, grain
             count = (d + e - 1) // e
-            threads = min(load64(api + 8 * NUM_THREADS), count)
+            threads = smaller(load64(api + 8 * NUM_THREADS), count)
             alone = threads < 2 or load64(api + 8 * PARALLEL_FOR) == 0
             exclusive = load64(api + 8 * POOL_EXCLUSIVE) != 0
             if not alone and exclusive:
@@ -331,7 +190,7 @@ def run(frame, block):
             if alone:  # in the same chunks, so that the result is the same
                 start = 0
                 while start < d:
-                    call4(a, frame + 8 * b, c, start, min(start + e, d))
+                    call4(a, frame + 8 * b, c, start, smaller(start + e, d))
                     start += e
             else:
                 store64(frame + 8 * F_KERNEL, a)
@@ -345,7 +204,7 @@ def run(frame, block):
                 call8(load64(api + 8 * PARALLEL_FOR), load64(api + 8 * CHUNKS), frame + 8 * F_POOL_ARGS,
                       frame + 8 * F_POOL_DIMS, frame + 8 * F_POOL_STEPS, frame, 0, 1, threads)
                 if exclusive:
-                    release(api + 8 * POOL_BUSY)
+                    store_atomic(api + 8 * POOL_BUSY, 0)
         elif op == OP_NEXT:  # loop state, moves, number of moves, target
             for i in range(c):
                 word = frame + 8 * load64(b + 16 * i)
@@ -372,7 +231,7 @@ def run(frame, block):
                 store64(word, load64(word) - trips * load64(b + 16 * i + 8))
         elif op == OP_SWITCH:  # buffer, number of branches, targets
             branch = load64(load64(frame + 8 * a))
-            branch = min(max(branch, 0), b - 1)
+            branch = smaller(larger(branch, 0), b - 1)
             pc = code + load64(c + 8 * branch)
         elif op == OP_JUMP:  # target
             pc = code + a
@@ -391,8 +250,8 @@ def finish(block, frame, result):
     """Gives the frame back. After a callback's exception its buffers may have moved: then it is freed. Needs the GIL."""
     if result == CALLBACK_FAILED:
         api = load64(block + 8 * B_API)
-        free_(api, load64(frame + 8 * F_ARENA))
-        free_(api, frame)
+        free(api, load64(frame + 8 * F_ARENA))
+        free(api, frame)
     else:
         store64(frame + 8 * F_NEXT, load64(block + 8 * B_FREE))
         store64(block + 8 * B_FREE, frame)
@@ -402,21 +261,21 @@ def finish(block, frame, result):
 def run_arrays(block, buffers, cells, release_gil):
     """Runs a program on addresses (inputs, then outputs) and copies its status cells out."""
     api = load64(block + 8 * B_API)
-    frame = take_frame_(block)
+    frame = take_frame(block)
     if frame == 0:
         return NO_MEMORY
     for i in range(load64(block + 8 * B_INPUTS) + load64(block + 8 * B_OUTPUTS)):
         store64(frame + 8 * (F_IO + i), load64(buffers + 8 * i))
     if release_gil != 0:
         thread = call0(load64(api + 8 * SAVE_THREAD))
-        result = run_(frame, block)
+        result = run(frame, block)
         call1(load64(api + 8 * RESTORE_THREAD), thread)
     else:
-        result = run_(frame, block)
+        result = run(frame, block)
     status = load64(frame + 8 * F_ARENA) + load64(block + 8 * B_STATUS)
     for i in range(load64(block + 8 * B_STATUS_COUNT)):
         store64(cells + 8 * i, load64(status + 8 * i))
-    finish_(block, frame, result)
+    finish(block, frame, result)
     return result
 
 
@@ -512,7 +371,7 @@ def fresh_array(api, want):
     size = load64(want + 24)
     data, flags = 0, 0
     if size >= load64(api + 8 * ALIGNED_FROM):
-        data = allocate_(api, size)
+        data = allocate(api, size)
         if data != 0:
             flags = C_CONTIGUOUS | ALIGNED | WRITEABLE
     descr = load64(want)
@@ -521,7 +380,7 @@ def fresh_array(api, want):
                   0, data, flags, 0)
     if data != 0:
         if array == 0:
-            free_(api, data)
+            free(api, data)
         else:
             handler = load64(api + 8 * MEMORY_HANDLER)
             call1(load64(api + 8 * INCREF), handler)
@@ -542,14 +401,14 @@ def call(self, args, count, names):
             record = load64(table + 8 * (T_RECORDS + i))
             if load64(record + 8 * R_ARGUMENT_COUNT) == count:
                 block = load64(record + 8 * R_BLOCK)
-                frame = take_frame_(block)
+                frame = take_frame(block)
                 if frame != 0:
-                    if match_(record, args, frame) != 0:
+                    if match(record, args, frame) != 0:
                         if i > 0:  # the next call will look here first
                             store64(table + 8 * (T_RECORDS + i), load64(table + 8 * T_RECORDS))
                             store64(table + 8 * T_RECORDS, record)
                         break
-                    finish_(block, frame, DONE)
+                    finish(block, frame, DONE)
                     frame = 0
     if frame == 0:
         return call4(load64(api + 8 * VECTORCALL), load64(table + 8 * T_FALLBACK), args, count, names)
@@ -562,7 +421,7 @@ def call(self, args, count, names):
     arrays = frame + 8 * (F_IO + inputs + outputs + inputs)  # where they wait: behind the scalar cells
     made = 0
     while made < outputs:
-        array = fresh_array_(api, load64(record + 8 * R_OUTPUTS) + 8 * OUTPUT_WORDS * made)
+        array = fresh_array(api, load64(record + 8 * R_OUTPUTS) + 8 * OUTPUT_WORDS * made)
         if array == 0:
             break
         store64(arrays + 8 * made, array)
@@ -573,10 +432,10 @@ def call(self, args, count, names):
     if made == outputs:
         if load64(record + 8 * R_RELEASE) != 0:
             thread = call0(load64(api + 8 * SAVE_THREAD))
-            code = run_(frame, block)
+            code = run(frame, block)
             call1(load64(api + 8 * RESTORE_THREAD), thread)
         else:
-            code = run_(frame, block)
+            code = run(frame, block)
     if code == DONE:
         if load64(record + 8 * R_SINGLE) != 0:
             result = call1(load64(api + 8 * ARRAY_RETURN), load64(arrays))
@@ -597,6 +456,6 @@ def call(self, args, count, names):
             result = call4(load64(api + 8 * VECTORCALL), load64(table + 8 * T_ON_ERROR), own, 3, 0)
             call1(decref, load64(own + 8))
             call1(decref, load64(own + 16))
-    finish_(block, frame, code)
+    finish(block, frame, code)
     call1(decref, owner)
     return result

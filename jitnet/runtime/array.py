@@ -1,0 +1,312 @@
+"""Array: an array that lives on a device. Eager: each operation runs at once, as NumPy's own does."""
+from __future__ import annotations
+
+import copy as copying
+import operator
+
+import numpy as np
+
+from .. import tree
+from ..errors import TraceTypeError
+from ..tracer import Tracer, current_trace
+from ..types import SHORT_NAMES, known_dtype
+from .device import CPU, Device, known_device
+
+
+class Array:
+    """An array on a device, with NumPy's operators, methods and meaning. Make one with `jitnet.asarray`.
+
+    >>> import jitnet
+    >>> x = jitnet.asarray([1.0, 2.0, 4.0])
+    >>> (x * 2).sum()
+    Array(14.)
+    """
+
+    __slots__ = ("_data", "__weakref__")
+    __jitnet_priority__ = 1
+    __array_priority__ = 900
+    __hash__ = None
+
+    def __init__(self, data: np.ndarray):
+        self._data = data
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy dtype of the elements."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._data.size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._data.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._data.nbytes
+
+    @property
+    def device(self) -> Device:
+        """Where the elements are."""
+        return CPU
+
+    @property
+    def T(self) -> Array:
+        """The axes reversed."""
+        return Array(self._data.T)
+
+    @property
+    def mT(self) -> Array:
+        """The last two axes exchanged."""
+        return Array(self._data.mT)
+
+    @property
+    def real(self) -> Array:
+        """The array itself: elements are real."""
+        return self
+
+    @property
+    def imag(self) -> Array:
+        """Zeros: elements are real."""
+        return Array(np.zeros_like(self._data))
+
+    @property
+    def flat(self):
+        """An iterator over the elements."""
+        return iter(self.ravel())
+
+    def to(self, device) -> Array:
+        """The array on that device: itself when it is there."""
+        known_device(device, "to")
+        return self
+
+    to_device = to
+
+    def block_until_ready(self) -> Array:
+        """The array, once its values are there (on the CPU they always are)."""
+        return self
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array, which shares memory with this one."""
+        return self._data
+
+    # What other libraries see
+
+    def __jitnet_numpy__(self) -> np.ndarray:
+        return self._data
+
+    def __jitnet_bind__(self, op, arrays, params):
+        plain = [unwrap(a) for a in arrays]
+        out = op.evaluate([np.asarray(a) for a in plain], params) if op.kind == "control" else op.body(*plain, **params)
+        return _wrap(tuple(out) if isinstance(out, list) else out)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self._data, dtype=dtype, copy=copy)
+
+    @property
+    def __array_interface__(self):
+        return self._data.__array_interface__
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if any(isinstance(x, Tracer) for x in (*inputs, *kwargs.values())):
+            return NotImplemented
+        out = kwargs.get("out")
+        result = getattr(ufunc, method)(*map(unwrap, inputs), **{k: unwrap(v) for k, v in kwargs.items()})
+        if out is not None:
+            return out[0] if len(out) == 1 else out
+        return _wrap(result)
+
+    def __array_function__(self, function, types, args, kwargs):
+        if any(issubclass(t, Tracer) for t in types):
+            return NotImplemented
+        result = function(*unwrap(args), **unwrap(kwargs))
+        out = kwargs.get("out")
+        return out if isinstance(out, Array) else _wrap(result)
+
+    def __array_namespace__(self, *, api_version=None):
+        from .. import numpy
+
+        return numpy
+
+    def __dlpack__(self, **options):
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._data.__dlpack_device__()
+
+    def __reduce__(self):
+        return Array, (self._data,)
+
+    def __copy__(self) -> Array:
+        return Array(self._data.copy())
+
+    def __deepcopy__(self, memo) -> Array:
+        return Array(copying.deepcopy(self._data, memo))
+
+    # What Python sees
+
+    def __repr__(self) -> str:
+        return "A" + repr(self._data)[1:].replace("\n ", "\n ")
+
+    def __str__(self) -> str:
+        return str(self._data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data[()] if self.ndim == 0 else self._data, spec)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self):
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, item) -> bool:
+        return unwrap(item) in self._data
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __complex__(self) -> complex:
+        return complex(self._data)
+
+    def __index__(self) -> int:
+        return operator.index(self._data)
+
+    def __getitem__(self, key) -> Array:
+        if current_trace() is not None and any(isinstance(k, Tracer) for k in (key if isinstance(key, tuple) else (key,))):
+            trace = current_trace()
+            return Tracer(trace, trace.atom(self))[key]
+        return Array(np.asarray(self._data[unwrap(key)]))
+
+    def __setitem__(self, key, value):
+        self._data[unwrap(key)] = unwrap(value)
+
+
+def unwrap(value):
+    """The value with NumPy arrays in place of Arrays, inside tuples, lists and dicts too."""
+    kind = type(value)
+    if kind is Array:
+        return value._data
+    if kind is tuple or kind is list:
+        return kind(map(unwrap, value))
+    return {k: unwrap(v) for k, v in value.items()} if kind is dict else value
+
+
+def _wrap(result):
+    """The result with Arrays in place of NumPy arrays and scalars; dtypes that jitnet does not know stay NumPy's."""
+    if isinstance(result, (np.ndarray, np.generic)):
+        return Array(np.asarray(result)) if result.dtype in SHORT_NAMES else result
+    if isinstance(result, tuple):
+        parts = map(_wrap, result)
+        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+    return [_wrap(r) for r in result] if isinstance(result, list) else result
+
+
+def _binary(ufunc, reflected: bool = False):
+    def method(self, other):
+        if isinstance(other, Array):
+            other = other._data
+        elif not isinstance(other, (bool, int, float, np.ndarray, np.generic, list, tuple)):
+            return NotImplemented
+        return _wrap(ufunc(other, self._data) if reflected else ufunc(self._data, other))
+    return method
+
+
+def _in_place(ufunc):
+    def method(self, other):
+        if isinstance(other, Tracer):
+            return NotImplemented
+        ufunc(self._data, unwrap(other), out=self._data)
+        return self
+    return method
+
+
+def _method(name: str):
+    def method(self, *args, **kwargs):
+        result = _wrap(getattr(self._data, name)(*unwrap(args), **unwrap(kwargs)))
+        out = kwargs.get("out")
+        return result if out is None else out
+    method.__name__, method.__qualname__, method.__doc__ = name, f"Array.{name}", f"As `numpy.ndarray.{name}`."
+    return method
+
+
+_BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide,
+           "mod": np.remainder, "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
+           "lshift": np.left_shift, "rshift": np.right_shift, "matmul": np.matmul, "divmod": np.divmod}
+_COMPARE = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}
+_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
+_METHODS = ("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "choose", "clip", "compress", "conj", "copy",
+            "cumprod", "cumsum", "diagonal", "dot", "fill", "flatten", "item", "max", "mean", "min", "nonzero", "partition", "prod",
+            "put", "ravel", "repeat", "reshape", "round", "searchsorted", "sort", "squeeze", "std", "sum", "swapaxes", "take",
+            "tobytes", "tolist", "trace", "transpose", "var", "view")
+for _name, _ufunc in _BINARY.items():
+    setattr(Array, f"__{_name}__", _binary(_ufunc))
+    setattr(Array, f"__r{_name}__", _binary(_ufunc, reflected=True))
+    if _name != "divmod":
+        setattr(Array, f"__i{_name}__", _in_place(_ufunc))
+for _name, _ufunc in _COMPARE.items():
+    setattr(Array, f"__{_name}__", _binary(_ufunc))
+for _name, _ufunc in _UNARY.items():
+    setattr(Array, f"__{_name}__", lambda self, _ufunc=_ufunc: _wrap(_ufunc(self._data)))
+for _name in _METHODS:
+    setattr(Array, _name, _method(_name))
+
+
+def asarray(value, dtype=None, *, device=None, copy: bool | None = None) -> Array:
+    """An Array of the value: of a NumPy array or of anything with DLPack without a copy, unless dtype or `copy` asks for one.
+
+    >>> import jitnet
+    >>> jitnet.asarray([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    known_device(device, "asarray")
+    if isinstance(value, Tracer):
+        return value if dtype is None else value.astype(dtype)
+    if isinstance(value, Array):
+        value = value._data
+    elif hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
+        value = np.from_dlpack(value)
+    data = np.asarray(value)
+    if data.dtype.kind in "OSUV":
+        raise TraceTypeError(f"asarray: a {type(value).__name__} of dtype {data.dtype} is no array of numbers",
+                             "pass numbers, nested lists of equal length, or an array")
+    target = known_dtype(dtype if dtype is not None else data.dtype, "asarray")
+    return Array(np.array(data, target, copy=copy))
+
+
+def device_put(container, device=None):
+    """The container with every leaf as an Array on that device."""
+    return tree.map(lambda leaf: asarray(leaf, device=device), container)
+
+
+def block_until_ready(container):
+    """The container, once the values of all its Arrays are there."""
+    for leaf in tree.leaves(container):
+        if isinstance(leaf, Array):
+            leaf.block_until_ready()
+    return container
