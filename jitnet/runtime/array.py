@@ -163,7 +163,7 @@ class Array:
     # What Python sees
 
     def __repr__(self) -> str:
-        return "A" + repr(self._data)[1:].replace("\n ", "\n ")
+        return "A" + repr(self._data)[1:]
 
     def __str__(self) -> str:
         return str(self._data)

@@ -38,7 +38,7 @@ TABLE_WORDS = T_RECORDS + MAX_RECORDS
 
 # record
 (R_OWNER, R_BLOCK, R_ARGUMENT_COUNT, R_RELEASE, R_SINGLE, R_OUTPUTS, R_OUTPUT_COUNT, R_ARGUMENTS) = range(8)
-RECORD_WORDS = 8
+RECORD_WORDS = R_ARGUMENTS
 OUTPUT_WORDS = 4  # descr, ndim, address of the shape, bytes
 # arguments: (kind, frame word, ...), as long as the kind wants
 KIND_ARRAY, KIND_FLOAT, KIND_INT, KIND_BOOL, KIND_NUMPY_SCALAR, KIND_SAME = range(6)

@@ -88,6 +88,12 @@ def _array_api():
     return (ctypes.c_void_p * 310).from_address(table)
 
 
+def numpy_handler() -> int:
+    """Address of the capsule with the allocator that new arrays of this thread get."""
+    get = ctypes.PYFUNCTYPE(ctypes.py_object)(_array_api()[305])
+    return id(get())
+
+
 class _MemoryHandler:
     """A PyDataMem_Handler: how NumPy frees the memory that we gave to an output array."""
 
