@@ -24,7 +24,7 @@ def new_batch(worker, case, dims, batches):
     before = framework.compiles()
     times = [run(batch) for batch in batches]
     compiles = None if before is None else framework.compiles() - before
-    return {"first": float(np.median(times)), "best": min(times), "compiles": compiles}
+    return {"first": float(np.median(times)), "best": min(times), "worst": max(times), "compiles": compiles}
 
 
 def chain_function(np, length):

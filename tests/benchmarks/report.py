@@ -134,10 +134,10 @@ def probe_sections(probes):
                  "Import, then the first call with empty caches on disk (cold), and in a second process (warm).\n",
                  table(["case", "framework", "import", "cold", "warm", "kernels"], rows)]
     if probes.get("new batch size"):
-        rows = [[name, milliseconds(row.get("first")), milliseconds(row.get("best")), count(row.get("compiles"))]
+        rows = [[name, *(milliseconds(row.get(key)) for key in ("first", "best", "worst")), count(row.get("compiles"))]
                 for name, row in probes["new batch size"].items()]
         text += ["## A batch size never seen, ms\n", "First call of the training step on new batch sizes, after others ran.\n",
-                 table(["framework", "median", "best", "kernels compiled"], rows)]
+                 table(["framework", "median", "best", "worst", "kernels compiled"], rows)]
     if probes.get("1,000-equation chain"):
         rows = [[name, f"{row['length']:,}", milliseconds(row["lower"]), milliseconds(row["first"])]
                 for name, answer in probes["1,000-equation chain"].items() for row in answer.get("rows", [])]

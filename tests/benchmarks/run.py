@@ -4,7 +4,8 @@
     python tests/benchmarks/run.py --only softmax     some cases, printed and not written
     python tests/benchmarks/run.py --peer jax=/path/to/python --peer mxnet=/path/to/python
 
-Every framework runs in a process, and where needed an environment, of its own. They take turns: one works, the others wait.
+Every framework runs in a process, and where needed an environment, of its own (with NumPy and SciPy in it, for the results to
+compare with). They take turns: one works, the others wait.
 """
 import argparse
 import datetime
