@@ -19,6 +19,11 @@ def register(cls: type, flatten, unflatten) -> type:
     return cls
 
 
+def registered_children(obj) -> list:
+    """The children of an instance of a registered class."""
+    return list(_registry[type(obj)][0](obj)[0])
+
+
 def flatten(tree) -> tuple[list, tuple]:
     """(leaves, structure) of a nested container.
 

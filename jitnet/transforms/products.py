@@ -1,0 +1,214 @@
+"""vjp, jvp and linearize: products of vectors with the Jacobian, with JAX's signatures and containers."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree
+from ..errors import DerivativeError, TraceTypeError
+from ..ir import Graph
+from ..tracer import Trace, current_trace, inline, trace
+from ..types import ArrayType, is_float
+from .jvp import jvp_graph, jvp_values
+from .values import FLOAT0, Staged, function_name, is_array, leaf_names, leaf_type, live, no_gradient, or_zeros, run_graph
+from .values import staged, weak_class
+from .vjp import vjp_values
+
+
+class _Primals:
+    """The primals of vjp, jvp and linearize: only float leaves are traced, the others reach the function as they are."""
+
+    def __init__(self, fun: Callable, primals: tuple, caller: str, has_aux: bool):
+        self.leaves, self.structure = tree.flatten(primals)
+        self.name, self.caller = function_name(fun), caller
+        self.names = [f"{caller}: argument {n[1:n.index(']')]}{n[n.index(']') + 1:]} of `{self.name}`" for n in leaf_names(self.structure)]
+        self.types = [leaf_type(x, caller) if is_array(x) else None for x in self.leaves]
+        self.places = [i for i, t in enumerate(self.types) if t is not None and is_float(t.dtype)]
+        self.floats = tuple(self.leaves[i] for i in self.places)
+        self.fun, self.has_aux = fun, has_aux
+
+    def stage(self) -> Staged:
+        def function(*floats):
+            return self.fun(*tree.unflatten(self.structure, self.spread(floats, self.leaves)))
+
+        n = len(self.places)
+        return Staged(function, [self.types[i] for i in self.places], (tuple, (tree.LEAF,) * n), self.name,
+                      weak=[weak_class(x) for x in self.floats], has_aux=self.has_aux, caller=self.caller)
+
+    def spread(self, floats: Sequence, others: Sequence) -> list:
+        """All leaves: `floats` at the places of float leaves, `others` elsewhere."""
+        every = list(others)
+        for i, x in zip(self.places, floats):
+            every[i] = x
+        return every
+
+    def check_tangents(self, tangents) -> tuple:
+        """The tangents of the float leaves."""
+        leaves, structure = tree.flatten(tuple(tangents) if isinstance(tangents, list) else tangents)
+        if structure != self.structure:
+            raise DerivativeError(f"{self.caller}: the tangents are nested as {tree.describe(structure)}, the primals as "
+                                  f"{tree.describe(self.structure)}", "give one tangent per primal, in the same containers")
+        for x, t, name in zip(leaves, self.types, self.names):
+            if t is None or not is_float(t.dtype):
+                if getattr(x, "dtype", None) != FLOAT0:
+                    kind = "no array" if t is None else str(t)
+                    raise DerivativeError(f"{name} is {kind}, which has no tangent", "close over it: `jvp(lambda x: f(x, n), ...)`")
+            else:
+                check_derivative(x, t, name, "tangent")
+        return tuple(leaves[i] for i in self.places)
+
+
+def check_derivative(x, t: ArrayType, name: str, what: str) -> None:
+    """DerivativeError when a tangent or cotangent has another shape or dtype than its value; Python numbers fit any 0-d float."""
+    found = leaf_type(x, name)
+    if found.shape != t.shape or (found.dtype != t.dtype and weak_class(x) is None):
+        raise DerivativeError(f"{name} is {t}, and its {what} is {found}", f"a {what} has the shape and dtype of its value")
+
+
+def _apply(graph: Graph, args: Sequence) -> list:
+    """The outputs of a graph: written into the current trace, or run."""
+    return run_graph(graph, args) if current_trace() is None else inline(graph, args)
+
+
+def _out_derivatives(inner: Staged, values: Sequence) -> Any:
+    """The container of the output with derivatives as leaves: zeros where they are None, float0 where there is none."""
+    return tree.unflatten(inner.out_structure, [or_zeros(v, t) if is_float(t.dtype) else no_gradient(t.shape)
+                                                for v, t in zip(values, inner.out_types)])
+
+
+def jvp(fun: Callable, primals: Sequence, tangents: Sequence, has_aux: bool = False) -> tuple:
+    """(fun(*primals), its derivative in the direction of the tangents); with has_aux a third: the aux of fun.
+
+    >>> import jitnet
+    >>> out, tangent = jitnet.jvp(lambda x, y: x * y, (3.0, 4.0), (1.0, 0.0))
+    >>> float(out), float(tangent)
+    (12.0, 4.0)
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TraceTypeError("jvp: primals and tangents must be tuples or lists, one entry per argument", "write `jvp(f, (x,), (t,))`")
+    parts = _Primals(fun, tuple(primals), "jvp", has_aux)
+    directions = parts.check_tangents(tangents)
+    n = len(parts.floats)
+
+    def compute(*values):
+        parts.floats = values[:n]
+        inner = parts.stage()
+        outs, out_tangents = jvp_values(inner.graph, [*values[:n], *inner.captured], [*values[n:], *[None] * len(inner.captured)])
+        result = inner.out(outs), _out_derivatives(inner, out_tangents[:inner.num_outs])
+        return (*result, inner.aux(outs)) if has_aux else result
+
+    return staged(compute, (*parts.floats, *directions), f"jvp of {parts.name}")
+
+
+def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
+    """(fun(*primals), a function from a cotangent of the output to the tuple of cotangents of the primals); with has_aux a third: the aux.
+
+    Integer leaves get arrays of dtype float0. The function may be called any number of times.
+
+    >>> import jitnet
+    >>> out, pullback = jitnet.vjp(lambda x, y: x * y, 3.0, 4.0)
+    >>> [float(ct) for ct in pullback(1.0)]
+    [4.0, 3.0]
+    """
+    parts = _Primals(fun, primals, "vjp", has_aux)
+    if current_trace() is not None:
+        inner = parts.stage()
+        n = len(parts.floats)
+        outs, pull = vjp_values(inner.graph, [*parts.floats, *inner.captured], [True] * n + [False] * len(inner.captured))
+        return _vjp_result(parts, inner, outs, lambda cts: [or_zeros(ct, t) for ct, t in zip(pull(cts), inner.graph.input_types[:n])])
+    forward, backward, inner, kept = _split_vjp(parts)
+    values = run_graph(forward, parts.floats)
+    outs, residuals = values[:-kept or None], values[len(values) - kept:]
+
+    def apply(cts):
+        return _apply(backward, [*(ct for ct in cts if ct is not None), *residuals])
+
+    return _vjp_result(parts, inner, outs, apply)
+
+
+def _split_vjp(parts: _Primals) -> tuple[Graph, Graph, Staged, int]:
+    """(forward Graph with residuals as last outputs, backward Graph of cotangents and residuals, the staged function, how many residuals)."""
+    with Trace(f"forward of {parts.name}") as t:
+        floats = [t.input(parts.types[i], weak=weak_class(x)) for i, x in zip(parts.places, parts.floats)]
+        inner = parts.stage()
+        outs, pull = vjp_values(inner.graph, floats, [True] * len(floats))
+        float_outs = [i for i, a in enumerate(inner.out_types) if is_float(a.dtype)]
+
+        def backward(*values):
+            cts: list = [None] * len(outs)
+            for i, ct in zip(float_outs, values):
+                cts[i] = ct
+            return [or_zeros(ct, x.type) for ct, x in zip(pull(cts), floats)]
+
+        traced = trace(backward, [inner.out_types[i] for i in float_outs], f"backward of {parts.name}")
+        forward = t.graph([t.atom(x) for x in [*outs, *traced.captured]])
+    return live(forward), live(traced.graph), inner, len(traced.captured)
+
+
+def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> tuple:
+    names = [f"vjp: output{n} of `{parts.name}`".replace("output of", "the output of") for n in leaf_names(inner.out_structure)]
+
+    def pullback(ct):
+        """The cotangents of the primals, a tuple, from the cotangent of the output."""
+        leaves, structure = tree.flatten(ct)
+        if structure != inner.out_structure:
+            raise DerivativeError(f"vjp: the cotangent is nested as {tree.describe(structure)}, the output of `{parts.name}` as "
+                                  f"{tree.describe(inner.out_structure)}", "give one cotangent per output, in the same containers")
+        cts: list = []
+        for x, t, name in zip(leaves, inner.out_types, names):
+            if is_float(t.dtype):
+                check_derivative(x, t, name, "cotangent")
+                cts.append(np.asarray(x, t.dtype) if weak_class(x) and not hasattr(x, "trace") else x)
+            else:
+                cts.append(None)
+        found = apply(cts + [None] * (len(outs) - inner.num_outs))
+        others = [None if t is None else no_gradient(t.shape) for t in parts.types]
+        return tree.unflatten(parts.structure, parts.spread(found, others))
+
+    result = inner.out(outs), pullback
+    return (*result, inner.aux(outs)) if parts.has_aux else result
+
+
+def linearize(fun: Callable, *primals) -> tuple:
+    """(fun(*primals), a function from tangents of the primals to the tangent of the output), the first computed once for all directions.
+
+    >>> import jitnet
+    >>> out, tangent_of = jitnet.linearize(lambda x: x * x, 3.0)
+    >>> float(out), float(tangent_of(1.0)), float(tangent_of(0.5))
+    (9.0, 6.0, 3.0)
+    """
+    parts = _Primals(fun, primals, "linearize", False)
+    inner = parts.stage()
+    n, m = len(parts.floats), len(inner.captured)
+    both = jvp_graph(inner.graph, [True] * n + [False] * m)
+    known, linear, kept = split_graph(both, n + m, len(inner.out_types))
+    values = _apply(known, [*parts.floats, *inner.captured])
+    outs, residuals = values[:len(values) - kept], values[len(values) - kept:]
+
+    def tangent_of(*tangents):
+        """The tangent of the output, from tangents of the primals."""
+        found = iter(_apply(linear, [*parts.check_tangents(tangents), *residuals]))
+        return _out_derivatives(inner, [next(found) if is_float(t.dtype) else None for t in inner.out_types])
+
+    return inner.out(outs), tangent_of
+
+
+def split_graph(graph: Graph, num_known: int, num_outs: int) -> tuple[Graph, Graph, int]:
+    """(the part that the first inputs suffice for, the rest, how many values pass from one to the other): a graph of num_known inputs and
+    others, whose first num_outs outputs depend on the first inputs alone. The passed values are the last outputs of the one and the last
+    inputs of the other."""
+    later = set(graph.inputs[num_known:])
+    first, second = [], []
+    for eqn in graph.eqns:
+        if any(a in later for a in eqn.inputs):
+            second.append(eqn)
+            later.update(eqn.outputs)
+        else:
+            first.append(eqn)
+    known = {v for eqn in first for v in eqn.outputs} | set(graph.inputs[:num_known])
+    linear = live(Graph(graph.inputs[num_known:], tuple(second), graph.outputs[num_outs:]))
+    passed = tuple(dict.fromkeys(a for a in [*(a for eqn in linear.eqns for a in eqn.inputs), *linear.outputs] if a in known))
+    start = Graph(graph.inputs[:num_known], tuple(first), (*graph.outputs[:num_outs], *passed), f"primal part of {graph.name}")
+    return live(start), linear.replace(inputs=(*linear.inputs, *passed), name=f"tangent part of {graph.name}"), len(passed)
