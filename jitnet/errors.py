@@ -14,10 +14,8 @@ import sys
 from dataclasses import dataclass
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_SITE = tuple(
-    os.path.dirname(os.path.abspath(sys.modules[name].__file__)) + os.sep for name in ("numpy",) if name in sys.modules
-)
-_is_internal: dict[object, bool] = {}  # code object -> does it belong to jitnet, NumPy or SciPy
+_is_internal: dict[str, bool] = {}  # file name -> does it belong to jitnet, NumPy or SciPy
+_sources: dict[tuple, tuple] = {}   # (id of a code object, position in it) -> (the code object, kept alive; its Source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +35,29 @@ class Source:
         return f"{os.path.basename(self.file)}:{self.line}" + (f": {text}" if text else "")
 
 
-def _internal(code) -> bool:
-    known = _is_internal.get(code)
-    if known is None:
-        name = code.co_filename
-        parts = name.replace("\\", "/")
-        known = name.startswith(_PACKAGE) or "/numpy/" in parts or "/scipy/" in parts or "functools.py" in parts
-        _is_internal[code] = known
+def _internal(name: str) -> bool:
+    parts = name.replace("\\", "/")
+    known = name.startswith(_PACKAGE) or "/numpy/" in parts or "/scipy/" in parts or parts.endswith(("functools.py", "contextlib.py"))
+    _is_internal[name] = known
     return known
 
 
 def user_source() -> Source | None:
     """The innermost line on the stack that belongs to neither jitnet nor NumPy; None when there is none."""
     frame = sys._getframe(1)
+    known = _is_internal
     while frame is not None:
         code = frame.f_code
-        if not _internal(code):
-            return Source(code.co_filename, frame.f_lineno, code.co_name)
+        name = code.co_filename
+        internal = known.get(name)
+        if not (_internal(name) if internal is None else internal):
+            key = (id(code), frame.f_lasti)
+            found = _sources.get(key)
+            if found is None:
+                if len(_sources) > 100_000:
+                    _sources.clear()
+                found = _sources[key] = code, Source(name, frame.f_lineno, code.co_name)
+            return found[1]
         frame = frame.f_back
     return None
 

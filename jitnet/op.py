@@ -27,6 +27,9 @@ from .types import BOOL, F64, I64, ArrayType, broadcast_shapes, normalize_axes, 
 
 OPS: dict[str, Op] = {}            # name -> op: every primitive, for printing, tests and docs
 NUMPY_FUNCTIONS: dict[Any, Any] = {}  # NumPy function -> what runs when it meets a traced value
+METHODS: dict[str, Any] = {}          # name of an array method -> function(x, ...)
+_priorities: dict[type, int] = {}  # class of an argument -> its __jitnet_priority__ (0: the NumPy body runs)
+p_empty = inspect.Parameter.empty
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class Op:
         self.jvp_rule, self.vjp_rule, self.samples = jvp, vjp, samples
         parameters = list(self.__signature__.parameters.values())
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
-        self.array_names = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY and p.default is p.empty)
+        self.array_names = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY and p.default is p_empty)
         self.statics = {p.name: p.default for p in parameters if p.name not in self.array_names}
         self.static_names = tuple(self.statics)
+        self._arity = -1 if self.variadic or p_empty in self.statics.values() else len(self.array_names)
         if register:
             if self.name in OPS:
                 raise ValueError(f"two ops are named {self.name}")
@@ -70,20 +74,28 @@ class Op:
         return _op_named, (self.name,)
 
     def __call__(self, *args, **kwargs):
-        arrays, params = self.split(args, kwargs)
-        best, priority = None, -1
+        if not kwargs and len(args) == self._arity:
+            arrays, params = args, self.statics
+        else:
+            arrays, params = self.split(args, kwargs)
+        best, priority = None, 0
         for a in arrays:
-            p = getattr(type(a), "__jitnet_priority__", -1)
+            kind = type(a)
+            p = _priorities.get(kind)
+            if p is None:
+                p = _priorities[kind] = getattr(kind, "__jitnet_priority__", 0)
             if p > priority:
                 best, priority = a, p
         if best is None:
             return self.body(*args, **kwargs)
-        return type(best).__jitnet_bind__(best, self, arrays, params)
+        return best.__jitnet_bind__(self, arrays, params)
 
     def split(self, args: tuple, kwargs: dict) -> tuple[Sequence, dict]:
         """(array arguments, static parameters) of a call."""
-        if not kwargs and (self.variadic or len(args) == len(self.array_names)):
-            return args, self.statics
+        if (self.variadic or len(args) == len(self.array_names)) and kwargs.keys() <= self.statics.keys():
+            params = self.statics | kwargs
+            if p_empty not in params.values():
+                return args, params
         try:
             bound = self.__signature__.bind(*args, **kwargs)
         except TypeError as error:
@@ -91,7 +103,7 @@ class Op:
         arguments = bound.arguments
         arrays: list = []
         for name in self.array_names:
-            arrays.extend(arguments[name]) if name == self.variadic else arrays.append(arguments[name])
+            arrays.extend(arguments.get(name, ())) if name == self.variadic else arrays.append(arguments[name])
         return arrays, {name: arguments.get(name, default) for name, default in self.statics.items()}
 
     # What a kind supplies
@@ -126,19 +138,23 @@ class Op:
         raise TypeError(f"{self.name} cannot be batched")
 
 
+def has_priority(value) -> bool:
+    """Whether jitnet computes with this value itself: it is traced, or a jitnet array."""
+    kind = type(value)
+    p = _priorities.get(kind)
+    if p is None:
+        p = _priorities[kind] = getattr(kind, "__jitnet_priority__", 0)
+    return p > 0
+
+
 def _op_named(name: str) -> Op:
     return OPS[name]
-
-
-def numpy_name(op: Op, *functions) -> None:
-    """Makes NumPy functions run `op` on traced values."""
-    for function in functions:
-        NUMPY_FUNCTIONS[function] = op
 
 
 # Elementwise: one scalar expression at every point of the broadcast shapes
 
 def _float_rule(name: str, dtype: np.dtype) -> np.dtype:
+    """The float dtype that a function of floats computes in, as NumPy's ufuncs choose it."""
     if dtype.kind == "f":
         return dtype
     if dtype.itemsize == 1:
@@ -147,74 +163,106 @@ def _float_rule(name: str, dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype.itemsize == 2 else F64
 
 
+def _ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
+    """(operand dtypes, output dtype) of the loop that NumPy itself would run."""
+    try:
+        *operands, out = ufunc.resolve_dtypes((*(np.dtype(bool) if d is bool else d for d in dtypes), None))
+    except TypeError:
+        raise TraceTypeError(f"{name}: NumPy has no {name} of " + " and ".join(_dtype_text(d) for d in dtypes), _DTYPE_HINTS.get(
+            name, "convert the array first: `x.astype(...)`")) from None
+    if out.char == "e":
+        _float_rule(name, promote(*dtypes))
+    return operands, out
+
+
+def _dtype_text(dtype) -> str:
+    return f"a Python {dtype.__name__}" if isinstance(dtype, type) else short_dtype(dtype)
+
+
+_DTYPE_HINTS = {"subtract": "of bools, `x ^ y` is the difference", "negative": "of bools, `~x` is the negation"}
+
+
 class Elementwise(Op):
     """out[i] = expr(x[i], y[i], ...), broadcast as NumPy does.
 
-    dtypes: "same" (promoted), "number" (same, and bool is an error), "float" (integers become float64, as NumPy's), "compare" (promoted,
-    gives bool), "logical" (taken as bool, gives bool), "integer" (bool and integers only), "test" (float in, bool out),
-    or a function of the list of dtypes -> (operand dtypes, output dtype).
+    dtypes: None (what the NumPy ufunc of that name does), "float" (integers become floats as in NumPy), "test" (float in, bool out), or a
+    function of the tuple of dtypes -> (operand dtypes, output dtype).
+    bool_expr: the expression for bool operands, where it differs.
     jvp: per operand a function (t, out, *inputs) linear in t, or None where the derivative is zero: the Jacobian is diagonal, so the same
     function gives the vjp.
     """
 
     kind = "elementwise"
 
-    def __init__(self, body, expr: str, *, dtypes="same", jvp=(), cheap: bool = True, **options):
+    def __init__(self, body, expr: str, *, dtypes=None, jvp=(), cheap: bool = True, bool_expr: str | None = None, **options):
         super().__init__(body, jvp=tuple(jvp), **options)
-        self.expr, self.dtypes, self.cheap = expr, dtypes, cheap
-        for name in (body.__name__.strip("_"), body.__name__):
-            ufunc = getattr(np, name, None)
-            if isinstance(ufunc, np.ufunc):
-                NUMPY_FUNCTIONS.setdefault(ufunc, self)
+        self.expr, self.cheap, self.bool_expr = expr, cheap, bool_expr or expr
+        self.ufunc = getattr(np, body.__name__, None) if dtypes is None else None
+        self._dtype_rule = dtypes
+        self._rules: dict[tuple, tuple] = {}
+        if isinstance(self.ufunc, np.ufunc):
+            NUMPY_FUNCTIONS[self.ufunc] = self
+
+    def expression(self, types: Sequence[ArrayType]) -> str:
+        """The scalar expression for operands of these types."""
+        return self.bool_expr if types[0].dtype == BOOL else self.expr
 
     def operand_dtypes(self, dtypes):
         return self._rule(tuple(dtypes))[0]
 
     def _rule(self, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
-        rule = self.dtypes
+        found = self._rules.get(dtypes)
+        if found is None:
+            found = self._rules[dtypes] = self._find_rule(dtypes)
+        return found
+
+    def _find_rule(self, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
+        rule = self._dtype_rule
+        if rule is None:
+            return _ufunc_rule(self.name, self.ufunc, dtypes)
         if callable(rule):
             return rule(dtypes)
-        if rule == "logical":
-            return [BOOL] * len(dtypes), BOOL
-        common = promote(*dtypes)
-        if rule in ("float", "test"):
-            common = _float_rule(self.name, common)
-        elif rule == "number" and common == BOOL:
-            raise TraceTypeError(f"{self.name}: bool arrays have no {self.name}", "use the logical operators `&`, `|`, `^`, `~`")
-        elif rule == "integer" and common.kind == "f":
-            raise TraceTypeError(f"{self.name}: takes integers or bools, not {short_dtype(common)}",
-                                 "convert the array first: `x.astype(np.int64)`")
-        return [common] * len(dtypes), BOOL if rule in ("compare", "test") else common
+        common = _float_rule(self.name, promote(*dtypes))
+        return [common] * len(dtypes), BOOL if rule == "test" else common
 
     def out_types(self, types, params):
-        shape = types[0].shape
+        first = types[0]
+        shape = first.shape
+        if len(types) == 1:
+            dtype = self._rule((first.dtype,))[1]
+        else:
+            for t in types:
+                if t.shape != shape:
+                    shape = broadcast_shapes(*[t.shape for t in types])
+                    if shape is None:
+                        raise TraceTypeError(f"{self.name}: shapes do not broadcast: " + " and ".join(map(str, types)), _broadcast_hint(types))
+                    break
+            dtype = self._rule(tuple([t.dtype for t in types]))[1]
         for t in types:
-            if t.shape != shape:
-                shape = broadcast_shapes(*(t.shape for t in types))
-                if shape is None:
-                    raise TraceTypeError(f"{self.name}: shapes do not broadcast: " + " and ".join(map(str, types)),
-                                         _broadcast_hint(types))
-                break
-        return [ArrayType(shape, self._rule(tuple(t.dtype for t in types))[1])]
+            if t.shape == shape and t.dtype is dtype:
+                return [t]
+        return [ArrayType(shape, dtype)]
 
     def jvp(self, tangents, outs, inputs, params):
         total = None
-        for t, rule in zip(tangents, self.jvp_rule, strict=True):
-            if t is not None and rule is not None:
-                term = rule(t, outs[0], *inputs, **params)
+        for t, rule in zip(tangents, self.jvp_rule):
+            term = None if t is None or rule is None else rule(t, outs[0], *inputs, **params)
+            if term is not None:
                 total = term if total is None else total + term
         return [None if total is None else _broadcast_like(total, outs[0])]
 
     def vjp(self, cts, outs, inputs, params, needed):
         if self.vjp_rule is not None:
             return self.vjp_rule(cts[0], outs[0], *inputs, **params)
+        if not self.jvp_rule:
+            return [None] * len(inputs)
         return [unbroadcast(rule(cts[0], outs[0], *inputs, **params), x.shape) if need and rule is not None else None
                 for rule, x, need in zip(self.jvp_rule, inputs, needed, strict=True)]
 
     def batch(self, size, inputs, batched, params):
         from .ops import reshape
 
-        rank = max(x.ndim - b for x, b in zip(inputs, batched))
+        rank = max([x.ndim - b for x, b in zip(inputs, batched)])
         aligned = [reshape(x, shape=(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])) if b and x.ndim <= rank else x
                    for x, b in zip(inputs, batched)]
         return [self(*aligned, **params)]
@@ -371,6 +419,11 @@ class Creation(_Ruled):
     def __init__(self, body, expr: str, **options):
         super().__init__(body, **options)
         self.expr = expr
+
+    def __call__(self, *args, **kwargs):
+        from .tracer import bind, current_trace
+
+        return self.body(*args, **kwargs) if current_trace() is None else bind(self, *self.split(args, kwargs))
 
 
 class Call(_Ruled):
