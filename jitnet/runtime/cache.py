@@ -27,6 +27,7 @@ from . import llvm
 MAGIC = b"jitnet object 1\n"
 DEFAULT_BOUND = 512 << 20
 TOUCH_AFTER = 3600.0  # seconds: a file read again is marked as used at most this often
+WRITERS = {"affine", "loops", "cpu", "cuda"}  # modules of codegen that only write source text, which is in the key itself
 SWEEP_EVERY = 64  # writes of one process between two looks at the size of the folder
 
 
@@ -131,7 +132,8 @@ def _surroundings() -> str:
     import llvmlite
     digest = hashlib.sha256()
     package = Path(__file__).parent.parent
-    for path in sorted([*package.glob("codegen/*.py"), package / "runtime/frontend.py", package / "runtime/llvm.py"]):
+    meaning = [path for path in package.glob("codegen/*.py") if path.stem not in WRITERS]
+    for path in sorted([*meaning, package / "runtime/frontend.py", package / "runtime/llvm.py"]):
         digest.update(path.read_bytes())
     # Numba's version without importing it, which would cost more than loading a hundred kernels.
     numba = importlib.util.find_spec("numba")
