@@ -1,0 +1,302 @@
+"""From the arguments of a call to leaves and a key: what decides which compiled program runs.
+
+    call  ->  Plan, statics, structure, leaves      values bound to parameters, static ones split off, containers flattened
+    leaf  ->  (shape, dtype, weak)                  an array, or a Python scalar, whose class is its weak type
+"""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import tree
+from .errors import StaticArgumentError, TraceTypeError, TraceValueError
+from .runtime.array import Array
+from .types import BOOL, F64, I64, ArrayType, known_dtype
+
+WEAK = {bool: BOOL, int: I64, float: F64}
+_NATIVE = frozenset("?bhilqBHILQfd")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """How the values of one form of call, (*args, *kwargs.values()), go to parameters. Numbers are indices of values.
+
+    args, kwargs: what the function is called with, (number, parameter); statics: those of them that are static; form: equal for
+    calls that bind alike, such as f(x, y) and f(x, b=y).
+    """
+
+    args: tuple[tuple[int, str], ...]
+    kwargs: tuple[tuple[int, str], ...]
+    statics: tuple[tuple[int, str], ...]
+    form: tuple
+    plain: bool  # everything is passed by position, and nothing is static
+
+    def dynamic(self, values: tuple) -> tuple[tuple, dict]:
+        """(args, kwargs) without the static values."""
+        static = {n for n, _ in self.statics}
+        return (tuple([values[n] for n, _ in self.args if n not in static]),
+                {name: values[n] for n, name in self.kwargs if n not in static})
+
+    def rebuild(self, dynamic: tuple[tuple, dict], statics: tuple) -> tuple[list, dict]:
+        """What the function is called with: `dynamic` with the static values put back."""
+        values = {n: s.value for (n, _), s in zip(self.statics, statics, strict=True)}
+        rest = iter(dynamic[0])
+        args = [values[n] if n in values else next(rest) for n, _ in self.args]
+        return args, {name: values[n] if n in values else dynamic[1][name] for n, name in self.kwargs}
+
+
+class Binder:
+    """Signature and static parameters of a function; `plan` says how a form of call binds to them."""
+
+    def __init__(self, function: Callable, static_argnames, static_argnums):
+        self.name = getattr(function, "__name__", type(function).__name__)
+        try:
+            self.signature = inspect.signature(function)
+        except (TypeError, ValueError):  # some built-in functions have none
+            self.signature = inspect.Signature([inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+                                                inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)])
+        parameters = self.signature.parameters
+        names = list(parameters)
+        self.positions = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self.variadic = next((n for n, p in parameters.items() if p.kind is p.VAR_POSITIONAL), None)
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        wanted = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames or ())
+        for name in wanted:
+            if name not in parameters and not open_ended:
+                raise StaticArgumentError(f"jit: `{self.name}` has no parameter {name!r} that could be static",
+                                          f"its parameters are {', '.join(names) or 'none'}")
+        numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums or ())
+        for number in numbers:
+            if not -len(self.positions) <= number < len(self.positions):
+                raise StaticArgumentError(f"jit: `{self.name}` has no positional parameter number {number} that could be static",
+                                          f"its positional parameters are {', '.join(self.positions) or 'none'}")
+        self.static = frozenset(wanted) | {self.positions[k] for k in numbers}
+        self._plans: dict[tuple, Plan] = {}
+        self._forms: dict[tuple, tuple] = {}
+
+    def plan(self, count: int, keywords: tuple[str, ...]) -> Plan:
+        """The plan for `count` positional arguments and these keywords; TypeError as Python raises it when they do not fit."""
+        plan = self._plans.get((count, keywords))
+        if plan is None:
+            plan = self._plans[count, keywords] = self._make_plan(count, keywords)
+        return plan
+
+    def _make_plan(self, count: int, keywords: tuple[str, ...]) -> Plan:
+        try:
+            bound = self.signature.bind(*range(count), **{name: count + k for k, name in enumerate(keywords)})
+        except TypeError as error:
+            raise TypeError(f"{self.name}() {error}") from None
+        args = [(n, self.positions[k] if k < len(self.positions) else f"{self.variadic}[{k - len(self.positions)}]")
+                for k, n in enumerate(bound.args)]
+        kwargs = [(n, name) for name, n in bound.kwargs.items()]
+        statics = tuple((n, name) for n, name in args + kwargs if name in self.static)
+        form = tuple((name, name in self.static) for _, name in args), tuple((name, name in self.static) for _, name in kwargs)
+        return Plan(tuple(args), tuple(kwargs), statics, self._forms.setdefault(form, form), not keywords and not statics)
+
+
+class StaticValue:
+    """A static value as part of a key: equal when class and value are, so 1, 1.0 and True differ."""
+
+    __slots__ = ("value", "_key", "_hash")
+
+    def __init__(self, value):
+        self.value, self._key = value, _static_key(value)
+        self._hash = hash(self._key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, StaticValue) and self._key == other._key
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def _static_key(value):
+    kind = type(value)
+    if kind is tuple or kind is frozenset:
+        return kind, kind(map(_static_key, value))
+    return kind, value.hex() if kind is float else value
+
+
+def static_value(name: str, parameter: str, value) -> StaticValue:
+    """The value as part of a key; StaticArgumentError when it cannot be hashed."""
+    try:
+        return StaticValue(value)
+    except TypeError:
+        hint = {list: "pass a tuple instead of a list", dict: "pass a tuple of its items instead of a dict",
+                np.ndarray: f"arrays are never static: take {parameter!r} out of the static names"}
+        raise StaticArgumentError(f"{name}: the static argument `{parameter}` is a {type(value).__name__}, which cannot be hashed",
+                                  hint.get(type(value), "pass a value that has `__hash__` and `__eq__`")) from None
+
+
+# Leaves
+
+def prepare(value, names: Sequence[str], k: int):
+    """The leaf as the compiled program takes it: a contiguous, aligned, native array of a known dtype, or a Python scalar.
+
+    names[k] is what errors call the argument.
+    """
+    kind = type(value)
+    if kind is float or kind is bool:
+        return value
+    if kind is int:
+        if not -1 << 63 <= value < 1 << 63:
+            raise TraceValueError(f"{names[k]} is {value}, which does not fit into 64 bits", "pass a float")
+        return value
+    if kind is Array:
+        value = value._data
+    elif kind is not np.ndarray:
+        value = _convert(value, names, k)
+        if type(value) is not np.ndarray:
+            return value
+    dtype, flags = value.dtype, value.flags
+    if dtype.char in _NATIVE and dtype.isnative and flags.c_contiguous and flags.aligned:
+        return value
+    return np.array(value, known_dtype(dtype, names[k]), order="C")  # a copy: contiguous, aligned, native
+
+
+def _convert(value, names: Sequence[str], k: int):
+    """A leaf that is neither ndarray nor Array as an ndarray or Python scalar; TraceTypeError when it is neither."""
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    if isinstance(value, (bool, int, float)):  # subclasses, such as an IntEnum
+        return prepare(next(k for k in (bool, int, float) if isinstance(value, k))(value), names, k)
+    kind = type(value).__name__
+    if isinstance(value, np.ma.MaskedArray):
+        raise TraceTypeError(f"{names[k]} is a masked array, which jitnet does not compile", "fill it first: `x.filled(0)`")
+    if isinstance(value, np.matrix):
+        raise TraceTypeError(f"{names[k]} is a matrix, which jitnet does not compile", "make it an array: `np.asarray(x)`")
+    if isinstance(value, np.ndarray):  # memmap, recarray fields and other plain subclasses
+        return value.view(np.ndarray)
+    if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
+        raise TraceTypeError(f"{names[k]} is a {kind}, an array of another library", "convert it first: `np.asarray(x)`")
+    if isinstance(value, complex):
+        raise TraceTypeError(f"{names[k]} is a complex number, which jitnet does not compile", "pass real and imaginary parts apart")
+    raise TraceTypeError(f"{names[k]} is a {kind}, which is no array and no number",
+                         "name it in `static_argnames`, or pass an array, a number or a container of them")
+
+
+def leaf_type(leaf) -> tuple:
+    """(shape, dtype, weak) of a prepared leaf: its part of the key."""
+    kind = type(leaf)
+    return (leaf.shape, leaf.dtype, None) if kind is np.ndarray else ((), WEAK[kind], kind)
+
+
+def array_type(key: tuple) -> ArrayType:
+    """The ArrayType of a leaf's key."""
+    shape, dtype, _ = key
+    return ArrayType(shape, known_dtype(dtype))
+
+
+class LeafNames(Sequence):
+    """How errors name the leaves of a call, worked out when asked for: `x`, `params['w']`, `pair[0]`."""
+
+    def __init__(self, function: str, plan: Plan, structure: tuple):
+        self.function, self.plan, self.structure = function, plan, structure
+
+    def paths(self) -> list[str]:
+        _, (args, kwargs) = self.structure
+        static = {n for n, _ in self.plan.statics}
+        groups = [*zip([name for n, name in self.plan.args if n not in static], args[-1], strict=True), *zip(kwargs[1], kwargs[-1], strict=True)]
+        return [path for name, child in groups for path in tree_paths(child, name)]
+
+    def __len__(self) -> int:
+        return tree.size(self.structure)
+
+    def __getitem__(self, k: int) -> str:
+        return f"{self.function}: argument `{self.paths()[k]}`"
+
+
+def tree_paths(structure: tuple, path: str) -> list[str]:
+    """The leaves of a structure as Python writes them, from the name of the whole."""
+    kind = structure[0]
+    if kind == "leaf":
+        return [path]
+    if kind == "none":
+        return []
+    children = structure[-1]
+    if kind == "registered" and structure[1] is Instance:
+        return [path + p for p in structure[2].paths()]
+    if isinstance(kind, type) and issubclass(kind, dict):
+        keys = [f"[{key!r}]" for key in structure[1]]
+    elif kind == "dataclass":
+        keys = [f".{name}" for name in structure[2]]
+    elif kind == "named":
+        keys = [f".{name}" for name in structure[1]._fields]
+    else:
+        keys = [f"[{k}]" for k in range(len(children))]
+    return [p for key, child in zip(keys, children, strict=True) for p in tree_paths(child, path + key)]
+
+
+# Methods
+
+class Instance:
+    """`self` of a compiled method: its attributes that hold arrays are arguments, all others are static."""
+
+    __slots__ = ("object",)
+
+    def __init__(self, object):
+        self.object = object
+
+
+@dataclass(frozen=True)
+class InstanceKind:
+    """The static part of an Instance: its class, the structure of its attributes, and those that are no arrays."""
+
+    cls: type
+    structure: tuple
+    statics: tuple[StaticValue | None, ...]  # one per leaf; None for an array
+
+    def paths(self) -> list[str]:
+        names = [path for key, child in zip(self.structure[1], self.structure[-1]) for path in tree_paths(child, f".{key}")]
+        return [path for path, static in zip(names, self.statics, strict=True) if static is None]
+
+
+def _flatten_instance(instance: Instance) -> tuple[list, InstanceKind]:
+    leaves, structure = tree.flatten(vars(instance.object))
+    arrays = [isinstance(leaf, (np.ndarray, Array)) for leaf in leaves]
+    statics = tuple(None if array else _by_value_or_identity(leaf) for leaf, array in zip(leaves, arrays))
+    return [leaf for leaf, array in zip(leaves, arrays) if array], InstanceKind(type(instance.object), structure, statics)
+
+
+def _by_value_or_identity(value) -> StaticValue:
+    try:
+        return StaticValue(value)
+    except TypeError:
+        return StaticValue(_Same(value))
+
+
+class _Same:
+    """A value that cannot be hashed, as a key: equal only to itself."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+
+def _unflatten_instance(kind: InstanceKind, children):
+    rest = iter(children)
+    leaves = [next(rest) if s is None else s.value.value if isinstance(s.value, _Same) else s.value for s in kind.statics]
+    instance = object.__new__(kind.cls)
+    instance.__dict__.update(tree.unflatten(kind.structure, leaves))
+    return instance
+
+
+tree.register(Instance, _flatten_instance, _unflatten_instance)
+
+
+def is_plain_object(value) -> bool:
+    """Whether a method's `self` is an object with attributes that `tree` knows no structure of."""
+    return hasattr(value, "__dict__") and not isinstance(value, type) and tree.structure(value) == tree.LEAF

@@ -1,0 +1,45 @@
+"""The environment variables that jitnet reads, in one table, and the settings they give.
+
+A variable is read when its setting is used, so a program may set it at any time before.
+
+>>> from jitnet import config
+>>> config.debug_level()
+0
+"""
+from __future__ import annotations
+
+import os
+
+# name -> (value when it is not set, what it does); docs/environment.md is this table
+VARIABLES: dict[str, tuple[str, str]] = {
+    "JITNET_DEBUG": ("0", "what is written to standard error when a function is compiled: 1 a line with its time, "
+                          "2 also `f.explain`, 3 also the kernels' source, 4 also the Graph after every pass"),
+    "JITNET_CHECK": ("0", "1: the Graph is checked after tracing and after every pass"),
+    "JITNET_FULL_TRACEBACK": ("0", "1: tracebacks keep jitnet's own frames"),
+    "JITNET_CACHE": ("1", "0: compiled kernels are not kept on disk"),
+    "JITNET_CACHE_DIR": ("", "folder of the compiled kernels; empty: `jitnet` in the user's cache folder"),
+    "JITNET_CACHE_SIZE": ("536870912", "bytes of kernels kept on disk; the ones used longest ago go first"),
+    "JITNET_NUM_THREADS": ("", "threads that kernels run on; empty: as many as this process may use"),
+}
+
+
+def value(name: str) -> str:
+    """The variable's text, or its default."""
+    return os.environ.get(name) or VARIABLES[name][0]
+
+
+def switched_on(name: str) -> bool:
+    """Whether a variable that is a switch is on."""
+    return value(name).lower() not in ("0", "", "off", "false", "no")
+
+
+def debug_level() -> int:
+    """JITNET_DEBUG as a number; anything that is no number counts as 1."""
+    text = value("JITNET_DEBUG")
+    return int(text) if text.isdigit() else 1
+
+
+def describe() -> str:
+    """The table of variables with their values now, for people."""
+    width = max(map(len, VARIABLES))
+    return "\n".join(f"{name:<{width}}  {value(name) or '(not set)'}\n{'':<{width}}  {text}" for name, (_, text) in VARIABLES.items())

@@ -1,0 +1,332 @@
+"""`jit`: a function of arrays that is traced and compiled when it is first called with arguments of new types.
+
+A call goes the shortest way that knows it:
+
+    native entry      all arguments by position, NumPy arrays and Python numbers of types seen before: no Python in between
+    variant's entry   after binding names, splitting static values off and flattening containers in Python
+    record            a program looked up by the leaves' types, run from Python: in-place arguments, outputs of changing structure
+    compile           trace, passes, kernels: once per key, under one lock
+"""
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import config, explain, tree
+from .arguments import (WEAK, Binder, Instance, InstanceKind, LeafNames, Plan, StaticValue, array_type, is_plain_object, leaf_type,
+                        prepare, static_value)
+from .errors import TraceTypeError, TraceValueError
+from .ir import Graph, check_graph
+from .printing import identifier
+from .runtime.array import Array
+from .runtime.device import Device, known_device
+from .tracebacks import cut
+from .tracer import Traced, current_trace, trace
+
+MISS = object()  # what a native entry gives when none of its programs fits
+MAX_RECORDS = 4096  # programs kept per function; the oldest goes first
+_compiling = threading.RLock()  # one for all functions: tracing one may compile another
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One call, taken apart. `leaves` are the caller's own, `prepared` what a program takes in their place."""
+
+    plan: Plan
+    statics: tuple[StaticValue, ...]
+    structure: tuple
+    leaves: list
+    prepared: list
+    names: LeafNames
+
+    @property
+    def key(self) -> tuple:
+        scalars = tuple([k for k, leaf in enumerate(self.leaves) if isinstance(leaf, np.generic)])
+        return self.plan.form, self.statics, self.structure, scalars
+
+    @property
+    def types(self) -> tuple:
+        return tuple([leaf_type(leaf) for leaf in self.prepared])
+
+    @property
+    def wants_arrays(self) -> bool:
+        """Whether results are jitnet Arrays: when an argument is one, or none is an array at all."""
+        some = False
+        for leaf in self.leaves:
+            if type(leaf) is Array:
+                return True
+            some = some or type(leaf) not in WEAK
+        return not some
+
+
+@dataclass(eq=False)
+class Record:
+    """A function compiled for one key: its program, the structure of its result, and which leaves it writes into."""
+
+    traced: Traced
+    out_structure: tuple
+    compiled: object = None
+
+    def run(self, call: Call) -> list[np.ndarray]:
+        """The outputs as NumPy arrays; arguments that the function writes into hold their new values."""
+        self._check_writable(call)
+        arrays = [leaf if type(leaf) is np.ndarray else np.asarray(leaf, WEAK[type(leaf)]) for leaf in call.prepared]
+        outs = self.compiled.run(arrays)
+        written = self.traced.written
+        for k, new in zip(written, outs[len(outs) - len(written):], strict=True):
+            target = call.leaves[k]
+            if isinstance(target, (np.ndarray, Array)):
+                np.copyto(target._data if type(target) is Array else target, new)
+        return outs[:len(outs) - len(written)]
+
+    def _check_writable(self, call: Call):
+        arrays = [leaf._data if type(leaf) is Array else leaf for leaf in call.leaves]
+        for k in self.traced.written:
+            if not isinstance(arrays[k], np.ndarray):
+                continue
+            if not arrays[k].flags.writeable:
+                raise TraceValueError(f"{call.names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
+            for other, array in enumerate(arrays):
+                if other != k and isinstance(array, np.ndarray) and _overlap(arrays[k], array):
+                    raise TraceValueError(f"{call.names[k]} shares memory with `{call.names.paths()[other]}`, and the function writes into it",
+                                          "pass a copy of one of them: `x.copy()`")
+
+
+def _overlap(x: np.ndarray, y: np.ndarray) -> bool:
+    try:
+        return np.shares_memory(x, y, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+@dataclass(eq=False)
+class Variant:
+    """Programs for one form, structure and set of static values, by the types of the leaves."""
+
+    records: dict[tuple, Record] = field(default_factory=dict)
+    entry: object = None  # native, over the leaves
+    out_structure: tuple | None = None  # of all programs in the entry
+
+
+class JitFunction:
+    """A compiled function. Call it like the one it was made from; `graph`, `steps`, `source`, `explain`, `memory` and `lower` take the
+    same arguments and show what happens to them."""
+
+    # A slot of this name makes `f(x)` call what it holds, without a Python frame: the native entry, once there is one.
+    __slots__ = ("__call__", "__dict__", "__weakref__")
+
+    def __init__(self, function: Callable, static_argnames=(), static_argnums=(), device=None):
+        functools.update_wrapper(self, function)
+        self.device = known_device(device, "jit")
+        self._binder = Binder(function, static_argnames, static_argnums)
+        self._name = self._binder.name
+        self._is_method = False
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all programs: the next call traces again. (Kernels stay in `jitnet.cache`.)"""
+        with _compiling:
+            self._variants: dict[tuple, Variant] = {}
+            self._traces: list[explain.TraceKey] = []
+            self._entry = None
+            self.__call__ = self._call
+
+    @property
+    def traces(self) -> int:
+        """How often the function was traced to be compiled."""
+        return sum(len(v.records) for v in self._variants.values())
+
+    def __repr__(self) -> str:
+        return f"<jit {self._name}>"
+
+    def __reduce__(self):
+        return self.__qualname__
+
+    def __copy__(self) -> JitFunction:
+        return self
+
+    def __deepcopy__(self, memo) -> JitFunction:
+        return self
+
+    def __set_name__(self, owner: type, name: str):
+        self._is_method = True
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else BoundJit(self, instance)
+
+    # Calling
+
+    def _call(self, /, *args, **kwargs):
+        try:
+            if current_trace() is not None:
+                return self.__wrapped__(*args, **kwargs)
+            call = self._parse(args, kwargs)
+            variant = self._variants.get(call.key)
+            if variant is not None and variant.entry is not None:
+                outs = variant.entry.call(*call.prepared)
+                if outs is not MISS:
+                    structure = variant.out_structure
+                    return _result([outs] if structure == tree.LEAF else outs, structure, call.wants_arrays)
+            record = self._record(call)
+            return _result([out if out.ndim else out[()] for out in record.run(call)], record.out_structure, call.wants_arrays)
+        except BaseException as error:
+            cut(error)
+            raise
+
+    def _parse(self, args: tuple, kwargs: dict) -> Call:
+        """The call taken apart."""
+        if self._is_method and args and is_plain_object(args[0]):
+            args = (Instance(args[0]), *args[1:])
+        plan = self._binder.plan(len(args), tuple(kwargs))
+        if plan.plain:
+            dynamic, statics = (args, {}), ()
+        else:
+            values = (*args, *kwargs.values())
+            dynamic = plan.dynamic(values)
+            statics = tuple([static_value(self._name, name, values[n]) for n, name in plan.statics])
+        leaves, structure = tree.flatten(dynamic)
+        names = LeafNames(self._name, plan, structure)
+        return Call(plan, statics, structure, leaves, [prepare(leaf, names, k) for k, leaf in enumerate(leaves)], names)
+
+    def _record(self, call: Call) -> Record:
+        """The program for this call, compiled now if there is none yet."""
+        key, types = call.key, call.types
+        variant = self._variants.get(key)
+        record = variant.records.get(types) if variant is not None else None
+        if record is not None:
+            return record
+        with _compiling:
+            variant = self._variants.get(key)
+            record = variant.records.get(types) if variant is not None else None
+            if record is None:
+                record = self._compile(call, types)
+                variant = self._variants.setdefault(key, Variant())
+                if self.traces >= MAX_RECORDS:
+                    variant.records.pop(next(iter(variant.records)), None)
+                variant.records[types] = record
+                self._traces.append(explain.TraceKey.of(call, types))
+                self._connect(call, variant, record)
+        return record
+
+    def _trace(self, call: Call, types: tuple) -> Record:
+        """The function traced for leaves of these types."""
+        structures: list[tuple] = []
+
+        def flat(*tracers):
+            args, kwargs = call.plan.rebuild(tree.unflatten(call.structure, tracers), call.statics)
+            before = dict(vars(args[0])) if self._is_method and _is_instance(call.structure) else None
+            leaves, structure = tree.flatten(self.__wrapped__(*args, **kwargs))
+            if before is not None:
+                self._check_attributes(args[0], before)
+            structures.append(structure)
+            return leaves
+
+        traced = trace(flat, [array_type(t) for t in types], identifier(self._name, "function"), weak=[t[2] for t in types],
+                       names=[identifier(path, "x") for path in call.names.paths()], allow_writes=True,
+                       mutable=[isinstance(leaf, (np.ndarray, Array)) for leaf in call.leaves])
+        if config.switched_on("JITNET_CHECK"):
+            check_graph(traced.graph)
+        return Record(traced, structures[0])
+
+    def _check_attributes(self, instance, before: dict):
+        after = vars(instance)
+        for name in after.keys() | before.keys():
+            if after.get(name, MISS) is not before.get(name, MISS):
+                raise TraceTypeError(f"{self._name}: the compiled method sets the attribute `self.{name}`, which would hold a traced value",
+                                     "return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
+
+    def _compile(self, call: Call, types: tuple) -> Record:
+        from .compile import compile_graph
+
+        start = time.perf_counter()
+        record = self._trace(call, types)
+        traced = time.perf_counter()
+        record.compiled = compile_graph(record.traced.graph)
+        explain.report(self._name, record, 1e3 * (traced - start), 1e3 * (time.perf_counter() - traced))
+        return record
+
+    def _connect(self, call: Call, variant: Variant, record: Record) -> None:
+        """Makes the program reachable without Python, where the arguments and the result are of a kind that allows it."""
+
+    # Looking inside
+
+    def _look(self, args: tuple, kwargs: dict) -> Record:
+        call = self._parse(args, kwargs)
+        variant = self._variants.get(call.key)
+        record = variant.records.get(call.types) if variant is not None else None
+        return record if record is not None else self._trace(call, call.types)
+
+    def graph(self, /, *args, **kwargs) -> Graph:
+        """The Graph of the function for these arguments, as it was traced; nothing is compiled or run."""
+        return self._look(args, kwargs).traced.graph
+
+    def lower(self, /, *args, **kwargs):
+        """The compiled object for these arguments: `.run(arrays)`, `.program`, `.stages`, `.kernels`; nothing is run."""
+        return self._record(self._parse(args, kwargs)).compiled
+
+    def steps(self, /, *args, **kwargs) -> explain.Steps:
+        """The Graph after every pass: a sequence of (pass, Graph) that prints as text."""
+        return explain.steps(self.lower(*args, **kwargs))
+
+    def source(self, /, *args, device: Device | str | None = None, **kwargs) -> explain.Text:
+        """The source of the kernels for these arguments: Python text that runs."""
+        known_device(device, "source")
+        return explain.source(self.lower(*args, **kwargs))
+
+    def explain(self, /, *args, **kwargs) -> explain.Text:
+        """Which lines of the function became which kernel, what each moves, and what did not fuse and why."""
+        return explain.explain(self._name, self.lower(*args, **kwargs))
+
+    def memory(self, /, *args, **kwargs) -> explain.Text:
+        """The memory of one run: arguments, results, and the arena with the lifetimes of the buffers in it."""
+        return explain.memory(self._name, self.lower(*args, **kwargs))
+
+
+class BoundJit(functools.partial):
+    """A compiled method of one object."""
+
+    def __getattr__(self, name: str):
+        value = getattr(self.func, name)
+        return functools.partial(value, *self.args) if name in ("graph", "lower", "steps", "source", "explain", "memory") else value
+
+    def __repr__(self) -> str:
+        return f"<bound jit {self.func._name} of {self.args[0]!r}>"
+
+
+def _is_instance(structure: tuple) -> bool:
+    """Whether the first argument is the object of a compiled method."""
+    args = structure[1][0][1]
+    return bool(args) and args[0][0] == "registered" and isinstance(args[0][2], InstanceKind)
+
+
+def _result(outs, structure: tuple, arrays: bool):
+    """The function's result from its flat outputs: jitnet Arrays, or NumPy's arrays and scalars."""
+    if arrays:
+        outs = [Array(np.asarray(out)) for out in outs]
+    return outs[0] if structure == tree.LEAF else tree.unflatten(structure, outs)
+
+
+def jit(function: Callable | None = None, *, static_argnames=(), static_argnums=(), device=None):
+    """The function, compiled: traced at the first call with arguments of new types, then run by one native call.
+
+    Arguments are NumPy arrays, jitnet Arrays, numbers and containers of them; those named in `static_argnames` (or numbered in
+    `static_argnums`) are anything hashable, and each of their values has its own program. NumPy arrays in, NumPy arrays out;
+    jitnet Arrays come back when one went in, or when no argument was an array. `device`: where the program runs.
+
+    >>> import numpy as np, jitnet
+    >>> @jitnet.jit
+    ... def norm(x):
+    ...     return np.sqrt(np.sum(x * x))
+    >>> norm(np.array([3.0, 4.0]))
+    np.float64(5.0)
+    """
+    if function is None:
+        return functools.partial(jit, static_argnames=static_argnames, static_argnums=static_argnums, device=device)
+    if not callable(function):
+        raise TraceTypeError(f"jit: a {type(function).__name__} cannot be called", "pass a function: `jit(f)`, or decorate it with `@jit`")
+    return JitFunction(function, static_argnames, static_argnums, device)
