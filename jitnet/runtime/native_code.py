@@ -404,9 +404,9 @@ def call(self, args, count, names):
                 frame = take_frame(block)
                 if frame != 0:
                     if match(record, args, frame) != 0:
-                        if i > 0:  # the next call will look here first
-                            store64(table + 8 * (T_RECORDS + i), load64(table + 8 * T_RECORDS))
-                            store64(table + 8 * T_RECORDS, record)
+                        for k in range(i):  # the next call will look here first
+                            store64(table + 8 * (T_RECORDS + i - k), load64(table + 8 * (T_RECORDS + i - k - 1)))
+                        store64(table + 8 * T_RECORDS, record)
                         break
                     finish(block, frame, DONE)
                     frame = 0
