@@ -1,6 +1,6 @@
 """One framework in one process: answers requests, a line of JSON each, until its input ends.
 
-Run by run.py as `python worker.py FRAMEWORK`; whatever a framework prints goes to the error stream.
+Run by run.py as `python worker.py FRAMEWORK`.
 """
 import importlib
 import json
@@ -8,10 +8,6 @@ import os
 import sys
 import time
 import traceback
-
-REAL_OUTPUT = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
-sys.stdout = sys.stderr
 
 
 class Worker:
@@ -90,12 +86,15 @@ def relative_error(np, got, want):
 
 
 def main():
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)                            # whatever a framework prints goes to the error stream
+    sys.stdout = sys.stderr
     try:
         worker = Worker(sys.argv[1])
         answer = {"ok": True, **worker.hello()}
     except Exception:
         worker, answer = None, {"ok": False, "why": traceback.format_exc()}
-    print(json.dumps(answer), file=REAL_OUTPUT, flush=True)
+    print(json.dumps(answer), file=answers, flush=True)
     for line in sys.stdin if worker else ():
         request = json.loads(line)
         try:
@@ -103,7 +102,7 @@ def main():
         except Exception as error:  # reported to the controller, which shows it in the table
             traceback.print_exc()
             answer = {"ok": False, "why": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=REAL_OUTPUT, flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
