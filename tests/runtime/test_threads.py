@@ -1,0 +1,117 @@
+"""The pool under fork, other pools, and a core that someone else keeps busy. Each case in its own process."""
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SETUP = """
+import os, sys, threading, types
+import numpy as np
+from jitnet.runtime import cache, threads
+from jitnet.runtime.program import KernelStep, Program, Slot
+SOURCE = '''
+def kernel(buffers, sizes, start, stop):
+    a = buffer_f32(buffers, 0)
+    out = buffer_f32(buffers, 1)
+    for i in range(start, stop):
+        out[i] = a[i] * f32(2)
+'''
+n = 300_000
+t = types.SimpleNamespace(shape=(n,), dtype=np.dtype("f4"))
+x = np.arange(n, dtype="f4")
+program = Program([KernelStep(cache.get_kernel(SOURCE), (Slot("input", 0), Slot("output", 0)), (), n, 10_000)], [t], [t])
+def right():
+    return bool((program.run([x])[0] == 2 * x).all())
+"""
+
+
+def run(code, setup=SETUP, **environment):
+    """What the code prints after SETUP, in a fresh process."""
+    process = subprocess.run([sys.executable, "-c", setup + textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True,
+                             timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout.split()
+
+
+CONCURRENT = """
+wrong = []
+def work():
+    for _ in range(30):
+        if not right():
+            wrong.append(1)
+workers = [threading.Thread(target=work) for _ in range(5)]
+for w in workers: w.start()
+for w in workers: w.join()
+print(threads.backend(), right(), len(wrong))
+"""
+
+
+@pytest.mark.parametrize("pool", ["tbb", "omp", "workqueue", "serial"])
+def test_every_pool_gives_the_same_under_many_callers(pool):
+    used, result, wrong = run(CONCURRENT, JITNET_THREADING=pool, JITNET_NUM_THREADS="4")
+    assert used in (pool, "serial") and (result, wrong) == ("True", "0")
+
+
+FORK = """
+assert right()
+before = threads.backend()
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if right() and right() else 3)
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(before, code, right())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("pool", ["tbb", "omp", "workqueue"])
+def test_parent_and_child_go_on_after_fork(pool):
+    used, code, parent = run(FORK, JITNET_THREADING=pool, JITNET_NUM_THREADS="2", PYTHONWARNINGS="ignore")
+    assert (code, parent) == ("0", "True")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_fork_from_another_thread():
+    code = """
+    right()
+    codes = []
+    def work():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if right() else 3)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    w = threading.Thread(target=work); w.start(); w.join()
+    print(codes, right())
+    """
+    assert run(code, JITNET_NUM_THREADS="2", PYTHONWARNINGS="ignore") == ["[0]", "True"]
+
+
+def test_number_of_threads_from_the_environment():
+    assert run("print(threads.get_num_threads())", JITNET_NUM_THREADS="3") == ["3"]
+    assert int(run("print(threads.get_num_threads())", JITNET_NUM_THREADS="no")[0]) >= 1
+
+
+def test_numba_with_its_own_threads_goes_along():
+    code = """
+    import numba
+    @numba.njit(parallel=True)
+    def total(x):
+        s = 0.0
+        for i in numba.prange(x.size):
+            s += x[i]
+        return s
+    y = np.ones(1000)
+    print(right(), total(y), right(), total(y))
+    """
+    assert run(code) == ["True", "1000.0", "True", "1000.0"]
+
+
+def test_pool_starts_only_with_a_parallel_program():
+    show = "print(threads.backend(), right())"
+    assert run(show, setup=SETUP.replace("n = 300_000", "n = 100")) == ["none", "True"]
+    assert run(show)[0] in ("tbb", "omp", "workqueue", "serial")
