@@ -199,11 +199,15 @@ class LeafNames(Sequence):
     def __init__(self, function: str, plan: Plan, structure: tuple):
         self.function, self.plan, self.structure = function, plan, structure
 
-    def paths(self) -> list[str]:
-        _, (args, kwargs) = self.structure
+    def arguments(self, structure: tuple) -> dict[str, tuple]:
+        """Parameter -> structure of what was passed for it, static ones left out."""
+        _, (args, kwargs) = structure
         static = {n for n, _ in self.plan.statics}
-        groups = [*zip([name for n, name in self.plan.args if n not in static], args[-1], strict=True), *zip(kwargs[1], kwargs[-1], strict=True)]
-        return [path for name, child in groups for path in tree_paths(child, name)]
+        names = [name for n, name in self.plan.args if n not in static]
+        return dict([*zip(names, args[-1], strict=True), *zip(kwargs[1], kwargs[-1], strict=True)])
+
+    def paths(self) -> list[str]:
+        return [path for name, child in self.arguments(self.structure).items() for path in tree_paths(child, name)]
 
     def __len__(self) -> int:
         return tree.size(self.structure)

@@ -23,8 +23,10 @@ from .arguments import (WEAK, Binder, Instance, InstanceKind, LeafNames, Plan, S
 from .errors import TraceTypeError, TraceValueError
 from .ir import Graph, check_graph
 from .printing import identifier
+from .retrace import KEPT, TraceKey
 from .runtime.array import Array
 from .runtime.device import Device, known_device
+from .text import Text
 from .tracebacks import cut
 from .tracer import Traced, current_trace, trace
 
@@ -132,7 +134,7 @@ class JitFunction:
         """Forgets all programs: the next call traces again. (Kernels stay in `jitnet.cache`.)"""
         with _compiling:
             self._variants: dict[tuple, Variant] = {}
-            self._traces: list[explain.TraceKey] = []
+            self._traces: list[TraceKey] = []
             self._entry = None
             self.__call__ = self._call
 
@@ -209,7 +211,7 @@ class JitFunction:
                 if self.traces >= MAX_RECORDS:
                     variant.records.pop(next(iter(variant.records)), None)
                 variant.records[types] = record
-                self._traces.append(explain.TraceKey.of(call, types))
+                self._traces = [*self._traces[-KEPT:], TraceKey(*key, types, call.names)]
                 self._connect(call, variant, record)
         return record
 
@@ -252,6 +254,60 @@ class JitFunction:
 
     def _connect(self, call: Call, variant: Variant, record: Record) -> None:
         """Makes the program reachable without Python, where the arguments and the result are of a kind that allows it."""
+        program = record.compiled.program
+        if program is None or record.traced.written:
+            return
+        if variant.out_structure is None:
+            variant.out_structure = record.out_structure
+        if variant.out_structure != record.out_structure:  # one entry gives results of one structure
+            return
+        from .runtime.entry import Entry
+
+        single = record.out_structure == tree.LEAF
+        if variant.entry is None:
+            variant.entry = Entry(_miss, self._failed)
+        weak = {k: weak for k, (_, _, weak) in enumerate(call.types) if weak is not None}
+        variant.entry.add(program, weak_scalars=weak, single_output=single)
+        guards = self._guards(call)
+        if guards is not None and (single or record.out_structure == (tuple, (tree.LEAF,) * len(program.outputs))):
+            if self._entry is None:
+                self._entry = Entry(self._call, self._failed, self._name)
+            self._entry.add(program, weak_scalars=guards[0], same=guards[1], single_output=single)
+            self.__call__ = self._entry.call
+
+    def _failed(self, program, error: BaseException):
+        """What a native call does when its program failed."""
+        from .runtime.program import StatusError
+
+        try:
+            if isinstance(error, StatusError):
+                records = [r for v in self._variants.values() for r in v.records.values()]
+                error = next(r.compiled for r in records if r.compiled.program is program).index_error(error)
+            raise error
+        except BaseException as error:
+            cut(error)
+            raise
+
+    @staticmethod
+    def _guards(call: Call) -> tuple[dict[int, type], dict[int, object]] | None:
+        """(position -> class of a scalar, position -> object that must stand there), None when the native entry cannot tell."""
+        _, (args, kwargs) = call.structure
+        if kwargs[1] or call.plan.kwargs or call.wants_arrays and not any(type(leaf) is Array for leaf in call.leaves):
+            return None
+        statics = {n: s.value for (n, _), s in zip(call.plan.statics, call.statics)}
+        leaves, children = iter(call.leaves), iter(args[1])
+        weak, same = dict[int, type](), dict[int, object]()
+        for position in range(len(call.plan.args)):
+            child = tree.NONE if position in statics else next(children)
+            if child == tree.NONE:
+                same[position] = statics.get(position)
+            elif child == tree.LEAF:
+                leaf = next(leaves)
+                if type(leaf) is not Array and not isinstance(leaf, np.ndarray):
+                    weak[position] = type(leaf)
+            else:
+                return None
+        return weak, same
 
     # Looking inside
 
@@ -273,18 +329,22 @@ class JitFunction:
         """The Graph after every pass: a sequence of (pass, Graph) that prints as text."""
         return explain.steps(self.lower(*args, **kwargs))
 
-    def source(self, /, *args, device: Device | str | None = None, **kwargs) -> explain.Text:
+    def source(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
         """The source of the kernels for these arguments: Python text that runs."""
         known_device(device, "source")
         return explain.source(self.lower(*args, **kwargs))
 
-    def explain(self, /, *args, **kwargs) -> explain.Text:
+    def explain(self, /, *args, **kwargs) -> Text:
         """Which lines of the function became which kernel, what each moves, and what did not fuse and why."""
         return explain.explain(self._name, self.lower(*args, **kwargs))
 
-    def memory(self, /, *args, **kwargs) -> explain.Text:
+    def memory(self, /, *args, **kwargs) -> Text:
         """The memory of one run: arguments, results, and the arena with the lifetimes of the buffers in it."""
         return explain.memory(self._name, self.lower(*args, **kwargs))
+
+
+def _miss(*_):
+    return MISS
 
 
 class BoundJit(functools.partial):

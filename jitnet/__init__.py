@@ -1,0 +1,11 @@
+"""jitnet: a tensor compiler for NumPy code. `@jitnet.jit` a function of arrays; `jitnet.grad` and its kin rewrite it."""
+__version__ = "0.1.0"
+
+from . import config as config, errors as errors, tree as tree
+from .jit import JitFunction as JitFunction, jit as jit
+from .retrace import explain_retrace as explain_retrace
+from .runtime import cache as cache
+from .runtime.array import Array as Array, asarray as asarray, block_until_ready as block_until_ready, device_put as device_put
+from .runtime.device import Device as Device, cpu as cpu, gpu as gpu, num_gpus as num_gpus
+from .transforms import grad as grad, hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, jvp as jvp, linearize as linearize
+from .transforms import stop_gradient as stop_gradient, value_and_grad as value_and_grad, vjp as vjp, vmap as vmap
