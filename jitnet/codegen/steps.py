@@ -1,0 +1,283 @@
+"""Equations of a fused graph -> steps of a Program: kernels, library calls, copies, loops.
+
+A step writes into planned storage. How an op without a kernel of its own runs is one function here, found by the op's name.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import Source as UserSource
+from ..ir import Atom, Const, Eqn, Graph, Var, definitions
+from ..op import OPS
+from ..passes.fuse import is_view, kernel_op
+from ..passes.plan import Arena, last_uses, output_places
+from ..runtime.cache import get_kernel
+from ..runtime.program import CallbackKernel, KernelStep, Slot
+from .affine import Affine, Axis
+from .cpu import Source, cpu_source
+from .loops import LoopNest, lower, row_major
+
+SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
+GRAIN = 32_768           # work units in one chunk
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """A step for people: what runs, its text, the equations it computes, and the bytes it moves."""
+
+    name: str
+    kind: str                 # "kernel", "blas", "copy", "callback", "loop"
+    source: str
+    eqns: tuple[Eqn, ...]
+    reads: int
+    writes: int
+    nest: LoopNest | None = None
+    note: str = ""
+    step: object = None
+
+
+class Builder:
+    """Builds the steps of a graph. Nested graphs (loop bodies) get a Builder that shares arena, constants and infos."""
+
+    def __init__(self, graph: Graph, parent: Builder | None = None, level: int = 0):
+        self.graph, self.level = graph, level
+        self.arena = parent.arena if parent else Arena()
+        self.consts = parent.consts if parent else []
+        self.const_slots = parent.const_slots if parent else {}
+        self.infos: list[KernelInfo] = parent.infos if parent else []
+        self.checks: list[UserSource | None] = parent.checks if parent else []
+        self.definition = definitions(graph)
+        self.slots: dict[Var, Slot] = {}
+        self.steps: list = []
+        self.temporary: list[tuple[int, int]] = []   # blocks that live during one equation
+        self.status_offset = parent.status_offset if parent else None
+
+    # Storage
+
+    def slot(self, atom: Atom) -> Slot:
+        """Where a value lies; scalars and arrays that are constants lie beside the program."""
+        if type(atom) is Const:
+            known = self.const_slots.get(id(atom))
+            if known is None:
+                known = self.const_slots[id(atom)] = atom, Slot("const", len(self.consts))
+                self.consts.append(np.require(atom.value, requirements="CA"))
+            return known[1]
+        return self.slots[atom]
+
+    def allocate(self, type) -> Slot:
+        return Slot("arena", 0, self.arena.allocate(type.nbytes))
+
+    def build(self, inputs: list[Slot], outputs: list[Slot | None]) -> list:
+        """The steps that compute the outputs into their slots."""
+        graph = self.graph
+        self.slots.update(zip(graph.inputs, inputs))
+        places, dying = output_places(graph), last_uses(graph)
+        targets = {v: outputs[k] for v, k in places.items() if outputs[k] is not None}
+        for k, eqn in enumerate(graph.eqns):
+            if eqn.op.kind == "movement" and is_view(eqn):
+                if eqn.op.name == "reshape" and eqn.inputs[0] in self.slots:
+                    self.slots[eqn.outputs[0]] = self.slot(eqn.inputs[0])
+                continue   # otherwise a strided view: its reader looks through it
+            own = []
+            for v in eqn.outputs:
+                target = targets.get(v)
+                if target is None:
+                    target = self.allocate(v.type)
+                    own.append(v)
+                self.slots[v] = target
+            self.equation(eqn)
+            while self.temporary:
+                self.arena.free(*self.temporary.pop())
+            for v in dying.get(k, ()):
+                self.release(v)
+        for k, atom in enumerate(graph.outputs):
+            if outputs[k] is not None and (type(atom) is Const or self.slots[atom] != outputs[k]):
+                self.copy(self.slot(atom), outputs[k], atom.type.nbytes)
+        for v in dying.get(len(graph.eqns), ()):
+            self.release(v)
+        return self.steps
+
+    def release(self, v: Var) -> None:
+        slot = self.slots.get(v)
+        if slot is not None and slot.kind == "arena" and v in self.definition and not slot.strides:
+            self.arena.free(slot.offset, v.type.nbytes)
+
+    # Steps
+
+    def equation(self, eqn: Eqn) -> None:
+        if eqn.op is kernel_op:
+            self.fused(eqn)
+        elif eqn.op.name in LOWERINGS:
+            LOWERINGS[eqn.op.name](self, eqn)
+        else:
+            self.callback(eqn)
+
+    def fused(self, eqn: Eqn) -> None:
+        body = eqn.params["body"]
+        nest = lower(body, eqn.params["domain"], eqn.params["reduce"])
+        slots = {v: self.slot(a) for v, a in zip(body.inputs, eqn.inputs)}
+        slots |= {v: self.slots[o] for v, o in zip(body.outputs, eqn.outputs)}
+        self.nest(nest, slots, body.eqns, eqn.source)
+
+    def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source) -> None:
+        """One step that runs a loop nest on these slots."""
+        text = cpu_source(nest)
+        buffers = []
+        for b in nest.buffers:
+            if b.role == "status":
+                buffers.append(self.check(source))
+            else:
+                buffers.append(slots[b.atom] if b.atom in slots else self.slot(b.atom))
+        work = text.extent * text.work * weight(nest)
+        step = KernelStep(get_kernel(text.text), tuple(buffers), text.sizes, text.extent, grain(text, work))
+        self.steps.append(step)
+        reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
+        writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "output")
+        self.infos.append(KernelInfo(f"kernel_{len(self.infos)}", "kernel", text.text, tuple(eqns), reads, writes, nest, step=step))
+
+    def check(self, source) -> Slot:
+        """A status cell for a kernel that checks indices."""
+        if self.status_offset is None:
+            raise AssertionError("a kernel checks indices, but the program was given no status cells")
+        self.checks.append(source)
+        return Slot("arena", 0, self.status_offset + 8 * (len(self.checks) - 1))
+
+    def copy(self, source: Slot, target: Slot, nbytes: int) -> None:
+        if nbytes and source != target:
+            step = KernelStep(get_kernel(COPY), (source, target), (), nbytes, 1 << 20 if nbytes > 1 << 21 else 0)
+            self.steps.append(step)
+            self.infos.append(KernelInfo("copy", "copy", COPY, (), nbytes, nbytes, step=step))
+
+    def place(self, atom: Atom, target: Var, start, step) -> None:
+        """Writes a stored value into a strided region of another."""
+        x, out = Var(atom.type), Var(atom.type)
+        body = Graph((x,), (Eqn(OPS["broadcast_to"], (x,), {"shape": atom.type.shape}, (out,)),), (out,), "place")
+        nest = lower(body, atom.type.shape, (), {out: (target.type.shape, start, step)})
+        self.nest(nest, {x: self.slot(atom), out: self.slots[target]}, self.graph_eqns(target), None)
+
+    def strided(self, atom: Atom) -> tuple[Atom, tuple[int, ...], int]:
+        """A value as a strided view of a stored one: (stored value, stride per axis, offset), in elements."""
+        chain, base = [], atom
+        while type(base) is Var and base not in self.slots:
+            chain.append(self.definition[base])
+            base = chain[-1].inputs[0]
+        axes = [Axis(n) for n in atom.type.shape]
+        index = [Affine.of(a) for a in axes]
+        for eqn in chain:
+            index = eqn.op.index_map(index, eqn.inputs[0].type, eqn.params)
+        strides, offset = dict.fromkeys(axes, 0), 0
+        for step, where in zip(row_major(base.type.shape), index):
+            offset += step * where.const
+            for axis, k in where.terms:
+                strides[axis] += step * k
+        return base, tuple(strides[a] for a in axes), offset
+
+    def stored(self, atom: Atom) -> Slot:
+        """The slot of a value in row-major order; a strided view is copied into the arena first."""
+        if type(atom) is Const or atom in self.slots:
+            return self.slot(atom)
+        base, strides, offset = self.strided(atom)
+        x, out = Var(base.type), Var(atom.type)
+        eqns, chain, v = [], [], atom
+        while v is not base:
+            chain.append(self.definition[v])
+            v = chain[-1].inputs[0]
+        table = {base: x, atom: out}
+        for eqn in reversed(chain):
+            o = eqn.outputs[0]
+            table.setdefault(o, Var(o.type))
+            eqns.append(eqn.replace(inputs=(table[eqn.inputs[0]],), outputs=(table[o],)))
+        slot = self.allocate(atom.type)
+        self.temporary.append((slot.offset, atom.type.nbytes))
+        self.nest(lower(Graph((x,), tuple(eqns), (out,), "copy"), atom.type.shape, ()), {x: self.slot(base), out: slot}, tuple(reversed(chain)), None)
+        return slot
+
+    def fill(self, atom: Atom, target: Var) -> None:
+        """Fills a whole array with a scalar."""
+        x, out = Var(atom.type), Var(target.type)
+        body = Graph((x,), (Eqn(OPS["broadcast_to"], (x,), {"shape": target.type.shape}, (out,)),), (out,), "fill")
+        self.nest(lower(body, target.type.shape, ()), {x: self.slot(atom), out: self.slots[target]}, self.graph_eqns(target), None)
+
+    def graph_eqns(self, v: Var) -> tuple[Eqn, ...]:
+        return (self.definition[v],) if v in self.definition else ()
+
+    def callback(self, eqn: Eqn) -> None:
+        """Runs the NumPy body of an op from the native program."""
+        atoms = [*eqn.inputs, *eqn.outputs]
+        n, op, params = len(eqn.inputs), eqn.op, eqn.params
+
+        def run(*arrays):
+            for target, value in zip(arrays[n:], op.evaluate([a.copy() for a in arrays[:n]], params)):
+                target[...] = value
+
+        run.__qualname__ = op.name
+        step = KernelStep(CallbackKernel(run, [(a.type.shape, a.type.dtype) for a in atoms]), tuple(self.stored(a) for a in atoms), (), 1)
+        self.steps.append(step)
+        self.infos.append(KernelInfo(op.name, "callback", f"# NumPy: {op.name}\n", (eqn,), sum(a.type.nbytes for a in eqn.inputs),
+                                     sum(v.type.nbytes for v in eqn.outputs), note=f"{op.name} runs through NumPy", step=step))
+
+
+COPY = """def kernel(buffers, sizes, start, stop):
+    x = buffer_u8(buffers, 0)
+    out = buffer_u8(buffers, 1)
+    for i in range(start, stop):
+        out[i] = x[i]
+"""
+
+
+def weight(nest: LoopNest) -> float:
+    """Cost of one element of a nest in work units: loads, stores and arithmetic."""
+    total = 0.0
+    for stage in nest.stages:
+        for node in stage.nodes:
+            total += 0.25 if node.kind != "expr" else 0.25 if node.eqn.op.cheap else 4
+        total += 0.5 * len(stage.stores) + 0.25 * len(stage.reductions)
+    return max(1.0, total)
+
+
+def grain(text: Source, work: float) -> int:
+    """Grid points per chunk; 0 when the whole is too small for threads. Depends on sizes alone."""
+    if work < SERIAL_BELOW or text.extent < 2:
+        return 0
+    return max(1, min(text.extent // 2, math.ceil(GRAIN * text.extent / work)))
+
+
+LOWERINGS: dict[str, Callable[[Builder, Eqn], None]] = {}
+
+
+def lowering(name: str):
+    """Registers how equations of an op become steps."""
+    def register(function):
+        LOWERINGS[name] = function
+        return function
+    return register
+
+
+@lowering("concatenate")
+def concatenate(builder: Builder, eqn: Eqn) -> None:
+    (out,), axis, offset = eqn.outputs, eqn.params["axis"], 0
+    for atom in eqn.inputs:
+        start = tuple(offset if k == axis else 0 for k in range(atom.type.ndim))
+        if atom.type.size:
+            builder.place(atom, out, start, (1,) * atom.type.ndim)
+        offset += atom.type.shape[axis]
+
+
+@lowering("pad")
+def pad(builder: Builder, eqn: Eqn) -> None:
+    x, value = eqn.inputs
+    builder.fill(value, eqn.outputs[0])
+    if x.type.size:
+        builder.place(x, eqn.outputs[0], tuple(eqn.params["low"]), (1,) * x.type.ndim)
+
+
+@lowering("update_slice")
+def update_slice(builder: Builder, eqn: Eqn) -> None:
+    x, v = eqn.inputs
+    builder.copy(builder.slot(x), builder.slots[eqn.outputs[0]], x.type.nbytes)
+    if v.type.size:
+        builder.place(v, eqn.outputs[0], tuple(eqn.params["start"]), tuple(eqn.params["step"]))

@@ -1,0 +1,64 @@
+"""Graph -> Compiled: the passes, the kernels and the native program of a traced function."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import Source, TraceIndexError
+from .ir import Graph
+from .passes import run_passes
+from .passes.fuse import fuse
+from .passes.split import split_reductions
+
+MAX_CHECKS = 64  # kernels of one program that check indices each have a status cell
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A compiled graph: `run(arrays)` gives its outputs; the rest is for looking inside."""
+
+    graph: Graph
+    stages: tuple[tuple[str, Graph], ...]
+    program: object
+    kernels: tuple
+    checks: tuple[Source | None, ...]
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for C-contiguous inputs of the graph's types; TraceIndexError for an index out of bounds."""
+        from .runtime.program import StatusError
+
+        try:
+            return self.program.run(arrays)
+        except StatusError as error:
+            raise self.index_error(error) from None
+
+    def index_error(self, error) -> TraceIndexError:
+        """The error of the user's terms for a status that a kernel left."""
+        source = next((s for s, cell in zip(self.checks, error.cells) if cell), None)
+        return TraceIndexError("an index is out of bounds for the axis it picks from", "check the index array, or clip it to the size of the axis", source)
+
+
+def pipeline(graph: Graph) -> list[tuple[str, Graph]]:
+    """The graph after every pass, by name, from the traced one to the one of kernels."""
+    stages = [("trace", graph), *run_passes(graph)]
+    for name, transform in (("fuse", fuse), ("split_reductions", split_reductions)):
+        stages.append((name, transform(stages[-1][1])))
+    return stages
+
+
+def compile_graph(graph: Graph) -> Compiled:
+    """The compiled form of a graph."""
+    from .codegen.steps import Builder
+    from .runtime.program import Program, Slot
+
+    stages = pipeline(graph)
+    final = stages[-1][1]
+    builder = Builder(final)
+    builder.status_offset = builder.arena.allocate(8 * MAX_CHECKS)
+    steps = builder.build([Slot("input", k) for k in range(len(final.inputs))], [Slot("output", k) for k in range(len(final.outputs))])
+    checks = tuple(builder.checks)
+    program = Program(steps, final.input_types, final.output_types, builder.arena.size, builder.consts,
+                      Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)))
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos), checks)

@@ -1,0 +1,112 @@
+"""The static memory plan: where every value of a fused graph lies.
+
+    storage ::= input i | output i | constant i | arena bytes [offset, offset + size)
+
+Temporaries share one arena: a block is free again after the last equation that reads it, so values whose lives do not overlap use the same bytes.
+A reshape is a view of what it reshapes. A graph output is computed in the output itself.
+"""
+from __future__ import annotations
+
+from bisect import insort
+
+from ..ir import Atom, Const, Eqn, Graph, Var, definitions
+
+ALIGNMENT = 64
+
+
+class Arena:
+    """Blocks of one growing region: first fit, freed neighbours joined."""
+
+    def __init__(self):
+        self.size = 0
+        self._free: list[tuple[int, int]] = []   # (offset, bytes), sorted, never adjacent
+
+    def allocate(self, nbytes: int) -> int:
+        """The offset of a free block of that size."""
+        nbytes = max(ALIGNMENT, -(-nbytes // ALIGNMENT) * ALIGNMENT)
+        best = min((block for block in self._free if block[1] >= nbytes), key=lambda b: b[1], default=None)
+        if best is None:
+            last = self._free[-1] if self._free and sum(self._free[-1]) == self.size else None
+            if last is not None:   # the free end of the arena grows
+                self._free.pop()
+                self.size = last[0] + nbytes
+                return last[0]
+            offset, self.size = self.size, self.size + nbytes
+            return offset
+        self._free.remove(best)
+        if best[1] > nbytes:
+            insort(self._free, (best[0] + nbytes, best[1] - nbytes))
+        return best[0]
+
+    def free(self, offset: int, nbytes: int) -> None:
+        nbytes = max(ALIGNMENT, -(-nbytes // ALIGNMENT) * ALIGNMENT)
+        insort(self._free, (offset, nbytes))
+        merged: list[tuple[int, int]] = []
+        for start, size in self._free:
+            if merged and sum(merged[-1]) == start:
+                merged[-1] = (merged[-1][0], merged[-1][1] + size)
+            else:
+                merged.append((start, size))
+        self._free = merged
+
+
+def base_of(atom: Atom, definition: dict[Var, Eqn]) -> Atom:
+    """The stored value that an atom is a view of (itself when it is none)."""
+    while type(atom) is Var and atom in definition and definition[atom].op.kind == "movement" and is_plain_view(definition[atom]):
+        atom = definition[atom].inputs[0]
+    return atom
+
+
+def is_plain_view(eqn: Eqn) -> bool:
+    from .fuse import is_view
+
+    return is_view(eqn)
+
+
+def contiguous_base(atom: Atom, definition: dict[Var, Eqn]) -> Atom:
+    """Like `base_of`, through reshapes only: the same bytes in the same order."""
+    while type(atom) is Var and atom in definition and definition[atom].op.name == "reshape":
+        atom = definition[atom].inputs[0]
+    return atom
+
+
+def last_uses(graph: Graph) -> dict[int, list[Var]]:
+    """Position of an equation -> the stored values that nothing reads after it."""
+    definition = definitions(graph)
+    last: dict[Var, int] = {}
+    for k, eqn in enumerate(graph.eqns):
+        for v in eqn.outputs:
+            if base_of(v, definition) is v:
+                last[v] = k
+        for atom in eqn.inputs:
+            base = base_of(atom, definition)
+            if type(base) is Var:
+                last[base] = k
+    for atom in graph.outputs:
+        base = base_of(atom, definition)
+        if type(base) is Var:
+            last[base] = len(graph.eqns)
+    table: dict[int, list[Var]] = {}
+    for v, k in last.items():
+        table.setdefault(k, []).append(v)
+    return table
+
+
+def output_places(graph: Graph) -> dict[Var, int]:
+    """Computed values that can be computed right in an output: Var -> position of that output."""
+    definition = definitions(graph)
+    places: dict[Var, int] = {}
+    for k, atom in enumerate(graph.outputs):
+        base = contiguous_base(atom, definition)
+        if type(base) is Var and base in definition and definition[base].op.kind != "movement" and base not in places:
+            places[base] = k
+    return places
+
+
+def array_consts(graph: Graph) -> list[Const]:
+    """The array constants that equations and outputs read, each once."""
+    found: dict[Const, None] = {}
+    for eqn in graph.eqns:
+        found.update({a: None for a in eqn.inputs if type(a) is Const})
+    found.update({a: None for a in graph.outputs if type(a) is Const})
+    return list(found)
