@@ -101,7 +101,7 @@ class Writer:
             parts = [self.size(("base", id(access)), access.base, "o")] if access.base else []
             parts += [self.term(access, a) for a in self.fixed if a in access.strides]
             if len(parts) > 1 or (parts and "*" in parts[0]):
-                known = f"b{len(self.row_bases)}"
+                known = f"at{self.count('at')}"
                 self.put(depth, f"{known} = " + " + ".join(parts).replace("+ -", "- "))
             else:
                 known = parts[0] if parts else ""
@@ -185,8 +185,8 @@ class Writer:
         if nest.tile is not None:
             rows.remove(nest.tile)
         for k, axis in enumerate(rows):
-            self.axis_names[axis] = f"i{k}"
-            dims.append((f"i{k}", self.extent_of(axis), axis.extent))
+            self.axis_names[axis] = f"d{k}"
+            dims.append((f"d{k}", self.extent_of(axis), axis.extent))
         self.fixed = list(rows)
         self.bounds: dict[str, tuple[str, str]] = {}
         if nest.split:
