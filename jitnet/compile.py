@@ -8,9 +8,7 @@ import numpy as np
 
 from .errors import Source, TraceIndexError
 from .ir import Graph
-from .passes import run_passes
-from .passes.fuse import fuse
-from .passes.split import split_reductions
+from .passes.pipeline import pipeline
 
 MAX_CHECKS = 64  # kernels of one program that check indices each have a status cell
 
@@ -40,16 +38,9 @@ class Compiled:
         return TraceIndexError("an index is out of bounds for the axis it picks from", "check the index array, or clip it to the size of the axis", source)
 
 
-def pipeline(graph: Graph) -> list[tuple[str, Graph]]:
-    """The graph after every pass, by name, from the traced one to the one of kernels."""
-    stages = [("trace", graph), *run_passes(graph)]
-    for name, transform in (("fuse", fuse), ("split_reductions", split_reductions)):
-        stages.append((name, transform(stages[-1][1])))
-    return stages
-
-
 def compile_graph(graph: Graph) -> Compiled:
     """The compiled form of a graph."""
+    from .codegen import control_steps  # noqa: F401  registers how control flow becomes steps
     from .codegen.steps import Builder
     from .runtime.program import Program, Slot
 

@@ -5,6 +5,7 @@ flat NumPy arrays. `NUMBA_SCOPE` holds the same names for the compiler; it loads
 """
 import numpy as np
 
+from jitnet.codegen import memory
 from jitnet.codegen.names import DTYPES, REDUCTIONS, SCALAR_FUNCTIONS
 
 
@@ -50,6 +51,8 @@ PYTHON_SCOPE |= {f"{name}_": quiet(OWN.get(name) or getattr(np, name, None) or s
 PYTHON_SCOPE |= {f"{name}_reduce_": quiet(getattr(np, {"add": "add", "mul": "multiply", "max": "maximum", "min": "minimum"}[name]))
                  for name in REDUCTIONS}
 PYTHON_SCOPE["select_"] = lambda condition, yes, no: yes if condition else no
+
+PYTHON_SCOPE |= memory.python_scope(NUMPY_NAMES)
 
 globals().update(PYTHON_SCOPE)
 __all__ = sorted(PYTHON_SCOPE)

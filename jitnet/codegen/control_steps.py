@@ -1,0 +1,118 @@
+"""Control flow -> steps: loops and branches that the native program runs without Python.
+
+A loop's carry lives in the slots of the loop's outputs. A round writes its new carry beside it, then copies; what is stacked over rounds is read and
+written in place, through slots that move with the loop.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..ir import Eqn, Graph, Var
+from ..op import OPS
+from ..passes.pipeline import pipeline
+from ..runtime.program import LoopStep, Slot, SwitchStep
+from ..types import BOOL, I64, ArrayType
+from .loops import lower
+from .steps import Builder, lowering
+
+
+def nested(builder: Builder, graph: Graph, inputs: list[Slot], outputs: list[Slot], level: int) -> tuple:
+    """The steps of a graph inside another."""
+    inner = Builder(pipeline(graph)[-1][1], builder, level)
+    return tuple(inner.build(inputs, outputs))
+
+
+def moving(slot: Slot, level: int, nbytes: int, length: int, reverse: bool) -> Slot:
+    """The part of a stacked array that belongs to the round of a loop."""
+    offset = slot.offset + (length - 1) * nbytes if reverse and length else slot.offset
+    return replace(slot, offset=offset, strides=(*slot.strides, (level, -nbytes if reverse else nbytes)))
+
+
+class Carry:
+    """The carry of a loop: where it is read, where a round puts the new one, and the copies between."""
+
+    def __init__(self, builder: Builder, init, outputs, body: Graph, first: int):
+        """`init` atoms start the carry, which lives in the slots of `outputs`; in `body` it is the inputs from `first` on, and the first outputs."""
+        self.builder = builder
+        self.slots = [builder.slots[v] for v in outputs]
+        self.types = [v.type for v in outputs]
+        for atom, slot in zip(init, self.slots):
+            builder.copy(builder.stored(atom), slot, atom.type.nbytes)
+        self.fixed = [body.outputs[k] is body.inputs[first + k] for k in range(len(self.slots))]
+        self.next = [slot if fixed else builder.allocate(t) for slot, t, fixed in zip(self.slots, self.types, self.fixed)]
+
+    def copies(self) -> tuple:
+        """Steps that make the new carry the carry."""
+        before = len(self.builder.steps)
+        for new, slot, t in zip(self.next, self.slots, self.types):
+            self.builder.copy(new, slot, t.nbytes)
+        steps = tuple(self.builder.steps[before:])
+        del self.builder.steps[before:]
+        return steps
+
+    def free(self) -> None:
+        for new, t, fixed in zip(self.next, self.types, self.fixed):
+            if not fixed:
+                self.builder.arena.free(new.offset, t.nbytes)
+
+
+@lowering("scan")
+def scan(builder: Builder, eqn: Eqn) -> None:
+    p, level = eqn.params, builder.level + 1
+    n_consts, n_carry, length, reverse = p["num_consts"], p["num_carry"], p["length"], p["reverse"]
+    body = pipeline(p["body"])[-1][1]
+    consts = [builder.stored(a) for a in eqn.inputs[:n_consts]]
+    stacked = [moving(builder.stored(a), level, v.type.nbytes, length, reverse)
+               for a, v in zip(eqn.inputs[n_consts + n_carry:], body.inputs[n_consts + n_carry:])]
+    ys = [moving(builder.slots[v], level, a.type.nbytes, length, reverse) for v, a in zip(eqn.outputs[n_carry:], body.outputs[n_carry:])]
+    carry = Carry(builder, eqn.inputs[n_consts:n_consts + n_carry], eqn.outputs[:n_carry], body, n_consts)
+    steps = Builder(body, builder, level).build([*consts, *carry.slots, *stacked], [*carry.next, *ys])
+    builder.steps.append(LoopStep(length, None, (), (*steps, *carry.copies()), level))
+    carry.free()
+
+
+@lowering("while_loop")
+def while_loop(builder: Builder, eqn: Eqn) -> None:
+    p, level = eqn.params, builder.level + 1
+    n_cond, n_body = p["cond_consts"], p["body_consts"]
+    cond_consts = [builder.stored(a) for a in eqn.inputs[:n_cond]]
+    body_consts = [builder.stored(a) for a in eqn.inputs[n_cond:n_cond + n_body]]
+    body = pipeline(p["body"])[-1][1]
+    carry = Carry(builder, eqn.inputs[n_cond + n_body:], eqn.outputs, body, n_body)
+    test = builder.allocate(ArrayType((), BOOL))
+    before = nested(builder, p["cond"], [*cond_consts, *carry.slots], [test], level)
+    steps = Builder(body, builder, level).build([*body_consts, *carry.slots], carry.next)
+    builder.steps.append(LoopStep(None, test, before, (*steps, *carry.copies()), level))
+    builder.arena.free(test.offset, 1)
+    carry.free()
+
+
+@lowering("switch")
+def switch(builder: Builder, eqn: Eqn) -> None:
+    index, *operands = eqn.inputs
+    place = builder.stored(index)
+    if index.type.dtype != I64:
+        place = widened(builder, index)
+    inputs = [builder.stored(a) for a in operands]
+    outputs = [builder.slots[v] for v in eqn.outputs]
+    branches = tuple(nested(builder, graph, inputs, outputs, builder.level) for graph in eqn.params["branches"])
+    builder.steps.append(SwitchStep(place, branches))
+
+
+def widened(builder: Builder, index) -> Slot:
+    """The slot of an int64 copy of a scalar."""
+    x, out = Var(index.type), Var(ArrayType((), I64))
+    body = Graph((x,), (Eqn(OPS["cast"], (x,), {"dtype": np.dtype(np.int64)}, (out,)),), (out,), "index")
+    slot = builder.allocate(out.type)
+    builder.temporary.append((slot.offset, 8))
+    builder.nest(lower(body, (), ()), {x: builder.stored(index), out: slot}, (), None)
+    return slot
+
+
+@lowering("call")
+def call(builder: Builder, eqn: Eqn) -> None:
+    """A graph kept whole for the passes' sake (checkpoint): its steps run in line."""
+    steps = nested(builder, eqn.params["graph"], [builder.stored(a) for a in eqn.inputs], [builder.slots[v] for v in eqn.outputs], builder.level)
+    builder.steps += steps

@@ -1,0 +1,15 @@
+"""The passes in order: from a traced graph to a graph of kernels."""
+from __future__ import annotations
+
+from ..ir import Graph
+from . import run_passes
+from .fuse import fuse
+from .split import split_reductions
+
+
+def pipeline(graph: Graph) -> list[tuple[str, Graph]]:
+    """The graph after every pass, by name, from the traced one to the one of kernels."""
+    stages = [("trace", graph), *run_passes(graph)]
+    for name, transform in (("fuse", fuse), ("split_reductions", split_reductions)):
+        stages.append((name, transform(stages[-1][1])))
+    return stages
