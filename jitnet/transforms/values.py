@@ -9,7 +9,7 @@ import numpy as np
 from .. import tree
 from ..errors import DerivativeError, TraceTypeError
 from ..ir import Eqn, Graph, Var, eval_graph
-from ..op import Control, Elementwise
+from ..op import Control, Creation, Elementwise, Movement
 from ..tracer import Trace, Tracer, check_output, current_trace, trace
 from ..types import ArrayType, is_float, promote, type_of_array
 
@@ -134,6 +134,11 @@ def active_graph_outputs(graph: Graph, active: Sequence[bool]) -> list[bool]:
     return [a in known for a in graph.outputs]
 
 
+def is_cheap(op) -> bool:
+    """Whether computing an op again costs less than keeping its result: movements, creations and cheap elementwise ops."""
+    return isinstance(op, (Movement, Creation)) or (isinstance(op, Elementwise) and op.cheap)
+
+
 def live(graph: Graph) -> Graph:
     """The graph without the equations that no output needs."""
     needed = {a for a in graph.outputs if type(a) is Var}
@@ -147,20 +152,26 @@ def live(graph: Graph) -> Graph:
 
 # Functions of containers as Graphs
 
-def trace_flat(function: Callable[..., Sequence], types: Sequence[ArrayType], name: str):
-    """(Graph, captured tracers) of a function of strong tracers that returns a list of values; dead equations are left out."""
+def trace_flat(function: Callable[..., Sequence], types: Sequence[ArrayType], name: str) -> tuple[Graph, list[Tracer]]:
+    """(Graph, captured tracers) of a function of values; without dead equations and what only they captured."""
     traced = trace(function, types, name)
-    return live(traced.graph), list(traced.captured)
+    graph = live(traced.graph)
+    used = {a for eqn in graph.eqns for a in eqn.inputs} | set(graph.outputs)
+    n = len(types)
+    kept = [(v, x) for v, x in zip(graph.inputs[n:], traced.captured) if v in used]
+    return graph.replace(inputs=(*graph.inputs[:n], *(v for v, _ in kept))), [x for _, x in kept]
 
 
 class Staged:
     """A user's function of containers as a Graph: `graph`, whose last inputs are `captured`; `out_structure`; `aux` as the function returned it."""
 
     def __init__(self, function: Callable, types: Sequence[ArrayType], structure: tuple, name: str, *, weak: Sequence[type | None] = (),
-                 has_aux: bool = False, caller: str = "grad"):
+                 has_aux: bool = False, caller: str = "grad", own: bool = False):
         self.out_structure = self.aux_structure = None
 
         def flat(*tracers):
+            if own:  # the function may write into its arguments: they are its own
+                tracers = [Tracer(x.trace, x._atom, x.weak) for x in tracers]
             out = function(*tree.unflatten(structure, tracers))
             aux = []
             if has_aux:

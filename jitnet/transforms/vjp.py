@@ -9,12 +9,13 @@ can be differentiated again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ..errors import DerivativeError
 from ..ir import Graph, Var
 from ..op import Control
-from ..tracer import Tracer, current_trace, trace
-from .values import active_outputs, add_derivatives, fresh, fresh_all, live, or_zeros
+from ..tracer import Trace, Tracer, current_trace, inline, trace
+from .values import active_outputs, add_derivatives, fresh, fresh_all, is_cheap, live, or_zeros, trace_flat
 
 
 def vjp_values(graph: Graph, args: Sequence, needed: Sequence[bool]) -> tuple[list, Callable]:
@@ -101,3 +102,88 @@ def vjp_graph(graph: Graph, needed: Sequence[bool], cts: Sequence[bool] | None =
     types = [*graph.input_types, *(t for t, g in zip(graph.output_types, given) if g)]
     traced = trace(both, types, f"vjp of {graph.name}")
     return live(traced.graph).replace(provenance=(*graph.provenance, "vjp"))
+
+
+# Forward and backward as two Graphs
+
+@dataclass(frozen=True)
+class Split:
+    """A graph and its pullback as two Graphs, for what is run apart: the two sides of a loop or branch.
+
+    forward: inputs -> (outputs, new residuals). backward: (cotangents of the outputs marked, residuals) -> cotangents of the needed
+    inputs, zeros written out. sources: where each residual comes from: ("in", i) an input, ("out", i) an output, ("new", k) one of the new.
+    """
+
+    forward: Graph
+    backward: Graph
+    sources: tuple[tuple[str, int], ...]
+
+    @property
+    def num_new(self) -> int:
+        return sum(kind == "new" for kind, _ in self.sources)
+
+    def residuals(self, inputs: Sequence, outputs: Sequence, new: Sequence) -> list:
+        """The residuals in the order that `backward` takes them."""
+        return [{"in": inputs, "out": outputs, "new": new}[kind][i] for kind, i in self.sources]
+
+
+def split_vjp(graph: Graph, needed: Sequence[bool], given: Sequence[bool], *, free_inputs: Sequence[bool] | None = None,
+              free_outputs: Sequence[bool] | None = None, recompute: bool = False) -> Split:
+    """Forward and backward Graphs of a graph. `given` marks the outputs that have a cotangent.
+
+    Residuals that are inputs or outputs marked free (default: all) are not saved again; with `recompute`, neither is what cheap
+    operations make of free inputs: the backward graph computes it anew.
+    """
+    with Trace(f"forward of {graph.name}") as t:
+        args = [t.input(v.type, v.name) for v in graph.inputs]
+        outs, pull = vjp_values(graph, args, needed)
+        places = [i for i, g in enumerate(given) if g]
+
+        def pulled(*cts):
+            every: list = [None] * len(outs)
+            for i, ct in zip(places, cts):
+                every[i] = ct
+            return [or_zeros(ct, v.type) for ct, v, n in zip(pull(every), graph.inputs, needed) if n]
+
+        backward, captured = trace_flat(pulled, [outs[i].type for i in places], f"backward of {graph.name}")
+        forward = t.graph([x.current() for x in outs])
+    saved = [x.current() for x in captured]
+    free = {v for k, v in enumerate(forward.inputs) if free_inputs is None or free_inputs[k]}
+    if recompute:
+        backward, saved = _recompute_cheap(forward, backward, saved, free)
+    known = {v: ("out", k) for k, v in enumerate(forward.outputs) if free_outputs is None or free_outputs[k]}
+    known |= {v: ("in", k) for k, v in enumerate(forward.inputs) if v in free}
+    new = [v for v in saved if v not in known]
+    known |= {v: ("new", k) for k, v in enumerate(new)}
+    return Split(live(forward.replace(outputs=(*forward.outputs, *new))), backward, tuple(known[v] for v in saved))
+
+
+def _recompute_cheap(forward: Graph, backward: Graph, saved: list, free: set) -> tuple[Graph, list]:
+    """The backward graph with what cheap operations make of free inputs computed in it, and the residuals that it then takes."""
+    made, cheap = set(free), []
+    for eqn in forward.eqns:
+        if is_cheap(eqn.op) and all(type(a) is not Var or a in made for a in eqn.inputs):
+            cheap.append(eqn)
+            made.update(eqn.outputs)
+    again = [v for v in saved if v in made and v not in free]
+    if not again:
+        return backward, saved
+    prelude = live(Graph(tuple(free), tuple(cheap), tuple(again)))
+    sources = tuple(dict.fromkeys(a for eqn in prelude.eqns for a in eqn.inputs if a in free))
+    kept = [v for v in saved if v not in made or v in free]
+    kept += [v for v in sources if v not in kept]
+    num_cts = len(backward.inputs) - len(saved)
+
+    def pulled(*values):
+        env = dict(zip(kept, values[num_cts:]))
+        env |= dict(zip(again, inline(prelude.replace(inputs=sources), [env[v] for v in sources])))
+        return inline(backward, [*values[:num_cts], *(env[v] for v in saved)])
+
+    traced = trace(pulled, [*(v.type for v in backward.inputs[:num_cts]), *(v.type for v in kept)], backward.name)
+    return traced.graph, kept
+
+
+def pull_graph(graph: Graph, needed: Sequence[bool], given: Sequence[bool]) -> Graph:
+    """The Graph (inputs, cotangents of the outputs marked `given`) -> cotangents of the needed inputs; it computes what it needs of the forward part."""
+    both = vjp_graph(graph, needed, given)
+    return live(both.replace(outputs=both.outputs[len(graph.outputs):]))
