@@ -19,6 +19,7 @@ from .loops import Access, Block, LoopNest, Node, Stage
 STRIP = 256        # columns that one strip of the columns form accumulates on the stack
 SUM_BLOCK = 4096   # elements summed in lanes before they join the compensated total: as accurate as pairwise
 MAP_BLOCK = 16384  # elements of the innermost axis in one block of a map with rows
+PREFIXES = {"input": "x", "output": "out", "scratch": "out", "status": "status"}
 TILE = 32          # edge of the tiles of a transposing map
 
 
@@ -164,8 +165,7 @@ class Writer:
     def write(self) -> Source:
         nest = self.nest
         for buffer in nest.buffers:
-            self.buffer_names[buffer] = f"{ {'input': 'x', 'output': 'out', 'status': 'status'}[buffer.role] }" + (
-                str(self.count(buffer.role)) if buffer.role != "status" else "")
+            self.buffer_names[buffer] = f"{PREFIXES[buffer.role]}" + (str(self.count(PREFIXES[buffer.role])) if buffer.role != "status" else "")
         self.fixed: list[Axis] = []
         self.base_depth = 2
         depth = self.grid()
@@ -252,7 +252,7 @@ class Writer:
             hoisted = self.lines.pop()
             self.base_depth = 1
             self.statements(block, 1)
-            self.prepare(stage.nodes, stage.stores)
+            self.prepare(stage)
             self.lines.append(hoisted)
             self.work = 1
             self.stage_body(stage, depth)
@@ -268,7 +268,7 @@ class Writer:
         else:
             self.statements(block, depth)
         self.axis_names[inner] = "i"
-        self.prepare(stage.nodes, stage.stores)
+        self.prepare(stage)
         self.put(depth, "for i in range(block_start, block_stop):")
         self.stage_body(stage, depth + 1)
         width = TILE * TILE if nest.tile is not None else min(MAP_BLOCK, inner.extent)
@@ -290,19 +290,22 @@ class Writer:
             if id(node) not in self.names:
                 self.node(node, depth)
 
-    def prepare(self, nodes, stores) -> None:
+    def prepare(self, part: Stage | Block) -> None:
         """Writes the row bases of the addresses that a loop will use, before the loop."""
-        for node in nodes:
-            if node.access is not None:
-                self.base(node.access, self.base_depth)
-            if node.kind == "const":
-                self.node(node, 0)
-        for store in stores:
-            self.base(store.access, self.base_depth)
+        accesses = [node.access for node in (part.nodes if isinstance(part, Stage) else part.strip)] + [s.access for s in part.stores]
+        accesses += part.reloads.values() if isinstance(part, Stage) else ()
+        for access in accesses:
+            if access is not None:
+                self.base(access, self.base_depth)
 
     def stage_body(self, stage: Stage, depth: int) -> None:
         for node in stage.nodes:
-            self.node(node, depth)
+            if id(node) in stage.reloads:
+                name = self.names[id(node)] = f"t{self.count('t')}"
+                access = stage.reloads[id(node)]
+                self.put(depth, f"{name} = {self.buffer_names[access.buffer]}[{self.address(access, depth)}]")
+            else:
+                self.node(node, depth)
         for store in stage.stores:
             self.store(store, depth)
 
@@ -364,7 +367,7 @@ class Writer:
         for axis in nest.inner:
             self.axis_names[axis] = f"r{nest.inner.index(axis)}"
         self.base_depth = row_depth
-        self.prepare(stage.nodes, stage.stores)
+        self.prepare(stage)
         for node in stage.reductions:
             name = names[id(node)]
             if node in sums:
@@ -430,7 +433,7 @@ class Writer:
                 self.node(node, depth)
             self.axis_names[column] = "j"
             if block.stores:
-                self.prepare(block.strip, block.stores)
+                self.prepare(block)
                 self.put(depth, loop)
                 for node in block.strip:
                     self.node(node, depth + 1)
@@ -455,7 +458,7 @@ class Writer:
         for axis in nest.inner:
             self.axis_names[axis] = f"r{nest.inner.index(axis)}"
         self.base_depth = row_depth
-        self.prepare(stage.nodes, stage.stores)
+        self.prepare(stage)
         for axis in nest.inner:
             self.put(depth, f"for {self.axis_names[axis]} in range({self.range_of(axis)}):")
             depth += 1

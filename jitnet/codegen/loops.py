@@ -49,7 +49,7 @@ class Access:
 
 @dataclass(eq=False)
 class Buffer:
-    """A buffer of the kernel. role: input, output, status."""
+    """A buffer of the kernel. role: input, output, scratch (an output that holds something else in between), status."""
 
     atom: Atom
     dtype: object
@@ -70,6 +70,7 @@ class Stage:
     nodes: list[Node]
     reductions: list[Node]
     stores: list[Store]
+    reloads: dict[int, Access] = field(default_factory=dict)   # id(node) -> where an earlier stage left its value
 
 
 @dataclass
@@ -286,33 +287,58 @@ class Lowering:
         """Puts every node into the block or stage where it is needed."""
         columns = nest.form == "columns"
         row_done: set[int] = set()
+        kept: dict[int, tuple[int, Node]] = {}    # costly nodes of earlier stages
+
+        def visit(node: Node, k: int, out: list[Node], inner: set[int]) -> None:
+            stack = [(node, False)]
+            while stack:
+                n, ready = stack.pop()
+                per_row = not n.axes & looped and not (columns and nest.column in n.axes)
+                done = row_done if per_row else inner
+                if id(n) in done:
+                    continue
+                if ready or n.kind == "reduction":
+                    done.add(id(n))
+                    if n.kind != "reduction":
+                        (nest.blocks[k].nodes if per_row else out).append(n)
+                    continue
+                if out is nest.stages[k].nodes and self.reload(nest, n, k, kept):
+                    done.add(id(n))
+                    out.append(n)
+                    continue
+                stack.append((n, True))
+                stack += [(o, False) for o in reversed(n.operands)]
+
         for k, (block, stage) in enumerate(zip(nest.blocks, nest.stages)):
-            wanted = [s.node for s in block.stores]
             inner: set[int] = set()
-
-            def visit(node, out_stage):
-                stack = [(node, False)]
-                while stack:
-                    n, ready = stack.pop()
-                    per_row = not n.axes & looped and not (columns and nest.column in n.axes)
-                    done = row_done if per_row else inner
-                    if id(n) in done:
-                        continue
-                    if ready:
-                        done.add(id(n))
-                        (block.nodes if per_row else out_stage).append(n)
-                        continue
-                    if n.kind == "reduction":
-                        done.add(id(n))
-                        continue
-                    stack.append((n, True))
-                    stack += [(o, False) for o in reversed(n.operands)]
-
-            for node in wanted:
-                visit(node, block.strip if columns else block.nodes)
+            for store in block.stores:
+                visit(store.node, k, block.strip if columns else block.nodes, inner)
             inner = set()
             for node in [r.operands[0] for r in stage.reductions] + [s.node for s in stage.stores]:
-                visit(node, stage.nodes)
+                visit(node, k, stage.nodes, inner)
+            for n in stage.nodes:
+                if n.kind == "expr" and not n.eqn.op.cheap:
+                    kept.setdefault(id(n), (k, n))
+
+    def reload(self, nest: LoopNest, node: Node, k: int, kept) -> bool:
+        """Can a costly value be left in an output that is written later, and be read again in stage k rather than computed again?"""
+        if id(node) not in kept:
+            return False
+        first, _ = kept[id(node)]
+        for stage in nest.stages[k:]:
+            for store in stage.stores:
+                access = store.access
+                if access.buffer.dtype == node.dtype and not access.dynamic and access.buffer.role == "output" and store.node is not node \
+                        and self.covers(access, node):
+                    access.buffer.role = "scratch"
+                    nest.stages[first].stores.append(Store(access, node))
+                    nest.stages[k].reloads[id(node)] = access
+                    return True
+        return False
+
+    def covers(self, access: Access, node: Node) -> bool:
+        """Does the output have an element of its own for every point of the domain?"""
+        return all(a in access.strides or a.extent == 1 for a in self.domain)
 
     # Merging axes and tiles
 

@@ -136,7 +136,7 @@ class Builder:
         step = KernelStep(get_kernel(text.text), tuple(buffers), text.sizes, text.extent, grain(text, work))
         self.steps.append(step)
         reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
-        writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "output")
+        writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
         self.infos.append(KernelInfo(f"kernel_{len(self.infos)}", "kernel", text.text, tuple(eqns), reads, writes, nest, step=step))
 
     def check(self, source) -> Slot:

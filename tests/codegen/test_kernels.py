@@ -1,0 +1,173 @@
+"""Fused kernels against what their graphs mean: every form of loop nest, on sizes around the edges of blocks, strips, tiles and chunks."""
+import numpy as np
+import pytest
+
+from jitnet import ops
+from jitnet.compile import compile_graph
+from jitnet.ir import check_graph, eval_graph
+from jitnet.runtime import cache
+from jitnet.tracer import trace
+from jitnet.types import F32, ArrayType
+
+
+def keep(s, x, axis):
+    return ops.reshape(s, shape=tuple(1 if i == axis else n for i, n in enumerate(x.shape)))
+
+
+def chain(a, b):
+    return [ops.tanh(a * b + 3.0) * a + a]
+
+
+def bias(x, b):
+    return [ops.maximum(x + b, 0.0)]
+
+
+def softmax(x, axis=-1):
+    axis %= x.ndim
+    e = ops.exp(x - keep(ops.max(x, axis=(axis,)), x, axis))
+    return [e / keep(ops.sum(e, axis=(axis,)), x, axis)]
+
+
+def softmax_1(x):
+    return softmax(x, 1)
+
+
+def softmax_0(x):
+    return softmax(x, 0)
+
+
+def layer_norm(x, g, b):
+    n, axis = float(x.shape[-1]), x.ndim - 1
+    d = x - keep(ops.sum(x, axis=(axis,)), x, axis) / n
+    return [d / ops.sqrt(keep(ops.sum(d * d, axis=(axis,)), x, axis) / n + 1e-5) * g + b]
+
+
+def moments_0(x):
+    n = float(max(1, x.shape[0]))
+    d = x - ops.sum(x, axis=(0,)) / n
+    return [ops.sum(x, axis=(0,)) / n, ops.sum(d * d, axis=(0,)) / n]
+
+
+def total(x):
+    return [ops.sum(x * x, axis=(0, 1)) / float(max(1, x.size))]
+
+
+def column_sum(x):
+    return [ops.sum(x * x, axis=(0,))]
+
+
+def column_sum_root(x):
+    return [ops.sqrt(ops.sum(x * x, axis=(0,))), x * 2.0]
+
+
+def sum_middle(x):
+    return [ops.sum(x, axis=(1,))]
+
+
+def sum_outer_inner(x):
+    return [ops.sum(x, axis=(0, 2))]
+
+
+def several(x):
+    return [ops.sum(x, axis=(0, 1)), ops.max(x, axis=(0, 1)), ops.exp(x)]
+
+
+def both_axes(x):
+    return [ops.sum(x, axis=(0,)), ops.sum(x, axis=(1,))]
+
+
+def transposed(x):
+    return [ops.transpose(x) * 2.0]
+
+
+def transposed_sum(x, y):
+    return [ops.transpose(x) + y]
+
+
+def flattened(x):
+    return [ops.reshape(ops.tanh(x) + 1.0, shape=(-1,)) * 2.0, ops.reshape(ops.transpose(x), shape=(-1,))]
+
+
+def plain_outputs(x):
+    return [ops.transpose(x), x, ops.reshape(x, shape=(-1,)), ops.reshape(ops.exp(x), shape=(-1,)), ops.exp(x), x]
+
+
+def products(x, y):
+    return [ops.matmul(ops.transpose(x), y), ops.matmul(ops.tanh(x), ops.transpose(ops.tanh(x)))]
+
+
+def layer(x, w, b):
+    h = ops.tanh(ops.matmul(x, w) + b)
+    return [h, ops.sum(h, axis=(0,))]
+
+
+def distances(x, y):
+    d = ops.reshape(x, shape=(x.shape[0], 1, x.shape[1])) - ops.reshape(y, shape=(1, *y.shape))
+    return [ops.sum(d * d, axis=(2,))]
+
+
+def picked(x):
+    i = ops.iota(shape=(7,), axis=0, dtype=np.int64) if not hasattr(x, "trace") else ops.cast(ops.sum(x, axis=(0, 1)) * 0.0, dtype=np.int64)
+    places = ops.broadcast_to(ops.reshape(i, shape=(1,)), shape=(7,)) + np.arange(7)
+    return [ops.gather(x, places * 2, axes=(1,)) * 2.0]
+
+
+def batch_transposed(x, b):
+    return [ops.exp(ops.transpose(x, axes=(0, 2, 1))) + b]
+
+
+def regions(x, y):
+    return [ops.concatenate(x * 2.0, y, axis=1), ops.slice(x, start=(1, 2), size=(3, 4), step=(2, 3)),
+            ops.pad(x, np.float32(3), low=(1, 2), high=(3, 4)), ops.update_slice(x, y, start=(0, 4), step=(1, 1))]
+
+
+def reversed_sum(x):
+    return [ops.slice(x, start=(x.shape[0] - 1, 0), size=x.shape, step=(-1, 1)) + x]
+
+
+CASES = [
+    (chain, [(5, 7), (5, 7)]), (chain, [(300, 401), (300, 401)]), (bias, [(5, 7), (7,)]), (bias, [(200, 1000), (1000,)]), (bias, [(1, 7), (7,)]),
+    (bias, [(3, 40000), (40000,)]), (softmax, [(5, 70)]), (softmax, [(3, 5000)]), (softmax, [(3, 4, 5)]), (softmax_1, [(3, 4, 5)]),
+    (softmax_1, [(3, 4, 5, 6)]), (softmax_0, [(50, 7)]), (softmax_0, [(50, 300)]), (layer_norm, [(5, 70), (70,), (70,)]),
+    (layer_norm, [(3, 5, 70), (70,), (70,)]), (moments_0, [(100, 300)]), (moments_0, [(1, 300)]), (moments_0, [(100, 1)]), (total, [(50, 7)]),
+    (total, [(500, 700)]), (total, [(1, 1)]), (total, [(0, 3)]), (column_sum, [(50, 7)]), (column_sum, [(5000, 70)]), (column_sum, [(999, 700)]),
+    (column_sum, [(3, 0)]), (column_sum, [(0, 3)]), (column_sum_root, [(5000, 70)]), (sum_middle, [(5, 60, 7)]), (sum_middle, [(5, 61, 300)]),
+    (sum_outer_inner, [(5, 6, 7)]), (several, [(300, 400)]), (both_axes, [(300, 400)]), (transposed, [(50, 70)]), (transposed, [(1, 70)]),
+    (transposed, [(16, 16)]), (transposed, [(129, 65)]), (transposed_sum, [(70, 50), (50, 70)]), (flattened, [(30, 40)]),
+    (plain_outputs, [(30, 40)]), (products, [(30, 40), (30, 20)]), (layer, [(5, 7), (7, 3), (3,)]), (distances, [(30, 4), (20, 4)]),
+    (picked, [(30, 40)]), (batch_transposed, [(3, 4, 5), (4,)]), (batch_transposed, [(3, 40, 50), (40,)]), (regions, [(10, 20), (10, 3)]),
+    (reversed_sum, [(6, 5)]), (reversed_sum, [(0, 5)]),
+]
+
+
+@pytest.mark.parametrize(("function", "shapes"), CASES, ids=lambda v: v.__name__ if callable(v) else "_".join("x".join(map(str, s)) for s in v))
+def test_kernels_agree_with_numpy(function, shapes):
+    rng = np.random.default_rng(0)
+    types = [ArrayType(s, F32) for s in shapes]
+    graph = trace(function, types, function.__name__).graph
+    compiled = compile_graph(graph)
+    for _, stage in compiled.stages:
+        check_graph(stage)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in shapes]
+    for got, want in zip(compiled.run(arrays), eval_graph(graph, *arrays), strict=True):
+        assert (got.dtype, got.shape) == (want.dtype, want.shape)
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("function", [bias, softmax, layer_norm, column_sum, transposed, moments_0])
+def test_a_new_size_compiles_no_kernel(function):
+    def run(rows, columns):
+        shapes = [(rows, columns)] + [(columns,)] * {"bias": 1, "layer_norm": 2}.get(function.__name__, 0)
+        compile_graph(trace(function, [ArrayType(s, F32) for s in shapes], "f").graph)
+
+    run(8, 16)
+    before = cache.info().misses
+    for rows, columns in ((9, 16), (64, 17), (1000, 300), (3, 5000)):
+        run(rows, columns)
+    assert cache.info().misses == before
+
+
+def test_fusion_makes_one_kernel_of_softmax_and_layer_norm():
+    for function, shapes in ((softmax, [(8, 16)]), (layer_norm, [(8, 16), (16,), (16,)]), (chain, [(8, 16), (8, 16)])):
+        compiled = compile_graph(trace(function, [ArrayType(s, F32) for s in shapes], "f").graph)
+        assert len(compiled.kernels) == 1
