@@ -1,7 +1,7 @@
 """From the arguments of a call to leaves and a key: what decides which compiled program runs.
 
     call  ->  Plan, statics, structure, leaves      values bound to parameters, static ones split off, containers flattened
-    leaf  ->  (shape, dtype, weak)                  an array, or a Python scalar, whose class is its weak type
+    leaf  ->  (shape, dtype, scalar)                an array (scalar: None), or the class of a Python or NumPy scalar
 """
 from __future__ import annotations
 
@@ -14,31 +14,42 @@ import numpy as np
 from . import tree
 from .errors import StaticArgumentError, TraceTypeError, TraceValueError
 from .runtime.array import Array
-from .types import BOOL, F64, I64, ArrayType, known_dtype
+from .types import BOOL, F64, I64, known_dtype
 
 WEAK = {bool: BOOL, int: I64, float: F64}
 _NATIVE = frozenset("?bhilqBHILQfd")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """The parameters that a call binds, in order, and whether each is static; one object per form and function."""
+
+    args: tuple[tuple[str, bool], ...]
+    kwargs: tuple[tuple[str, bool], ...]
+
+    def __str__(self) -> str:
+        return "(" + ", ".join([name for name, _ in self.args] + [f"{name}=" for name, _ in self.kwargs]) + ")"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """How the values of one form of call, (*args, *kwargs.values()), go to parameters. Numbers are indices of values.
 
-    args, kwargs: what the function is called with, (number, parameter); statics: those of them that are static; form: equal for
-    calls that bind alike, such as f(x, y) and f(x, b=y).
+    args, kwargs: what the function is called with, (number, parameter); statics: those of them that are static; traced_args,
+    traced_kwargs: the others; form: the same for calls that bind alike, such as f(x, y) and f(x, b=y).
     """
 
     args: tuple[tuple[int, str], ...]
     kwargs: tuple[tuple[int, str], ...]
     statics: tuple[tuple[int, str], ...]
-    form: tuple
+    traced_args: tuple[int, ...]
+    traced_kwargs: tuple[tuple[int, str], ...]
+    form: Form
     plain: bool  # everything is passed by position, and nothing is static
 
     def dynamic(self, values: tuple) -> tuple[tuple, dict]:
         """(args, kwargs) without the static values."""
-        static = {n for n, _ in self.statics}
-        return (tuple([values[n] for n, _ in self.args if n not in static]),
-                {name: values[n] for n, name in self.kwargs if n not in static})
+        return tuple([values[n] for n in self.traced_args]), {name: values[n] for n, name in self.traced_kwargs}
 
     def rebuild(self, dynamic: tuple[tuple, dict], statics: tuple) -> tuple[list, dict]:
         """What the function is called with: `dynamic` with the static values put back."""
@@ -75,7 +86,7 @@ class Binder:
                                           f"its positional parameters are {', '.join(self.positions) or 'none'}")
         self.static = frozenset(wanted) | {self.positions[k] for k in numbers}
         self._plans: dict[tuple, Plan] = {}
-        self._forms: dict[tuple, tuple] = {}
+        self._forms: dict[tuple, Form] = {}
 
     def plan(self, count: int, keywords: tuple[str, ...]) -> Plan:
         """The plan for `count` positional arguments and these keywords; TypeError as Python raises it when they do not fit."""
@@ -94,7 +105,8 @@ class Binder:
         kwargs = [(n, name) for name, n in bound.kwargs.items()]
         statics = tuple((n, name) for n, name in args + kwargs if name in self.static)
         form = tuple((name, name in self.static) for _, name in args), tuple((name, name in self.static) for _, name in kwargs)
-        return Plan(tuple(args), tuple(kwargs), statics, self._forms.setdefault(form, form), not keywords and not statics)
+        traced = tuple(n for n, name in args if name not in self.static), tuple((n, name) for n, name in kwargs if name not in self.static)
+        return Plan(tuple(args), tuple(kwargs), statics, *traced, self._forms.setdefault(form, Form(*form)), not keywords and not statics)
 
 
 class StaticValue:
@@ -181,16 +193,12 @@ def _convert(value, names: Sequence[str], k: int):
                          "name it in `static_argnames`, or pass an array, a number or a container of them")
 
 
-def leaf_type(leaf) -> tuple:
-    """(shape, dtype, weak) of a prepared leaf: its part of the key."""
-    kind = type(leaf)
-    return (leaf.shape, leaf.dtype, None) if kind is np.ndarray else ((), WEAK[kind], kind)
-
-
-def array_type(key: tuple) -> ArrayType:
-    """The ArrayType of a leaf's key."""
-    shape, dtype, _ = key
-    return ArrayType(shape, known_dtype(dtype))
+def leaf_type(leaf, prepared) -> tuple:
+    """(shape, dtype, scalar) of a leaf: its part of the key. `scalar` is the class of a Python or NumPy scalar, None for an array."""
+    kind = type(prepared)
+    if kind is np.ndarray:
+        return prepared.shape, prepared.dtype, type(leaf) if isinstance(leaf, np.generic) else None
+    return (), WEAK[kind], kind
 
 
 class LeafNames(Sequence):
@@ -202,8 +210,7 @@ class LeafNames(Sequence):
     def arguments(self, structure: tuple) -> dict[str, tuple]:
         """Parameter -> structure of what was passed for it, static ones left out."""
         _, (args, kwargs) = structure
-        static = {n for n, _ in self.plan.statics}
-        names = [name for n, name in self.plan.args if n not in static]
+        names = [name for n, name in self.plan.args if n in self.plan.traced_args]
         return dict([*zip(names, args[-1], strict=True), *zip(kwargs[1], kwargs[-1], strict=True)])
 
     def paths(self) -> list[str]:

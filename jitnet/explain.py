@@ -1,14 +1,16 @@
-"""What a compiled function lets you see: passes, kernels' source, which lines became which kernel, memory.
+"""What a compiled function lets you see: its passes, which lines became which kernel, what moves, what did not fuse and why.
 
 Also what JITNET_DEBUG writes to standard error when a function is compiled.
 """
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
-from . import config
-from .ir import Graph
-from .printing import print_graph
+from .errors import Source
+from .ir import Eqn, Graph, Var, definitions
+from .printing import place, print_graph
+from .source import source_text
 from .text import Text, columns, size_text
 
 
@@ -18,7 +20,7 @@ class Steps(tuple):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "\n".join(f"# {name}: {len(graph.eqns)} equations\n{print_graph(graph)}" for name, graph in self)
+        return "\n".join(f"# {name}: {len(graph.eqns)} {_plural('equation', graph.eqns)}\n{print_graph(graph)}" for name, graph in self)
 
     __repr__ = __str__
 
@@ -28,27 +30,214 @@ def steps(compiled) -> Steps:
     return Steps(tuple(compiled.stages))
 
 
-def source(compiled) -> Text:
-    """The source of all kernels, each once, as one Python text that runs."""
-    return Text("")
+def source(name: str, compiled) -> Text:
+    """The kernels and the program of steps as one Python text that runs."""
+    return Text(source_text(name, compiled))
 
+
+# Which lines became which kernel
 
 def explain(name: str, compiled) -> Text:
-    """Which of the user's lines became which kernel."""
-    return Text("")
+    """A line per step with the bytes it moves, the user's lines in it, then what was stored between steps and why."""
+    graph = compiled.graph
+    moved = sum(info.reads + info.writes for info in compiled.kernels)
+    types = ", ".join(map(str, graph.input_types))
+    lines = [f"{name}({types}): {len(graph.eqns)} {_plural('equation', graph.eqns)} became {_counted(compiled.kernels)}, "
+             f"which move {size_text(moved)} with {size_text(arena_bytes(compiled))} of scratch memory"]
+    for k, info in enumerate(compiled.kernels):
+        lines += ["", f"step {k}: {_headline(info)}", *(f"  {line}" for line in _user_lines(info.eqns))]
+    reasons = list(_unfused(compiled))
+    if reasons:
+        lines += ["", "stored between steps, not fused:", *(f"  {line}" for line in columns(reasons))]
+    return Text("\n".join(lines))
+
+
+def _counted(kernels) -> str:
+    names = {"kernel": "kernel", "blas": "BLAS call", "copy": "copy", "callback": "Python callback", "loop": "loop"}
+    kinds = [info.kind for info in kernels]
+    parts = [f"{kinds.count(kind)} {_plural(names.get(kind, kind), kinds.count(kind))}" for kind in dict.fromkeys(kinds)]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts) or "no step at all"
+
+
+def _plural(word: str, things) -> str:
+    many = things if isinstance(things, int) else len(things)
+    return word if many == 1 else word[:-1] + "ies" if word.endswith("py") else word + "s"
+
+
+def _headline(info) -> str:
+    what = {"kernel": "one kernel", "blas": "a BLAS call", "copy": "a copy", "callback": "NumPy, called back from the native program",
+            "loop": "a native loop"}.get(info.kind, info.kind)
+    parts = [f"{info.name}, {what}", f"reads {size_text(info.reads)}, writes {size_text(info.writes)}"]
+    extent, grain = getattr(info.step, "extent", 0), getattr(info.step, "grain", 0)
+    if grain and extent > grain:
+        parts.append(f"in {-(-extent // grain)} parallel chunks")
+    if info.note:
+        parts.append(info.note)
+    return "; ".join(parts)
+
+
+def _user_lines(eqns: tuple[Eqn, ...]) -> list[str]:
+    """`model.py:12  add, tanh      h = np.tanh(x @ w + b)`, one line per line of the user's code."""
+    table: dict[Source | None, list[str]] = {}
+    for eqn in eqns:
+        table.setdefault(_line(eqn), []).append(eqn.op.name)
+    rows = [(place(source) if source else "(no line)", ", ".join(_runs(ops)), source.text if source else "") for source, ops in table.items()]
+    return columns(rows)
+
+
+def _line(eqn: Eqn) -> Source | None:
+    source = eqn.source
+    return None if source is None else Source(source.file, source.line)
+
+
+def _runs(names: list[str]) -> Iterator[str]:
+    """The names, each once, with how often: `add, multiply x2`."""
+    for name in dict.fromkeys(names):
+        yield name if names.count(name) == 1 else f"{name} x{names.count(name)}"
+
+
+# What did not fuse
+
+def _unfused(compiled) -> Iterator[tuple[str, str, str]]:
+    """(value, its line, why it went through memory) for every value that one step stores and another reads."""
+    final: Graph = compiled.stages[-1][1]
+    outputs = {a for a in final.outputs if type(a) is Var}
+    definition = definitions(final)
+    readers: dict[Var, list[Eqn]] = {}
+    for eqn in final.eqns:
+        for atom in eqn.inputs:
+            stored = _stored(atom, definition)
+            if stored is not None and eqn.op.kind != "movement":
+                readers.setdefault(stored, []).append(eqn)
+    for var, eqns in readers.items():
+        origin = _origin(definition[var], var)
+        where = place(origin.source) if origin.source else "(no line)"
+        yield f"{var.type}", f"{origin.op.name.removeprefix('partial_')} at {where}", _reason(definition[var], var, eqns, var in outputs)
+
+
+def _stored(atom, definition) -> Var | None:
+    """The value in memory that an atom is a view of; None for arguments and constants."""
+    while type(atom) is Var and atom in definition:
+        eqn = definition[atom]
+        if eqn.op.kind != "movement" or not _is_view(eqn):
+            return atom
+        atom = eqn.inputs[0]
+    return None
+
+
+def _is_view(eqn: Eqn) -> bool:
+    from .passes.fuse import is_view
+
+    return is_view(eqn)
+
+
+def _origin(eqn: Eqn, var: Var) -> Eqn:
+    """The equation inside a kernel that computes one of its outputs."""
+    body = eqn.params.get("body")
+    if eqn.op.kind != "kernel" or body is None:
+        return eqn
+    inner = body.outputs[eqn.outputs.index(var)]
+    return definitions(body).get(inner, eqn)
+
+
+def _reason(producer: Eqn, var: Var, readers: list[Eqn], is_output: bool) -> str:
+    if _origin(producer, var).op.name.startswith("partial_"):
+        return "one long reduction, cut into chunks that run in parallel: the next step combines them"
+    if producer.op.kind != "kernel":
+        return f"{producer.op.name} is a step of its own, its result lies in memory"
+    foreign = [eqn.op.name for eqn in readers if eqn.op.kind != "kernel"]
+    if foreign:
+        return f"{', '.join(dict.fromkeys(foreign))} is a step of its own, its operands lie in memory"
+    domains = [eqn for eqn in readers if eqn.params["domain"] != producer.params["domain"]]
+    if domains:
+        mine, theirs = producer.params["domain"], domains[0].params["domain"]
+        return f"computed by loops over {_shape(mine)}, read by loops over {_shape(theirs)}"
+    reduces = {eqn.params["reduce"] for eqn in readers}
+    if producer.params["reduce"] and any(reduces - {producer.params["reduce"]}):
+        return "its readers reduce over other axes"
+    if is_output:
+        return "it is a result of the function, and read from there"
+    return "read at other places than it is computed, or its kernel is full"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "one element"
+
+
+# Memory
+
+def arena_bytes(compiled) -> int:
+    """Bytes of scratch memory of one run."""
+    return compiled.program.arena_bytes if compiled.program is not None else 0
 
 
 def memory(name: str, compiled) -> Text:
-    """Memory of one run."""
-    return Text("")
+    """Bytes of arguments, results, constants and arena, and the life of every buffer in the arena, step by step."""
+    graph = compiled.graph
+    rows = [("arguments", _bytes(graph.input_types), ", ".join(map(str, graph.input_types))),
+            ("results", _bytes(graph.output_types), ", ".join(map(str, graph.output_types)))]
+    if compiled.program is not None:
+        consts = compiled.program.consts
+        rows += [("constants", size_text(sum(c.nbytes for c in consts)), f"{len(consts)} {_plural('array', consts)}"),
+                 ("arena", size_text(compiled.program.arena_bytes), "scratch memory, kept from call to call")]
+    lines = [f"{name}: memory of one run", *(f"  {line}" for line in columns(rows, right=(1,)))]
+    lives = _lives(compiled.kernels)
+    if lives:
+        lines += ["", f"in the arena, over {len(compiled.kernels)} {_plural('step', compiled.kernels)}:"]
+        table = [(f"{offset}", size_text(nbytes), _bar(first, last, len(compiled.kernels))) for offset, nbytes, first, last in lives]
+        lines += [f"  {line}" for line in columns([("offset", "size", "from first write to last read"), *table], right=(0, 1))]
+    return Text("\n".join(lines))
 
 
-def report(name: str, record, trace_ms: float, compile_ms: float) -> None:
-    """Writes what JITNET_DEBUG asks for."""
-    level = config.debug_level()
-    if not level:
-        return
+def _bytes(types) -> str:
+    return size_text(sum(t.nbytes for t in types))
+
+
+def _lives(kernels) -> list[tuple[int, int, int, int]]:
+    """(offset, bytes, step of the first write, step of the last read) of every buffer in the arena."""
+    lives: list[list[int]] = []
+    open_at: dict[int, list[int]] = {}
+    for k, info in enumerate(kernels):
+        for slot, nbytes, writes in _buffers(info):
+            life = open_at.get(slot.offset)
+            if life is None or (writes and life[3] < k):
+                open_at[slot.offset] = life = [slot.offset, nbytes, k, k]
+                lives.append(life)
+            life[1], life[3] = max(life[1], nbytes), k
+    return sorted((tuple(life) for life in lives), key=lambda life: (life[2], life[0]))
+
+
+def _buffers(info) -> Iterator[tuple[object, int, bool]]:
+    """(slot, bytes, is it written) of a step's buffers in the arena, those it reads first."""
+    slots = getattr(info.step, "buffers", ())
+    if info.nest is not None:
+        found = [(s, b.atom.type.nbytes, b.role == "output") for s, b in zip(slots, info.nest.buffers) if b.role != "status"]
+    elif len(info.eqns) == 1 and len(slots) == len(info.eqns[0].inputs) + len(info.eqns[0].outputs):
+        eqn = info.eqns[0]
+        found = [(s, a.type.nbytes, k >= len(eqn.inputs)) for k, (s, a) in enumerate(zip(slots, (*eqn.inputs, *eqn.outputs)))]
+    else:
+        found = [(s, info.writes if k else info.reads, k > 0) for k, s in enumerate(slots[:2])]
+    return (f for f in sorted(found, key=lambda f: f[2]) if f[0].kind == "arena")
+
+
+def _bar(first: int, last: int, steps: int) -> str:
+    """A life as a bar, one mark per step: `..###.`; numbers when there are too many steps."""
+    return "." * first + "#" * (last - first + 1) + "." * (steps - last - 1) if steps <= 60 else f"steps {first} to {last}"
+
+
+# JITNET_DEBUG
+
+def report(name: str, record, level: int, trace_ms: float, compile_ms: float, compiles: int) -> None:
+    """Writes to standard error what JITNET_DEBUG=level asks for."""
     graph: Graph = record.traced.graph
     types = ", ".join(map(str, graph.input_types))
-    print(f"jitnet: {name}({types}): traced in {trace_ms:.1f} ms, compiled in {compile_ms:.1f} ms, {len(graph.eqns)} equations",
-          file=sys.stderr)
+    parts = [f"jitnet: {name}({types}): traced in {trace_ms:.1f} ms, compiled in {compile_ms:.1f} ms: "
+             f"{len(graph.eqns)} {_plural('equation', graph.eqns)}, {len(record.compiled.kernels)} {_plural('step', record.compiled.kernels)}, "
+             f"{compiles} new {_plural('kernel', compiles)}"]
+    if level >= 2:
+        parts.append(explain(name, record.compiled))
+    if level >= 3:
+        parts.append(source(name, record.compiled))
+    if level >= 4:
+        parts.append(str(steps(record.compiled)))
+    print("\n\n".join(parts), file=sys.stderr, flush=True)

@@ -18,52 +18,44 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import config, explain, tree
-from .arguments import (WEAK, Binder, Instance, InstanceKind, LeafNames, Plan, StaticValue, array_type, is_plain_object, leaf_type,
-                        prepare, static_value)
+from .arguments import (WEAK, Binder, Instance, InstanceKind, LeafNames, Plan, StaticValue, is_plain_object, leaf_type, prepare,
+                        static_value)
 from .errors import TraceTypeError, TraceValueError
 from .ir import Graph, check_graph
 from .printing import identifier
 from .retrace import KEPT, TraceKey
+from .runtime import cache
 from .runtime.array import Array
 from .runtime.device import Device, known_device
 from .text import Text
-from .tracebacks import cut
+from .tracebacks import cut, cutting
 from .tracer import Traced, current_trace, trace
+from .types import ArrayType, known_dtype
 
 MISS = object()  # what a native entry gives when none of its programs fits
 MAX_RECORDS = 4096  # programs kept per function; the oldest goes first
 _compiling = threading.RLock()  # one for all functions: tracing one may compile another
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """One call, taken apart. `leaves` are the caller's own, `prepared` what a program takes in their place."""
 
-    plan: Plan
-    statics: tuple[StaticValue, ...]
-    structure: tuple
-    leaves: list
-    prepared: list
-    names: LeafNames
+    __slots__ = ("plan", "statics", "structure", "leaves", "names", "prepared", "types")
+
+    def __init__(self, name: str, plan: Plan, statics: tuple[StaticValue, ...], structure: tuple, leaves: list):
+        self.plan, self.statics, self.structure, self.leaves = plan, statics, structure, leaves
+        self.names = LeafNames(name, plan, structure)
+        self.prepared = [prepare(leaf, self.names, k) for k, leaf in enumerate(leaves)]
+        self.types = tuple(map(leaf_type, leaves, self.prepared))
 
     @property
     def key(self) -> tuple:
-        scalars = tuple([k for k, leaf in enumerate(self.leaves) if isinstance(leaf, np.generic)])
-        return self.plan.form, self.statics, self.structure, scalars
+        return self.plan.form, self.statics, self.structure
 
     @property
-    def types(self) -> tuple:
-        return tuple([leaf_type(leaf) for leaf in self.prepared])
-
-    @property
-    def wants_arrays(self) -> bool:
-        """Whether results are jitnet Arrays: when an argument is one, or none is an array at all."""
-        some = False
-        for leaf in self.leaves:
-            if type(leaf) is Array:
-                return True
-            some = some or type(leaf) not in WEAK
-        return not some
+    def numbers_only(self) -> bool:
+        """Whether no argument is an array: then results are jitnet Arrays."""
+        return all(scalar in WEAK for _, _, scalar in self.types)
 
 
 @dataclass(eq=False)
@@ -164,24 +156,32 @@ class JitFunction:
     # Calling
 
     def _call(self, /, *args, **kwargs):
+        """A call that the native entry knows no program for; inside a trace the function's equations join that trace."""
         try:
             if current_trace() is not None:
                 return self.__wrapped__(*args, **kwargs)
-            call = self._parse(args, kwargs)
-            variant = self._variants.get(call.key)
+            plan, statics, structure, leaves = self._parse(args, kwargs)
+            variant = self._variants.get((plan.form, statics, structure))
             if variant is not None and variant.entry is not None:
-                outs = variant.entry.call(*call.prepared)
+                arrays = False
+                for leaf in leaves:
+                    if type(leaf) is Array:
+                        arrays = True
+                        break
+                outs = variant.entry.call(*([leaf._data if type(leaf) is Array else leaf for leaf in leaves] if arrays else leaves))
                 if outs is not MISS:
                     structure = variant.out_structure
-                    return _result([outs] if structure == tree.LEAF else outs, structure, call.wants_arrays)
+                    return _result([outs] if structure == tree.LEAF else outs, structure, arrays)
+            call = Call(self._name, plan, statics, structure, leaves)
             record = self._record(call)
-            return _result([out if out.ndim else out[()] for out in record.run(call)], record.out_structure, call.wants_arrays)
+            arrays = call.numbers_only or any(type(leaf) is Array for leaf in leaves)
+            return _result([out if out.ndim else out[()] for out in record.run(call)], record.out_structure, arrays)
         except BaseException as error:
             cut(error)
             raise
 
-    def _parse(self, args: tuple, kwargs: dict) -> Call:
-        """The call taken apart."""
+    def _parse(self, args: tuple, kwargs: dict) -> tuple[Plan, tuple[StaticValue, ...], tuple, list]:
+        """(plan, static values, structure, leaves) of a call."""
         if self._is_method and args and is_plain_object(args[0]):
             args = (Instance(args[0]), *args[1:])
         plan = self._binder.plan(len(args), tuple(kwargs))
@@ -192,8 +192,7 @@ class JitFunction:
             dynamic = plan.dynamic(values)
             statics = tuple([static_value(self._name, name, values[n]) for n, name in plan.statics])
         leaves, structure = tree.flatten(dynamic)
-        names = LeafNames(self._name, plan, structure)
-        return Call(plan, statics, structure, leaves, [prepare(leaf, names, k) for k, leaf in enumerate(leaves)], names)
+        return plan, statics, structure, leaves
 
     def _record(self, call: Call) -> Record:
         """The program for this call, compiled now if there is none yet."""
@@ -206,17 +205,17 @@ class JitFunction:
             variant = self._variants.get(key)
             record = variant.records.get(types) if variant is not None else None
             if record is None:
-                record = self._compile(call, types)
+                record = self._compile(call)
                 variant = self._variants.setdefault(key, Variant())
                 if self.traces >= MAX_RECORDS:
                     variant.records.pop(next(iter(variant.records)), None)
                 variant.records[types] = record
-                self._traces = [*self._traces[-KEPT:], TraceKey(*key, types, call.names)]
+                self._traces = [*self._traces[-KEPT:], TraceKey(*key, call.types, call.names)]
                 self._connect(call, variant, record)
         return record
 
-    def _trace(self, call: Call, types: tuple) -> Record:
-        """The function traced for leaves of these types."""
+    def _trace(self, call: Call) -> Record:
+        """The function traced for the types of this call."""
         structures: list[tuple] = []
 
         def flat(*tracers):
@@ -228,7 +227,8 @@ class JitFunction:
             structures.append(structure)
             return leaves
 
-        traced = trace(flat, [array_type(t) for t in types], identifier(self._name, "function"), weak=[t[2] for t in types],
+        traced = trace(flat, [ArrayType(shape, known_dtype(dtype)) for shape, dtype, _ in call.types], self._name,
+                       weak=[scalar if scalar in WEAK else None for _, _, scalar in call.types],
                        names=[identifier(path, "x") for path in call.names.paths()], allow_writes=True,
                        mutable=[isinstance(leaf, (np.ndarray, Array)) for leaf in call.leaves])
         if config.switched_on("JITNET_CHECK"):
@@ -242,20 +242,24 @@ class JitFunction:
                 raise TraceTypeError(f"{self._name}: the compiled method sets the attribute `self.{name}`, which would hold a traced value",
                                      "return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
 
-    def _compile(self, call: Call, types: tuple) -> Record:
+    def _compile(self, call: Call) -> Record:
         from .compile import compile_graph
 
+        debug = config.debug_level()
+        known = cache.info().compiles if debug else 0
         start = time.perf_counter()
-        record = self._trace(call, types)
+        record = self._trace(call)
         traced = time.perf_counter()
         record.compiled = compile_graph(record.traced.graph)
-        explain.report(self._name, record, 1e3 * (traced - start), 1e3 * (time.perf_counter() - traced))
+        if debug:
+            done = time.perf_counter()
+            explain.report(self._name, record, debug, 1e3 * (traced - start), 1e3 * (done - traced), cache.info().compiles - known)
         return record
 
     def _connect(self, call: Call, variant: Variant, record: Record) -> None:
         """Makes the program reachable without Python, where the arguments and the result are of a kind that allows it."""
         program = record.compiled.program
-        if program is None or record.traced.written:
+        if program is None or record.traced.written or call.numbers_only:
             return
         if variant.out_structure is None:
             variant.out_structure = record.out_structure
@@ -266,8 +270,8 @@ class JitFunction:
         single = record.out_structure == tree.LEAF
         if variant.entry is None:
             variant.entry = Entry(_miss, self._failed)
-        weak = {k: weak for k, (_, _, weak) in enumerate(call.types) if weak is not None}
-        variant.entry.add(program, weak_scalars=weak, single_output=single)
+        scalars = {k: scalar for k, (_, _, scalar) in enumerate(call.types) if scalar is not None}
+        variant.entry.add(program, weak_scalars=scalars, single_output=single)
         guards = self._guards(call)
         if guards is not None and (single or record.out_structure == (tuple, (tree.LEAF,) * len(program.outputs))):
             if self._entry is None:
@@ -275,69 +279,72 @@ class JitFunction:
             self._entry.add(program, weak_scalars=guards[0], same=guards[1], single_output=single)
             self.__call__ = self._entry.call
 
+    @cutting
     def _failed(self, program, error: BaseException):
         """What a native call does when its program failed."""
         from .runtime.program import StatusError
 
-        try:
-            if isinstance(error, StatusError):
-                records = [r for v in self._variants.values() for r in v.records.values()]
-                error = next(r.compiled for r in records if r.compiled.program is program).index_error(error)
-            raise error
-        except BaseException as error:
-            cut(error)
-            raise
+        if isinstance(error, StatusError):
+            records = [r for v in self._variants.values() for r in v.records.values()]
+            error = next(r.compiled for r in records if r.compiled.program is program).index_error(error)
+        raise error
 
     @staticmethod
     def _guards(call: Call) -> tuple[dict[int, type], dict[int, object]] | None:
         """(position -> class of a scalar, position -> object that must stand there), None when the native entry cannot tell."""
         _, (args, kwargs) = call.structure
-        if kwargs[1] or call.plan.kwargs or call.wants_arrays and not any(type(leaf) is Array for leaf in call.leaves):
+        if kwargs[1] or call.plan.kwargs:
             return None
         statics = {n: s.value for (n, _), s in zip(call.plan.statics, call.statics)}
-        leaves, children = iter(call.leaves), iter(args[1])
-        weak, same = dict[int, type](), dict[int, object]()
+        types, children = iter(call.types), iter(args[1])
+        scalars, same = dict[int, type](), dict[int, object]()
         for position in range(len(call.plan.args)):
             child = tree.NONE if position in statics else next(children)
             if child == tree.NONE:
                 same[position] = statics.get(position)
             elif child == tree.LEAF:
-                leaf = next(leaves)
-                if type(leaf) is not Array and not isinstance(leaf, np.ndarray):
-                    weak[position] = type(leaf)
+                scalar = next(types)[2]
+                if scalar is not None:
+                    scalars[position] = scalar
             else:
                 return None
-        return weak, same
+        return scalars, same
 
     # Looking inside
 
     def _look(self, args: tuple, kwargs: dict) -> Record:
-        call = self._parse(args, kwargs)
+        call = Call(self._name, *self._parse(args, kwargs))
         variant = self._variants.get(call.key)
         record = variant.records.get(call.types) if variant is not None else None
-        return record if record is not None else self._trace(call, call.types)
+        return record if record is not None else self._trace(call)
 
+    @cutting
     def graph(self, /, *args, **kwargs) -> Graph:
         """The Graph of the function for these arguments, as it was traced; nothing is compiled or run."""
         return self._look(args, kwargs).traced.graph
 
+    @cutting
     def lower(self, /, *args, **kwargs):
         """The compiled object for these arguments: `.run(arrays)`, `.program`, `.stages`, `.kernels`; nothing is run."""
-        return self._record(self._parse(args, kwargs)).compiled
+        return self._record(Call(self._name, *self._parse(args, kwargs))).compiled
 
+    @cutting
     def steps(self, /, *args, **kwargs) -> explain.Steps:
         """The Graph after every pass: a sequence of (pass, Graph) that prints as text."""
         return explain.steps(self.lower(*args, **kwargs))
 
+    @cutting
     def source(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
         """The source of the kernels for these arguments: Python text that runs."""
         known_device(device, "source")
-        return explain.source(self.lower(*args, **kwargs))
+        return explain.source(self._name, self.lower(*args, **kwargs))
 
+    @cutting
     def explain(self, /, *args, **kwargs) -> Text:
         """Which lines of the function became which kernel, what each moves, and what did not fuse and why."""
         return explain.explain(self._name, self.lower(*args, **kwargs))
 
+    @cutting
     def memory(self, /, *args, **kwargs) -> Text:
         """The memory of one run: arguments, results, and the arena with the lifetimes of the buffers in it."""
         return explain.memory(self._name, self.lower(*args, **kwargs))

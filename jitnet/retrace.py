@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import tree
-from .arguments import LeafNames, StaticValue
+from .arguments import WEAK, Form, LeafNames, StaticValue
 from .text import Text
 from .types import ArrayType
 
@@ -15,25 +15,23 @@ KEPT = 256  # traces of a function that the last one is compared with
 class TraceKey:
     """What one trace was made for."""
 
-    form: tuple
+    form: Form
     statics: tuple[StaticValue, ...]
     structure: tuple
-    scalars: tuple[int, ...]
     types: tuple
     names: LeafNames
 
     def changes(self, old: TraceKey) -> list[str]:
         """What differs from an older trace, one line per argument."""
-        if self.form != old.form:
-            return [f"called as {_form(old.form)} before, now as {_form(self.form)}"]
+        if self.form is not old.form:
+            return [f"called as {old.form} before, now as {self.form}"]
         lines = [f"static argument `{name}`: {before!r} became {after!r}"
                  for (_, name), before, after in zip(self.names.plan.statics, old.statics, self.statics) if before != after]
         if self.structure != old.structure:
             return lines + self._structure_changes(old)
         for k, (before, after) in enumerate(zip(old.types, self.types)):
-            was, now = k in old.scalars, k in self.scalars
-            if before != after or was != now:
-                lines.append(f"argument `{self.names.paths()[k]}`: {_leaf_change(before, was, after, now)}")
+            if before != after:
+                lines.append(f"argument `{self.names.paths()[k]}`: {_leaf_change(before, after)}")
         return lines
 
     def _structure_changes(self, old: TraceKey) -> list[str]:
@@ -48,25 +46,19 @@ def _container(structure: tuple | None) -> str:
     return "an array or number" if structure == tree.LEAF else tree.describe(structure)
 
 
-def _form(form: tuple) -> str:
-    args, kwargs = form
-    return "(" + ", ".join([name for name, _ in args] + [f"{name}=" for name, _ in kwargs]) + ")"
-
-
-def _leaf_change(before: tuple, was_scalar: bool, after: tuple, is_scalar: bool) -> str:
-    (shape, dtype, weak), (new_shape, new_dtype, new_weak) = before, after
-    if weak is None and new_weak is None and was_scalar == is_scalar:
-        old_text, new_text = ArrayType(shape, dtype), ArrayType(new_shape, new_dtype)
+def _leaf_change(before: tuple, after: tuple) -> str:
+    (shape, dtype, scalar), (new_shape, new_dtype, new_scalar) = before, after
+    if scalar is None and new_scalar is None:
         what = "shape" if dtype == new_dtype else "dtype" if shape == new_shape else "type"
-        return f"{what} changed, {old_text} became {new_text}"
-    return f"{_kind(before, was_scalar)} became {_kind(after, is_scalar)}"
+        return f"{what} changed, {ArrayType(shape, dtype)} became {ArrayType(new_shape, new_dtype)}"
+    return f"{_kind(before)} became {_kind(after)}"
 
 
-def _kind(leaf: tuple, scalar: bool) -> str:
-    shape, dtype, weak = leaf
-    if weak is not None:
-        return f"a Python {weak.__name__}"
-    return f"a NumPy scalar {ArrayType(shape, dtype)}" if scalar else f"an array {ArrayType(shape, dtype)}"
+def _kind(leaf: tuple) -> str:
+    shape, dtype, scalar = leaf
+    if scalar is None:
+        return f"an array {ArrayType(shape, dtype)}"
+    return f"a Python {scalar.__name__}" if scalar in WEAK else f"a NumPy {scalar.__name__}"
 
 
 def retrace_text(name: str, traces: list[TraceKey]) -> Text:
@@ -82,7 +74,7 @@ def retrace_text(name: str, traces: list[TraceKey]) -> Text:
 
 
 def _distance(last: TraceKey, old: TraceKey) -> tuple[bool, bool, int]:
-    return last.form != old.form, last.structure != old.structure, len(last.changes(old))
+    return last.form is not old.form, last.structure != old.structure, len(last.changes(old))
 
 
 def explain_retrace(function) -> Text:

@@ -8,7 +8,9 @@
 """
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from types import TracebackType
 
 from . import config
@@ -20,6 +22,18 @@ def cut(error: BaseException) -> None:
     """Takes jitnet's frames out of the error's traceback, unless JITNET_FULL_TRACEBACK=1."""
     if not config.switched_on("JITNET_FULL_TRACEBACK"):
         error.__traceback__ = _without_own(error.__traceback__)
+
+
+def cutting(function: Callable) -> Callable:
+    """A decorator: errors leave the function without jitnet's frames."""
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            cut(error)
+            raise
+    return call
 
 
 def _without_own(traceback: TracebackType | None) -> TracebackType | None:

@@ -1,0 +1,381 @@
+"""jit: argument kinds, keys, results, in-place arguments, methods, threads and errors."""
+import dataclasses
+import inspect
+import pickle
+import threading
+import traceback
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+import jitnet
+from jitnet import errors
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def whole(error) -> str:
+    """The message without the middle line, which names a line of this file."""
+    lines = str(error.value).split("\n")
+    return "\n".join(line for line in lines if "test_jit.py" not in line)
+
+
+@jitnet.jit
+def scale(x, factor=2.0, *, shift=0.0):
+    """Scaled and shifted."""
+    return x * factor + shift
+
+
+def test_kind_that_went_in_comes_back():
+    assert type(scale(X)) is np.ndarray
+    assert type(scale(jitnet.asarray(X))) is jitnet.Array
+    assert type(scale(X, jitnet.asarray(2.0))) is jitnet.Array
+    assert type(scale(3.0)) is jitnet.Array
+    total = jitnet.jit(lambda x: np.sum(x))
+    assert type(total(X)) is np.float32
+    assert type(total(jitnet.asarray(X))) is jitnet.Array
+    assert type(scale(np.float32(3))) is np.float32
+
+
+def test_python_scalars_stay_weak():
+    assert scale(X, 3).dtype == np.float32
+    assert scale(X, 3.5).dtype == np.float32
+    assert scale(np.arange(3), 3).dtype == np.float64  # the shift is a float
+    assert jitnet.jit(lambda x, y: x * y)(np.arange(3, dtype=np.int8), 3).dtype == np.int8
+    assert jitnet.jit(lambda x, y: x * y)(X, np.float64(3)).dtype == np.float64
+
+
+def test_defaults_and_keywords_bind_as_in_python():
+    f = jitnet.jit(lambda x, y, z=1.0: x - y * z)
+    x, y = X, X + 1
+    for args, kwargs in [((x, y), {}), ((x,), {"y": y}), ((), {"y": y, "x": x}), ((x, y), {"z": 3.0}), ((x, y, 3.0), {})]:
+        np.testing.assert_allclose(f(*args, **kwargs), f.__wrapped__(*args, **kwargs))
+    assert f.traces == 2  # with z and without
+    assert scale(X, shift=1.0)[0, 0] == 1
+    np.testing.assert_allclose(jitnet.jit(lambda *xs, **named: xs[1] - named["k"])(X, X, k=X), 0)
+
+
+def test_wrong_arguments_are_pythons_own_errors():
+    with pytest.raises(TypeError, match=r"scale\(\) got an unexpected keyword argument 'size'"):
+        scale(X, size=2)
+    with pytest.raises(TypeError, match=r"scale\(\) missing a required argument: 'x'"):
+        scale()
+
+
+Pair = namedtuple("Pair", "left right")
+
+
+@dataclasses.dataclass
+class Params:
+    w: np.ndarray
+    b: np.ndarray
+
+
+def test_containers_go_in_and_come_out():
+    @jitnet.jit
+    def step(params, pair, table):
+        return {"params": Params(params.w + pair.left, params.b * 2), "pair": pair, "rest": [table["k"][0], None, (table["z"],)]}
+
+    args = Params(X, X[0]), Pair(X + 1, X), {"z": X, "k": (X * 3, 4)}
+    for _ in range(3):
+        out = step(*args)
+        assert isinstance(out["params"], Params) and isinstance(out["pair"], Pair) and out["rest"][1] is None
+        np.testing.assert_allclose(out["params"].w, 2 * X + 1)
+        np.testing.assert_allclose(out["rest"][0], X * 3)
+        assert isinstance(out["rest"], list) and isinstance(out["rest"][2], tuple)
+    assert step.traces == 1
+
+
+def test_results_of_every_form():
+    for function in (lambda x: x, lambda x: (x,), lambda x: [x, x], lambda x: None, lambda x: (), lambda x: (x + 1, 2.0, x)):
+        compiled = jitnet.jit(function)
+        for _ in range(2):
+            got, want = compiled(X), function(X)
+            assert type(got) is type(want)
+            for a, b in zip(jitnet.tree.leaves(got), jitnet.tree.leaves(want), strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_results_are_fresh_arrays():
+    x = X.copy()
+    a, b = jitnet.jit(lambda x: (x, x))(x)
+    a[0, 0] = 9
+    assert x[0, 0] == 0 and b[0, 0] == 0
+
+
+def test_structure_of_the_result_may_depend_on_shapes():
+    rows = jitnet.jit(lambda x: [x[k] for k in range(x.shape[0])])
+    for n in (1, 3, 1, 2, 3):
+        out = rows(np.ones((n, 2)))
+        assert len(out) == n and out[0].shape == (2,)
+
+
+def test_arrays_that_are_not_contiguous_aligned_or_native():
+    x = np.arange(24, dtype=np.float64).reshape(4, 6)
+    raw = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float64).reshape(x.shape)
+    raw[...] = x
+    for array in (x[::2, ::-1], x.T, np.asfortranarray(x), x.astype(">f8"), raw, x[:0], x[:, 1:2]):
+        for _ in range(2):
+            np.testing.assert_array_equal(scale(array), array * 2.0)
+
+
+def test_static_arguments():
+    @jitnet.jit(static_argnames=("power", "mode"))
+    def f(x, power, mode="up"):
+        for _ in range(power):
+            x = x * x
+        return x if mode == "up" else -x
+
+    np.testing.assert_allclose(f(X, 2), X ** 4)
+    np.testing.assert_allclose(f(X, power=2, mode="down"), -X ** 4)
+    np.testing.assert_allclose(f(X, 1, "down"), -X ** 2)
+    assert f.traces == 3
+    f(X, 2), f(X, power=2), f(power=2, x=X)
+    assert f.traces == 3
+    g = jitnet.jit(lambda x, n: x * n, static_argnums=1)
+    assert g(X, 2).dtype == np.float32 and g(X, 2.0).dtype == np.float32
+    assert g(np.arange(3), 2).dtype == np.int64 and g(np.arange(3), 2.0).dtype == np.float64  # 2 and 2.0 differ
+    assert jitnet.jit(lambda x, n: x * n, static_argnums=(-1,))(X, 3)[1, 2] == 15
+
+
+def test_static_arguments_that_do_not_fit():
+    f = jitnet.jit(lambda x, n: x * len(n), static_argnames="n")
+    assert f(X, (1, 2))[0, 1] == 2
+    with pytest.raises(errors.StaticArgumentError) as error:
+        f(X, [1, 2])
+    assert whole(error) == ("<lambda>: the static argument `n` is a list, which cannot be hashed\n"
+                            "  pass a tuple instead of a list")
+    assert f.traces == 1
+    with pytest.raises(errors.StaticArgumentError) as error:
+        jitnet.jit(lambda x, n: x, static_argnames="m")
+    assert whole(error) == "jit: `<lambda>` has no parameter 'm' that could be static\n  its parameters are x, n"
+    with pytest.raises(errors.StaticArgumentError) as error:
+        jitnet.jit(lambda x, n: x, static_argnums=2)
+    assert whole(error) == ("jit: `<lambda>` has no positional parameter number 2 that could be static\n"
+                            "  its positional parameters are x, n")
+
+
+@pytest.mark.parametrize("argument, message", [
+    ("abc", "scale: argument `x` is a str, which is no array and no number\n"
+            "  name it in `static_argnames`, or pass an array, a number or a container of them"),
+    ({"w": [X, object()]}, "scale: argument `x['w'][1]` is a object, which is no array and no number\n"
+                           "  name it in `static_argnames`, or pass an array, a number or a container of them"),
+    (1j, "scale: argument `x` is a complex number, which jitnet does not compile\n  pass real and imaginary parts apart"),
+    (1 << 70, f"scale: argument `x` is {1 << 70}, which does not fit into 64 bits\n  pass a float"),
+    (np.ma.masked_array(X), "scale: argument `x` is a masked array, which jitnet does not compile\n  fill it first: `x.filled(0)`"),
+    (np.float16([1]), "scale: argument `x`: jitnet does not compile the dtype float16\n"
+                      "  convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64"),
+])
+def test_arguments_that_do_not_fit(argument, message):
+    before = scale.traces
+    with pytest.raises(errors.JitnetError) as error:
+        scale(argument)
+    assert whole(error) == message
+    assert scale.traces == before
+    assert "test_jit.py" in str(error.value)
+
+
+def test_a_failed_trace_leaves_everything_as_it_was():
+    @jitnet.jit
+    def f(x, y):
+        x[0] = 7
+        return x + y
+
+    x = np.zeros(3)
+    with pytest.raises(TypeError):
+        f(x, np.zeros(2))
+    assert f.traces == 0 and x[0] == 0 and jitnet.explain_retrace(f) == "`f` has not been traced yet"
+    assert f(x, 1.0)[0] == 8 and x[0] == 7
+
+
+def test_arguments_written_in_place():
+    @jitnet.jit
+    def f(x, table):
+        x += 1
+        table["a"][1:] = 5
+        return x * 2
+
+    for make in (np.array, jitnet.asarray, lambda v: np.array(v)[::-1][::-1]):
+        x, a, b = make([1.0, 2.0, 3.0]), make([0.0, 0.0, 0.0]), make([1.0])
+        out = f(x, {"a": a, "b": b})
+        np.testing.assert_array_equal(np.asarray(x), [2, 3, 4])
+        np.testing.assert_array_equal(np.asarray(a), [0, 5, 5])
+        np.testing.assert_array_equal(np.asarray(out), [4, 6, 8])
+        np.testing.assert_array_equal(np.asarray(b), [1])
+
+
+def test_in_place_through_strided_arguments():
+    @jitnet.jit
+    def f(x):
+        x[0] = 9
+
+    x = np.zeros((4, 4))
+    f(x[:, 1])
+    f(x[::2].T)
+    want = np.zeros((4, 4))
+    want[:, 1][0] = 9
+    want[::2].T[0] = 9
+    np.testing.assert_array_equal(x, want)
+
+
+def test_in_place_arguments_that_cannot_be_written():
+    @jitnet.jit
+    def f(x, y):
+        x += y
+
+    x = np.zeros(4)
+    f(x, x.copy())
+    with pytest.raises(errors.TraceValueError) as error:
+        f(x, x[::-1])
+    assert whole(error) == ("f: argument `x` shares memory with `y`, and the function writes into it\n"
+                            "  pass a copy of one of them: `x.copy()`")
+    fixed = np.zeros(4)
+    fixed.flags.writeable = False
+    with pytest.raises(errors.TraceValueError) as error:
+        f(fixed, x)
+    assert whole(error) == "f: argument `x` is read-only, and the function writes into it\n  pass a copy: `x.copy()`"
+
+
+def test_the_same_array_twice():
+    np.testing.assert_array_equal(jitnet.jit(lambda x, y: x + y)(X, X), 2 * X)
+    np.testing.assert_array_equal(jitnet.jit(lambda x, y: x + y)(X.T, X.T), 2 * X.T)
+
+
+def test_called_inside_another():
+    inner = jitnet.jit(lambda x: np.tanh(x) + 1)
+    outer = jitnet.jit(lambda x: inner(x) * inner(2 * x))
+    np.testing.assert_allclose(outer(X), (np.tanh(X) + 1) * (np.tanh(2 * X) + 1), rtol=1e-6)
+    assert inner.traces == 0
+    names = [eqn.op.name for eqn in outer.graph(X).eqns]
+    assert names.count("tanh") == 2
+
+
+def test_a_closure_over_a_traced_value():
+    @jitnet.jit
+    def outer(x):
+        inner = jitnet.jit(lambda y: y * x)
+        return inner(np.float32(2))
+    np.testing.assert_array_equal(outer(X), X * 2)
+
+
+class Layer:
+    def __init__(self, n):
+        self.w, self.n, self.parts = np.arange(3.0), n, [np.ones(3)]
+
+    @jitnet.jit
+    def __call__(self, x):
+        return x * self.w * self.n + self.parts[0]
+
+    @jitnet.jit
+    def update(self, x):
+        self.w -= x
+
+    @jitnet.jit
+    def wrong(self, x):
+        self.last = x
+        return x
+
+
+def test_methods():
+    one, two = Layer(1), Layer(2)
+    x = np.ones(3)
+    np.testing.assert_array_equal(one(x), [1, 2, 3])
+    np.testing.assert_array_equal(two(x), [1, 3, 5])
+    two.w = two.w + 1
+    np.testing.assert_array_equal(two(x), [3, 5, 7])
+    two.n = 0
+    np.testing.assert_array_equal(two(x), [1, 1, 1])
+    one.update(x)
+    np.testing.assert_array_equal(one.w, [-1, 0, 1])
+    assert "self_w" in str(one.update.graph(x))
+    with pytest.raises(errors.TraceTypeError) as error:
+        one.wrong(x)
+    assert whole(error) == ("wrong: the compiled method sets the attribute `self.last`, which would hold a traced value\n"
+                            "  return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
+    assert not hasattr(one, "last")
+
+
+def test_looks_like_the_function():
+    assert scale.__name__ == "scale" and scale.__doc__ == "Scaled and shifted." and scale.__module__ == __name__
+    assert str(inspect.signature(scale)) == "(x, factor=2.0, *, shift=0.0)"
+    assert repr(scale) == "<jit scale>" and callable(scale)
+
+
+def test_decorator_forms():
+    assert isinstance(jitnet.jit(lambda x: x), jitnet.JitFunction)
+    assert isinstance(jitnet.jit(static_argnames="x")(lambda x: x), jitnet.JitFunction)
+    with pytest.raises(errors.TraceTypeError, match="jit: a int cannot be called"):
+        jitnet.jit(3)
+
+
+def test_new_shapes_compile_no_kernel():
+    f = jitnet.jit(lambda x: np.tanh(x) * 3 + x)
+    f(np.ones((7, 5)))
+    before = jitnet.cache.info().compiles
+    for n in (1, 6, 8, 31, 100):
+        f(np.ones((n, 5)))
+    assert f.traces == 6
+    assert jitnet.cache.info().compiles <= before + 1  # a single row may merge its axes in another way
+
+
+def test_threads_share_one_function():
+    f = jitnet.jit(lambda x, y: np.tanh(x) @ y)
+    failures = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for k in range(40):
+            n = 1 + (seed + k) % 5
+            x, y = rng.standard_normal((n, 4)), rng.standard_normal((4, 3))
+            if not np.allclose(f(x, y), np.tanh(x) @ y):
+                failures.append((seed, k))
+
+    threads = [threading.Thread(target=work, args=(s,)) for s in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures and f.traces == 5
+
+
+def test_frames_of_jitnet_are_cut_from_tracebacks(monkeypatch):
+    def inner(x):
+        return x / {}["missing"]
+
+    f = jitnet.jit(lambda x: jitnet.jit(inner)(x + 1))
+    with pytest.raises(KeyError) as error:
+        f(X)
+    assert [frame.name for frame in traceback.extract_tb(error.value.__traceback__)] == [
+        "test_frames_of_jitnet_are_cut_from_tracebacks", "<lambda>", "inner"]
+    monkeypatch.setenv("JITNET_FULL_TRACEBACK", "1")
+    with pytest.raises(KeyError) as error:
+        f(X)
+    assert len(traceback.extract_tb(error.value.__traceback__)) > 6
+
+
+def test_an_index_out_of_bounds_raises_and_the_next_call_works():
+    f = jitnet.jit(lambda x, i: x[i] * 2)
+    for _ in range(2):
+        assert f(X, np.array([1]))[0, 0] == 6
+        with pytest.raises(errors.TraceIndexError, match="an index is out of bounds"):
+            f(X, np.array([2]))
+
+
+def test_output_that_is_no_array():
+    with pytest.raises(errors.TraceTypeError) as error:
+        jitnet.jit(lambda x: (x, "text"))(X)
+    assert whole(error) == ("`<lambda>` returns a str, which is no array\n"
+                            "  return arrays, numbers, or tuples, lists, dicts and dataclasses of them")
+
+
+def test_pickle_by_name():
+    assert pickle.loads(pickle.dumps(scale)) is scale
+
+
+def test_clear_forgets_programs():
+    f = jitnet.jit(lambda x: x + 1)
+    f(X), f(X)
+    f.clear()
+    assert f.traces == 0
+    np.testing.assert_array_equal(f(X), X + 1)
