@@ -52,6 +52,46 @@ add_atomic = Primitive("{a} = inttoptr i64 {0} to ptr", "{out} = atomicrmw add p
 load_atomic = Primitive("{a} = inttoptr i64 {0} to ptr", "{out} = load atomic i64, ptr {a} acquire, align 8")
 store_atomic = Primitive("{a} = inttoptr i64 {0} to ptr", "store atomic i64 {1}, ptr {a} release, align 8", "{out} = add i64 0, 0")
 call0, call1, call2, call3, call4, call5, call8 = (_call(n) for n in (0, 1, 2, 3, 4, 5, 8))
+library = Primitive("{out} = ptrtoint ptr @jitnet_library to i64")
+
+
+def _blas(routine: str, kind: str, letters: int, integers: int) -> tuple[Primitive, str]:
+    """A BLAS routine as a primitive (function, flags, integers, alpha, matrix, ld, matrix or vector, step, beta, C, step).
+
+    Fortran wants the addresses of everything; they are stack slots of a small function of its own, whose text comes second.
+    """
+    name = f"@{routine}_{kind}"
+    order = [*["c"] * letters, *["i"] * integers, "f", "p", "i", "p", "i", "f", "p", "i"]
+    header = ", ".join(["i64 %function", *[f"i64 %v{i}" for i in range(len(order))]])
+    body, passed = [], []
+    for i, sort in enumerate(order):
+        if sort == "p":
+            body.append(f"%p{i} = inttoptr i64 %v{i} to ptr")
+            passed.append(f"ptr %p{i}")
+            continue
+        type_ = {"c": "i8", "i": "i32", "f": kind}[sort]
+        body.append(f"%a{i} = alloca {type_}")
+        if sort == "c":  # 0 or 1 -> N or T
+            body += [f"%b{i} = trunc i64 %v{i} to i8", f"%c{i} = mul i8 %b{i}, 6", f"%x{i} = add i8 %c{i}, 78"]
+        elif sort == "i":
+            body.append(f"%x{i} = trunc i64 %v{i} to i32")
+        else:
+            body.append(f"%y{i} = bitcast i64 %v{i} to double")
+            body.append(f"%x{i} = fptrunc double %y{i} to float" if kind == "float" else f"%x{i} = fadd double %y{i}, 0.0")
+        body.append(f"store {type_} %x{i}, ptr %a{i}")
+        passed.append(f"ptr %a{i}")
+    # The lengths of the letter arguments come last, as gfortran has it.
+    passed += ["i64 1"] * letters
+    body += ["%f = inttoptr i64 %function to ptr", f"call void %f({', '.join(passed)})", "ret void"]
+    text = f"define internal void {name}({header}) nounwind noinline {{\n  " + "\n  ".join(body) + "\n}\n"
+    arguments = ", ".join(f"i64 {{{i}}}" for i in range(len(order) + 1))
+    return Primitive(f"call void {name}({arguments})", "{out} = add i64 0, 0"), text
+
+
+gemm_f32, _GEMM_F32 = _blas("gemm", "float", 2, 3)
+gemm_f64, _GEMM_F64 = _blas("gemm", "double", 2, 3)
+gemv_f32, _GEMV_F32 = _blas("gemv", "float", 1, 2)
+gemv_f64, _GEMV_F64 = _blas("gemv", "double", 1, 2)
 smaller = Primitive("{out} = call i64 @llvm.smin.i64(i64 {0}, i64 {1})")
 larger = Primitive("{out} = call i64 @llvm.smax.i64(i64 {0}, i64 {1})")
 
@@ -60,7 +100,8 @@ declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-"""
+@jitnet_library = internal global [16 x i64] zeroinitializer
+""" + _GEMM_F32 + _GEMM_F64 + _GEMV_F32 + _GEMV_F64
 
 OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "sdiv", ast.Mod: "srem", ast.LShift: "shl",
              ast.RShift: "ashr", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"}

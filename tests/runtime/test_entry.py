@@ -87,7 +87,7 @@ def test_keywords_go_to_the_fallback(make_entry, add_program):
     e.add(add_program(), single_output=True)
     assert e.call(A, b=A)[2]["b"] is A
     assert e.call(A, A, flag=1)[2] == {"flag": 1}
-    assert e.call(**{"x": 2}) == ("fallback", (), {"x": 2})
+    assert e.call(x=2) == ("fallback", (), {"x": 2})
 
 
 def test_exception_of_the_fallback_reaches_the_caller(make_entry):
