@@ -1,12 +1,25 @@
 """The names that kernel source may use, with the arity and dtypes of each function."""
 
 FLOATS = ("f32", "f64")
-INTS = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
+SIGNED = ("i8", "i16", "i32", "i64")
+UNSIGNED = ("u8", "u16", "u32", "u64")
+INTS = SIGNED + UNSIGNED
 DTYPES = FLOATS + INTS + ("b1",)
 REDUCTIONS = ("add", "mul", "max", "min")
 
-SCALAR_FUNCTIONS = dict.fromkeys(
-    ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus"), (1, FLOATS))
-SCALAR_FUNCTIONS |= dict.fromkeys(("logaddexp",), (2, FLOATS))
-SCALAR_FUNCTIONS |= dict.fromkeys(("maximum", "minimum"), (2, DTYPES))
-SCALAR_FUNCTIONS |= {"fma": (3, FLOATS)}
+
+def table(arity, dtypes, names):
+    return dict.fromkeys(names.split(), (arity, dtypes))
+
+
+# name -> (number of arguments, dtypes); the result has the arguments' dtype, bool for the predicates
+SCALAR_FUNCTIONS = {
+    **table(1, FLOATS, "exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tanh sigmoid softplus"),
+    **table(2, FLOATS, "logaddexp copysign nextafter ldexp"),
+    **table(1, FLOATS, "fabs isnan isinf isfinite signbit"),
+    **table(1, FLOATS + INTS, "abs sign floor ceil trunc rint"),
+    **table(2, FLOATS + INTS + ("b1",), "maximum minimum"),
+    **table(2, FLOATS + INTS, "fmax fmin fmod floor_divide remainder"),
+    **table(2, INTS, "left_shift right_shift gcd lcm pow"),
+    **table(3, FLOATS, "fma"),
+}

@@ -11,7 +11,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic
 
-from jitnet.codegen import math
+from jitnet.codegen import math, memory
 from jitnet.codegen.cast import cast
 from jitnet.codegen.names import DTYPES, REDUCTIONS, SCALAR_FUNCTIONS
 
@@ -29,6 +29,11 @@ class BufferType(types.Type):
     def __init__(self, dtype, slot):
         self.dtype, self.slot = dtype, slot
         super().__init__(name=f"Buffer({dtype}, {slot})")
+
+
+def storage(name):
+    """The LLVM type of an element in memory: bools are bytes."""
+    return ir.IntType(8) if name == "b1" else math.TYPES[name]
 
 
 @register_default(BufferType)
@@ -150,7 +155,7 @@ def make_function(name):
 
         def codegen(context, builder, sig, values):
             return math.call(name, dtype, *scalars(builder, values)).value
-        return (NUMBA_TYPES[result] if result else kind)(*[kind] * arity), codegen
+        return (types.boolean if result else kind)(*[kind] * arity), codegen
     return with_arity(arity, name + "_", body)
 
 
@@ -182,3 +187,4 @@ NUMBA_SCOPE |= {f"buffer_{dtype}": make_buffer(dtype) for dtype in DTYPES}
 NUMBA_SCOPE |= {f"{name}_": make_function(name) for name in SCALAR_FUNCTIONS}
 NUMBA_SCOPE |= {f"{name}_reduce_": make_reduction(name) for name in REDUCTIONS}
 NUMBA_SCOPE["select_"] = make_select()
+NUMBA_SCOPE |= memory.numba_scope(BufferType, storage, NUMBA_TYPES)

@@ -23,6 +23,7 @@ class Target:
     """Where LLVM's intrinsics differ between targets; this one is the CPU."""
 
     name = "cpu"
+    vector_variants = True  # LLVM's loop vectorizer runs on the code, and knows `vector-function-abi-variant`
 
     def intrinsic(self, builder, name, args):
         """The value of LLVM intrinsic `name`, overloaded on the type of its first argument."""

@@ -1,0 +1,104 @@
+"""A slow exact path for the rare element, inside a loop that stays vectorized.
+
+A branch keeps LLVM from vectorizing a loop, and computing both paths for every element costs too much where one of them is,
+say, the reduction of 1e300 modulo pi. `call_rare` emits a call of a scalar function that returns the fast result unless its key
+is beyond a limit. The attribute `vector-function-abi-variant` tells the vectorizer of variants for 2 to 16 lanes: each
+compares all keys at once and returns the fast results, or else walks through its lanes. The price is one call per vector.
+"""
+from llvmlite import ir
+
+from jitnet.codegen.scalar import F32, I32, Scalar
+
+LANES = {32: (4, 8, 16), 64: (2, 4, 8, 16)}
+
+
+def call_rare(name, key, limit, fast, slow, *args):
+    """`fast` where key <= limit (or NaN), else slow(*args). All are Scalars of one float type; `slow` may branch."""
+    module, kind = fast.builder.module, fast.type
+    symbol = f"jitnet_{name}_{'f32' if kind == F32 else 'f64'}_rare"
+    function = module.globals.get(symbol + "_any") or module.globals.get(symbol)
+    if function is None:
+        function = scalar_function(module, symbol, kind, limit, slow, len(args), fast.target)
+        if fast.target.vector_variants:
+            function = with_variants(module, function, kind, limit, len(args))
+    return fast.new(fast.builder.call(function, [s.value for s in (key, fast) + args]))
+
+
+def new_function(module, symbol, kind, count):
+    """An LLVM function of `count` arguments of one type, internal and free of side effects."""
+    function = ir.Function(module, ir.FunctionType(kind, [kind] * count), symbol)
+    function.linkage = "internal"
+    for attribute in ("noinline", "nounwind", "readnone"):
+        function.attributes.add(attribute)
+    set.add(function.attributes, "willreturn")  # llvmlite knows a fixed list; LLVM needs this one to vectorize the call
+    return function
+
+
+def scalar_function(module, symbol, kind, limit, slow, arity, target):
+    function = new_function(module, symbol, kind, arity + 2)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    key, fast, *args = (Scalar(builder, a, target) for a in function.args)
+    far, near = function.append_basic_block("far"), function.append_basic_block("near")
+    builder.cbranch((key > limit).value, far, near)
+    builder.position_at_end(near)
+    builder.ret(fast.value)
+    builder.position_at_end(far)
+    builder.ret(slow(*args).value)
+    return function
+
+
+def with_variants(module, function, kind, limit, arity):
+    """A function that does what `function` does, and has variants for vectors.
+
+    The variants call `function`, which has none: LLVM would vectorize their loop over the lanes into calls of themselves.
+    """
+    outer = new_function(module, f"{function.name}_any", kind, arity + 2)
+    builder = ir.IRBuilder(outer.append_basic_block())
+    builder.ret(builder.call(function, outer.args))
+    variants = [vector_function(module, function, kind, n, limit, arity) for n in LANES[32 if kind == F32 else 64]]
+    names = [f"_ZGV_LLVM_N{v.function_type.return_type.count}{'v' * (arity + 2)}_{outer.name}({v.name})" for v in variants]
+    set.add(outer.attributes, f'"vector-function-abi-variant"="{",".join(names)}"')
+    keep(module, variants)
+    return outer
+
+
+def vector_function(module, function, kind, lanes, limit, arity):
+    """The same for `lanes` elements: one comparison, and a loop over the lanes only if any is beyond the limit."""
+    vector = ir.VectorType(kind, lanes)
+    variant = new_function(module, f"{function.name}_{lanes}", vector, arity + 2)
+    entry, loop, step, near = (variant.append_basic_block(n) for n in ("entry", "loop", "step", "near"))
+    b = ir.IRBuilder(entry)
+    key, fast, *args = variant.args
+    limit = Scalar(b, ir.Constant(kind, 0.0)).const(limit).value.constant
+    far = b.fcmp_ordered(">", key, ir.Constant(vector, [ir.Constant(kind, limit)] * lanes))
+    mask = b.bitcast(far, ir.IntType(lanes))
+    b.cbranch(b.icmp_unsigned("==", mask, mask.type(0)), near, loop)
+    b.position_at_end(near)
+    b.ret(fast)
+    b.position_at_end(loop)
+    lane, out = b.phi(I32), b.phi(vector)
+    one = b.call(function, [b.extract_element(v, lane) for v in [key, fast, *args]])
+    new = b.insert_element(out, one, lane)
+    following = b.add(lane, I32(1))
+    lane.add_incoming(I32(0), entry)
+    lane.add_incoming(following, loop)
+    out.add_incoming(fast, entry)
+    out.add_incoming(new, loop)
+    b.cbranch(b.icmp_unsigned("==", following, I32(lanes)), step, loop)
+    b.position_at_end(step)
+    b.ret(new)
+    return variant
+
+
+def keep(module, functions):
+    """Lists the functions in llvm.compiler.used, so that they are still there when the vectorizer looks for them."""
+    pointer = ir.IntType(8).as_pointer()
+    used = module.globals.get("llvm.compiler.used")
+    members = list(used.initializer.constant) if used else []
+    members += [f.bitcast(pointer) for f in functions]
+    kind = ir.ArrayType(pointer, len(members))
+    if used is None:
+        used = ir.GlobalVariable(module, kind, "llvm.compiler.used")
+        used.linkage, used.section = "appending", "llvm.metadata"
+    used.value_type, used.type = kind, kind.as_pointer()
+    used.initializer = ir.Constant(kind, members)
