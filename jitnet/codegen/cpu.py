@@ -15,12 +15,17 @@ import numpy as np
 from ..types import short_dtype
 from .affine import Affine, Axis
 from .loops import Access, Block, LoopNest, Node, Stage
+from .memory import EDGE
 
-STRIP = 256        # columns that one strip of the columns form accumulates on the stack
+UNROLL = 4         # rows that a strip adds at a time
+STRIP = 1024       # columns at most that one strip of the columns form accumulates on the stack
+LEAST_STRIP = 64   # and at least, when there are few columns and many threads could share them
+STRIPS = 16        # strips that are wanted when columns are all there is to share
 SUM_BLOCK = 4096   # elements summed in lanes before they join the compensated total: as accurate as pairwise
 MAP_BLOCK = 16384  # elements of the innermost axis in one block of a map with rows
 PREFIXES = {"input": "x", "output": "out", "scratch": "out", "status": "status"}
-TILE = 32          # edge of the tiles of a transposing map
+TILE_LENGTH = 128  # a transposing map turns tiles of one cache line by this many rows
+NARROW_TILE = 16   # the same for dtypes whose blocks are not turned in registers
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Writer:
         self.buffer_names: dict[object, str] = {}
         self.axis_names: dict[Axis, str] = {}
         self.row_bases: dict[int, str] = {}
+        self.tiles: dict[int, str] = {}
+        self.turned: list[Access] = []
         self.extent, self.work = 1, 1
 
     # Names
@@ -144,7 +151,9 @@ class Writer:
         if node.kind == "const":
             self.names[id(node)] = self.constant(node)
             return
-        if node.kind == "load":
+        if node.kind == "load" and id(node.access) in self.tiles:
+            text = f"{self.tiles[id(node.access)]}[(j - tile_start) * {TILE_LENGTH} + i - block_start]"
+        elif node.kind == "load":
             text = f"{self.buffer_names[node.access.buffer]}[{self.address(node.access, depth)}]"
         elif node.kind == "index":
             text = f"{short_dtype(node.dtype)}({self.affine(node.value)})"
@@ -194,12 +203,16 @@ class Writer:
             self.axis_names[nest.chunk] = "chunk"
             self.fixed.append(nest.chunk)
         if nest.tile is not None:
-            dims.append(("tile", *self.chunked("tile", nest.tile, TILE)))
+            self.turned = [a for a in nest.accesses if self.turns(a)]
+            edge = min((EDGE[short_dtype(a.buffer.dtype)] for a in self.turned), default=NARROW_TILE)
+            dims.append(("tile", *self.chunked("tile", nest.tile, edge)))
         if nest.form == "map" and nest.inner and (nest.rows or nest.tile is not None):
-            width = TILE if nest.tile is not None else min(MAP_BLOCK, max(nest.inner[0].extent, 1))
+            width = TILE_LENGTH if nest.tile is not None else min(MAP_BLOCK, max(nest.inner[0].extent, 1))
             dims.append(("block", *self.chunked("block", nest.inner[0], width)))
         elif nest.form == "columns":
-            dims.append(("strip", *self.chunked("strip", nest.column, STRIP)))
+            width = STRIP if nest.split else min(STRIP, max(LEAST_STRIP, -(-nest.column.extent // (STRIPS * LEAST_STRIP)) * LEAST_STRIP))
+            dims.append(("strip", *self.chunked("strip", nest.column, width)))
+            self.strip_width = min(width, max(1, nest.column.extent))
         self.extent = 1
         for _, _, n in dims:
             self.extent *= n
@@ -259,11 +272,14 @@ class Writer:
             return
         if nest.tile is not None:
             self.statements_free_of(nest.tile, block, depth)
-            self.axis_names[nest.tile] = "j"
+            self.axis_names[nest.tile], self.axis_names[inner] = "j", "i"
+            for access in self.turned:
+                self.turn(access, depth)
             self.put(depth, "for j in range(tile_start, tile_stop):")
             depth += 1
             self.fixed.append(nest.tile)
             self.base_depth = depth
+            del self.axis_names[inner]
             self.late_statements(block, depth)
         else:
             self.statements(block, depth)
@@ -271,8 +287,32 @@ class Writer:
         self.prepare(stage)
         self.put(depth, "for i in range(block_start, block_stop):")
         self.stage_body(stage, depth + 1)
-        width = TILE * TILE if nest.tile is not None else min(MAP_BLOCK, inner.extent)
-        self.work = max(1, width)
+        self.work = max(1, min(MAP_BLOCK, inner.extent) if nest.tile is None else TILE_LENGTH * min(NARROW_TILE, nest.tile.extent))
+
+    # Tiles
+
+    def turns(self, access: Access) -> bool:
+        """Is this load contiguous along the tile axis, strided along the inner one, and of a dtype that registers can turn?"""
+        inner, tile = self.nest.inner[0], self.nest.tile
+        return (access.buffer.role == "input" and access.strides.get(tile) == 1 and abs(access.strides.get(inner, 0)) > 1 and not access.dynamic
+                and short_dtype(access.buffer.dtype) in EDGE)
+
+    def turn(self, access: Access, depth: int) -> None:
+        """Copies the tile of a load to the stack, turned so that the inner axis is contiguous."""
+        dtype, source = short_dtype(access.buffer.dtype), self.buffer_names[access.buffer]
+        edge, tile, full = EDGE[dtype], f"tile{self.count('turned')}", f"full{self.count('full')}"
+        self.header.append(f"    {tile} = local_{dtype}({edge * TILE_LENGTH})")
+        address, stride = self.address(access, depth), self.stride(access, self.nest.inner[0])
+        self.put(depth, f"{full} = block_start")
+        self.put(depth, f"if tile_stop - tile_start == {edge}:")
+        self.put(depth + 1, f"{full} = block_start + (block_stop - block_start) // {edge} * {edge}")
+        self.put(depth + 1, "j = tile_start")
+        self.put(depth + 1, f"for i in range(block_start, {full}, {edge}):")
+        self.put(depth + 2, f"transpose_{dtype}({source}, {address}, {stride}, {tile}, i - block_start, {TILE_LENGTH})")
+        self.put(depth, f"for i in range({full}, block_stop):")
+        self.put(depth + 1, "for j in range(tile_start, tile_stop):")
+        self.put(depth + 2, f"{tile}[(j - tile_start) * {TILE_LENGTH} + i - block_start] = {source}[{address}]")
+        self.tiles[id(access)] = tile
 
     def statements(self, block: Block, depth: int) -> None:
         for node in block.nodes:
@@ -295,7 +335,7 @@ class Writer:
         accesses = [node.access for node in (part.nodes if isinstance(part, Stage) else part.strip)] + [s.access for s in part.stores]
         accesses += part.reloads.values() if isinstance(part, Stage) else ()
         for access in accesses:
-            if access is not None:
+            if access is not None and id(access) not in self.tiles:
                 self.base(access, self.base_depth)
 
     def stage_body(self, stage: Stage, depth: int) -> None:
@@ -381,7 +421,7 @@ class Writer:
             depth += 1
         last = nest.inner[-1]
         if sums:
-            low, high = self.range_of(last).split(", ") if ", " in self.range_of(last) else ("0", self.range_of(last))
+            low, high = self.bounds_of(last)
             self.put(depth, f"for first in range({low}, {high}, {SUM_BLOCK}):")
             depth += 1
             for node in sums:
@@ -441,7 +481,7 @@ class Writer:
                     self.store(store, depth + 1)
             if stage.stores or stage.reductions:
                 self.stage_columns(stage, depth, loop)
-        self.work = STRIP
+        self.work = self.strip_width
         for axis in nest.inner:
             self.work *= axis.extent
         if nest.split:
@@ -459,18 +499,45 @@ class Writer:
             self.axis_names[axis] = f"r{nest.inner.index(axis)}"
         self.base_depth = row_depth
         self.prepare(stage)
-        for axis in nest.inner:
+        *outer, last = nest.inner
+        for axis in outer:
             self.put(depth, f"for {self.axis_names[axis]} in range({self.range_of(axis)}):")
             depth += 1
-        self.put(depth, loop)
-        self.stage_body(stage, depth + 1)
-        for node in stage.reductions:
-            acc = self.names[id(node)]
-            term = self.names[id(node.operands[0])]
-            combined = f"{acc} + {term}" if node.eqn.op.combine == "add_reduce_" else self.combined(node, acc, term)
-            self.put(depth + 1, f"{acc} = {combined}")
+        name, (low, high) = self.axis_names[last], self.bounds_of(last)
+        if stage.stores or len(stage.nodes) * UNROLL > 64 or not all(r.eqn.op.combine == "add_reduce_" for r in stage.reductions):
+            self.put(depth, f"for {name} in range({low}, {high}):")
+            self.column_pass(stage, depth + 1, loop, [name])
+        else:   # several rows per visit of an accumulator: its loads and stores are what costs
+            self.put(depth, f"even = {low} + ({high} - {low}) // {UNROLL} * {UNROLL}" if low != "0" else f"even = {high} // {UNROLL} * {UNROLL}")
+            self.put(depth, f"for {name} in range({low}, even, {UNROLL}):")
+            self.column_pass(stage, depth + 1, loop, [name, *(f"({name} + {k})" for k in range(1, UNROLL))])
+            self.put(depth, f"for {name} in range(even, {high}):")
+            self.column_pass(stage, depth + 1, loop, [name])
         for axis in nest.inner:
             del self.axis_names[axis]
+
+    def bounds_of(self, axis: Axis) -> tuple[str, str]:
+        low, comma, high = self.range_of(axis).partition(", ")
+        return (low, high) if comma else ("0", low)
+
+    def column_pass(self, stage: Stage, depth: int, loop: str, rows: list[str]) -> None:
+        """The columns of a strip, for one row or several at a time."""
+        last = self.nest.inner[-1]
+        terms: dict[int, list[str]] = {id(r): [] for r in stage.reductions}
+        self.put(depth, loop)
+        for row in rows:
+            self.axis_names[last] = row
+            self.stage_body(stage, depth + 1)
+            for node in stage.reductions:
+                terms[id(node)].append(self.names[id(node.operands[0])])
+        self.axis_names[last] = rows[0]
+        for node in stage.reductions:
+            acc, parts = self.names[id(node)], terms[id(node)]
+            if node.eqn.op.combine == "add_reduce_" and node.dtype.kind != "b":
+                combined = f"{acc} + {parts[0]}" if len(parts) == 1 else f"{acc} + (({parts[0]} + {parts[1]}) + ({parts[2]} + {parts[3]}))"
+            else:
+                combined = self.combined(node, acc, parts[0])
+            self.put(depth + 1, f"{acc} = {combined}")
 
 
 def cpu_source(nest: LoopNest) -> Source:
