@@ -20,7 +20,12 @@ class Steps(tuple):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "\n".join(f"# {name}: {len(graph.eqns)} {_plural('equation', graph.eqns)}\n{print_graph(graph)}" for name, graph in self)
+        parts, before = [], None
+        for name, graph in self:
+            text = print_graph(graph)
+            parts.append(f"# {name}: no change" if text == before else f"# {name}: {len(graph.eqns)} {_plural('equation', graph.eqns)}\n{text}")
+            before = text
+        return "\n\n".join(parts)
 
     __repr__ = __str__
 

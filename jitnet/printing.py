@@ -23,13 +23,13 @@ from .ir import Atom, Const, Eqn, Graph, Var, subgraphs
 from .op import OPS, Op
 from .types import DTYPES, SHORT_NAMES, ArrayType
 
-WIDEST = 60  # comments line up behind the longest line up to this column
+WIDEST = 72  # comments line up behind the longest line up to this column
 
 
 def print_graph(graph: Graph, sources: bool = True) -> str:
     """The Graph as Python text; with `sources`, each line names the user's line that it came from."""
     printer = _Printer(graph)
-    return "\n".join(printer.text(inner, sources) for inner in printer.order) + "\n"
+    return "\n".join(printer.text(inner, sources) for inner in printer.order).rstrip("\n")
 
 
 def scope(graph: Graph) -> dict:
@@ -91,13 +91,13 @@ class _Printer:
         self.functions: dict[int, str] = {}  # id(Graph) -> name
         self.bound: dict[int, tuple[str, object]] = {}  # id(object) -> (name, object)
         self.order: list[Graph] = []  # inner ones first
-        self._visit(graph)
+        self._visit(graph, "_")
 
-    def _visit(self, graph: Graph):
+    def _visit(self, graph: Graph, suffix: str = "_0"):
         if id(graph) in self.functions:
             return
         self.taken.update(eqn.op.name for eqn in graph.eqns)
-        self.functions[id(graph)] = self._unique(identifier(graph.name, "graph"), self.taken)
+        self.functions[id(graph)] = self._unique(identifier(graph.name, "function"), self.taken, suffix)
         for eqn in graph.eqns:
             for _, inner in subgraphs(eqn):
                 self._visit(inner)
@@ -132,12 +132,11 @@ class _Printer:
             self.bound[id(value)] = f"{base}_{k}", value
 
     @staticmethod
-    def _unique(name: str, taken: set[str]) -> str:
-        if name in taken and f"{name}_" not in taken and (name in OPS or keyword.iskeyword(name)):
-            name += "_"
-        k, base = 1, name
+    def _unique(base: str, taken: set[str], suffix: str = "_") -> str:
+        """A free name: the base itself, else with the suffix, else numbered."""
+        name, k = base, 0
         while name in taken:
-            name, k = f"{base}_{k}", k + 1
+            name, k = f"{base}{suffix}" if k == 0 else f"{base}_{k}", k + 1
         taken.add(name)
         return name
 
