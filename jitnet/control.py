@@ -147,11 +147,12 @@ def _agree(stages: Sequence[Staged], caller: str) -> list[Graph]:
 # Carries
 
 class _Carry:
-    """The carry of a loop: leaves of the initial value, and the types that go round."""
+    """The carry of a loop: leaves of the initial value, and the types that go round. counted: it is a pair of a counter and the user's."""
 
-    def __init__(self, init, caller: str):
-        self.caller = caller
+    def __init__(self, init, caller: str, counted: bool = False):
+        self.caller, self.counted = caller, counted
         self.leaves, self.structure = tree.flatten(init)
+        self.names = [name.removeprefix("[1]") for name in leaf_names(self.structure)] if counted else leaf_names(self.structure)
         self.types = [leaf_type(x, caller) for x in self.leaves]
         self.weak = [weak_class(x) for x in self.leaves]
 
@@ -161,7 +162,7 @@ class _Carry:
         for _ in range(4):
             stage = make()
             dtypes, changed = [], False
-            for k, path in enumerate(leaf_names(self.structure)):
+            for k, path in enumerate(self.names):
                 dtype = self._fit(k, stage.out_types[k], stage.weak[k], path, stage.name)
                 changed |= dtype != self.types[k].dtype
                 dtypes.append(dtype)
@@ -188,8 +189,9 @@ class _Carry:
 
     def check_structure(self, found: tuple, name: str) -> None:
         if found != self.structure:
-            raise TraceTypeError(f"{self.caller}: the carry of `{name}` goes in as {tree.describe(self.structure)} and comes out as "
-                                 f"{tree.describe(found)}", "return the carry in the containers it came in")
+            before, after = (s[-1][1] if self.counted else s for s in (self.structure, found))
+            raise TraceTypeError(f"{self.caller}: the carry of `{name}` goes in as {tree.describe(before)} and comes out as "
+                                 f"{tree.describe(after)}", "return the carry in the containers it came in")
 
     def values(self) -> list[Tracer]:
         return fresh_all(self.leaves, self.types)
@@ -209,7 +211,7 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val) -> Any:
 
 
 def _while(cond_fun: Callable, body_fun: Callable, init, caller: str):
-    carry = _Carry(init, caller)
+    carry = _Carry(init, caller, counted=caller == "fori_loop")
     n = len(carry.leaves)
 
     def make():
@@ -241,12 +243,12 @@ def scan(f: Callable, init, xs=None, length: int | None = None, reverse: bool = 
     return staged(lambda init, xs: _scan(f, init, xs, length, reverse, "scan"), (init, xs), "scan")
 
 
-def _scan(f: Callable, init, xs, length, reverse: bool, caller: str, weak_x: Sequence = ()) -> tuple:
+def _scan(f: Callable, init, xs, length, reverse: bool, caller: str) -> tuple:
     name = function_name(f)
     rows, xs_structure = tree.flatten(xs)
     row_types = [leaf_type(x, caller) for x in rows]
     length = _length(row_types, leaf_names(xs_structure), length, name, caller)
-    carry = _Carry(init, caller)
+    carry = _Carry(init, caller, counted=caller == "fori_loop")
     n = len(carry.leaves)
     ys_structure = None
 
@@ -261,7 +263,7 @@ def _scan(f: Callable, init, xs, length, reverse: bool, caller: str, weak_x: Seq
 
     def make():
         types = [*carry.types, *(t.with_shape(t.shape[1:]) for t in row_types)]
-        return Staged(step, types, (tuple, (carry.structure, xs_structure)), name, weak=[*carry.weak, *(weak_x or [None] * len(rows))], own=True)
+        return Staged(step, types, (tuple, (carry.structure, xs_structure)), name, weak=carry.weak, own=True)
 
     stage, graph = carry.stage(make)
     operands = [*stage.captured, *carry.values(), *(fresh(x) for x in rows)]
@@ -299,28 +301,23 @@ def fori_loop(lower, upper, body_fun: Callable, init_val) -> Any:
         _check_scalar(bound, "fori_loop", "a bound")
         if leaf_type(bound, "fori_loop").dtype.kind not in "iu":
             raise TraceTypeError(f"fori_loop: a bound is {leaf_type(bound, 'fori_loop')}, not an integer", "use integers")
-    name = function_name(body_fun)
+
+    def body(state):
+        i, carry = state
+        return i + 1, body_fun(i, carry)
+
+    body.__name__ = function_name(body_fun)
     if not isinstance(lower, Tracer) and not isinstance(upper, Tracer):
-        start, count = int(lower), max(0, int(upper) - int(lower))
-
         def fixed(init):
-            from .ops import iota
+            def step(state, _):
+                return body(state), None
 
-            def body(carry, i):
-                return body_fun(i, carry), None
-
-            body.__name__ = name
-            index = bind(iota, [], {"shape": (count,), "axis": 0, "dtype": I64})
-            return _scan(body, init, index + start if start else index, count, False, "fori_loop", weak_x=[int])[0]
+            step.__name__ = body.__name__
+            return _scan(step, (int(lower), init), None, max(0, int(upper) - int(lower)), False, "fori_loop")[0][1]
 
         return staged(fixed, (init_val,), "fori_loop")
 
     def counted(lower, upper, init):
-        def body(state):
-            i, carry = state
-            return i + 1, body_fun(i, carry)
-
-        body.__name__ = name
         return _while(lambda state: state[0] < upper, body, (lower, init), "fori_loop")[1]
 
     return staged(counted, (lower, upper, init_val), "fori_loop")

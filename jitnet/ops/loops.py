@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DerivativeError, GraphError
 from ..ir import Graph, Var, eval_graph
-from ..tracer import bind
+from ..tracer import bind, current_trace
 from .control import ControlOp, check_operands, either, flags_of, given_only, scatter
 
 
@@ -254,7 +254,7 @@ class WhileLoop(ControlOp):
     def pullback(self, inputs, needed, params):
         def pull(cts):
             raise DerivativeError("while_loop: it has no reverse derivative, as the number of its rounds is not known",
-                                  "use `fori_loop` with fixed bounds or `scan`, or forward mode: `jvp`, `jacfwd`")
+                                  "use `fori_loop` with fixed bounds or `scan`, or forward mode: `jvp`, `jacfwd`", current_trace().source)
 
         return list(bind(self, inputs, params)), pull
 

@@ -16,28 +16,30 @@ def jvp_values(graph: Graph, args: Sequence, tangents: Sequence) -> tuple[list, 
     env: dict[Var, Tracer] = dict(zip(graph.inputs, fresh_all(args, graph.input_types)))
     table = {v: fresh(t, v.type.dtype) for v, t in zip(graph.inputs, tangents, strict=True) if t is not None}
     outer = here.source
-    for eqn in graph.eqns:
-        atoms = eqn.inputs
-        values = [env[a] if type(a) is Var else Tracer(here, a) for a in atoms]
-        ins = [table.get(a) for a in atoms]
-        flags = [t is not None for t in ins]
-        outs_active = active_outputs(eqn, flags) if True in flags else ()
-        out_tangents: Sequence = ()
-        if True in outs_active and isinstance(eqn.op, Control):
-            here.source = eqn.source
-            outs, out_tangents = eqn.op.pushforward(values, ins, eqn.params)
-        else:
-            outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
-            if True in outs_active:
+    try:
+        for eqn in graph.eqns:
+            atoms = eqn.inputs
+            values = [env[a] if type(a) is Var else Tracer(here, a) for a in atoms]
+            ins = [table.get(a) for a in atoms]
+            flags = [t is not None for t in ins]
+            outs_active = active_outputs(eqn, flags) if True in flags else ()
+            out_tangents: Sequence = ()
+            if True in outs_active and isinstance(eqn.op, Control):
                 here.source = eqn.source
-                out_tangents = eqn.op.jvp(ins, outs, values, eqn.params)
-        env.update(zip(eqn.outputs, outs))
-        for var, t, flag in zip(eqn.outputs, out_tangents, outs_active):
-            if flag and t is not None:
-                if t.shape != var.type.shape or t.dtype != var.type.dtype:
-                    raise DerivativeError(f"{eqn.op.name}: its jvp rule gives {t.type} for an output of type {var.type}",
-                                          "the rule must give a tangent of the type of each output")
-                table[var] = t
+                outs, out_tangents = eqn.op.pushforward(values, ins, eqn.params)
+            else:
+                outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
+                if True in outs_active:
+                    here.source = eqn.source
+                    out_tangents = eqn.op.jvp(ins, outs, values, eqn.params)
+            env.update(zip(eqn.outputs, outs))
+            for var, t, flag in zip(eqn.outputs, out_tangents, outs_active):
+                if flag and t is not None:
+                    if t.shape != var.type.shape or t.dtype != var.type.dtype:
+                        raise DerivativeError(f"{eqn.op.name}: its jvp rule gives {t.type} for an output of type {var.type}",
+                                              "the rule must give a tangent of the type of each output")
+                    table[var] = t
+    finally:
         here.source = outer
     return [env[a] if type(a) is Var else Tracer(here, a) for a in graph.outputs], [table.get(a) for a in graph.outputs]
 

@@ -9,12 +9,12 @@ import numpy as np
 from .. import tree
 from ..errors import DerivativeError, TraceTypeError
 from ..ir import Graph
-from ..tracer import Trace, current_trace, inline, trace
+from ..tracer import current_trace, inline
 from ..types import ArrayType, is_float
 from .jvp import jvp_graph, jvp_values
 from .values import FLOAT0, Staged, function_name, is_array, leaf_names, leaf_type, live, no_gradient, or_zeros, run_graph
 from .values import staged, weak_class
-from .vjp import vjp_values
+from .vjp import split_vjp, vjp_values
 
 
 class _Primals:
@@ -118,33 +118,16 @@ def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
         n = len(parts.floats)
         outs, pull = vjp_values(inner.graph, [*parts.floats, *inner.captured], [True] * n + [False] * len(inner.captured))
         return _vjp_result(parts, inner, outs, lambda cts: [or_zeros(ct, t) for ct, t in zip(pull(cts), inner.graph.input_types[:n])])
-    forward, backward, inner, kept = _split_vjp(parts)
-    values = run_graph(forward, parts.floats)
-    outs, residuals = values[:-kept or None], values[len(values) - kept:]
-
-    def apply(cts):
-        return _apply(backward, [*(ct for ct in cts if ct is not None), *residuals])
-
-    return _vjp_result(parts, inner, outs, apply)
-
-
-def _split_vjp(parts: _Primals) -> tuple[Graph, Graph, Staged, int]:
-    """(forward Graph with residuals as last outputs, backward Graph of cotangents and residuals, the staged function, how many residuals)."""
-    with Trace(f"forward of {parts.name}") as t:
-        floats = [t.input(parts.types[i], weak=weak_class(x)) for i, x in zip(parts.places, parts.floats)]
-        inner = parts.stage()
-        outs, pull = vjp_values(inner.graph, floats, [True] * len(floats))
-        float_outs = [i for i, a in enumerate(inner.out_types) if is_float(a.dtype)]
-
-        def backward(*values):
-            cts: list = [None] * len(outs)
-            for i, ct in zip(float_outs, values):
-                cts[i] = ct
-            return [or_zeros(ct, x.type) for ct, x in zip(pull(cts), floats)]
-
-        traced = trace(backward, [inner.out_types[i] for i in float_outs], f"backward of {parts.name}")
-        forward = t.graph([t.atom(x) for x in [*outs, *traced.captured]])
-    return live(forward), live(traced.graph), inner, len(traced.captured)
+    inner = parts.stage()
+    n = len(inner.graph.outputs)
+    places = [k for k, t in enumerate(inner.out_types) if is_float(t.dtype)]
+    # Nothing that the user holds serves as a residual: it may be written to before the pullback is called.
+    split = split_vjp(inner.graph, [True] * len(parts.floats), [k in places for k in range(n)],
+                      free_inputs=[False] * len(parts.floats), free_outputs=[False] * n)
+    values = run_graph(split.forward, parts.floats)
+    outs, residuals = values[:n], split.residuals((), (), values[n:])
+    return _vjp_result(parts, inner, outs, lambda cts: _apply(split.backward, [
+        *(np.zeros(a.shape, a.dtype) if ct is None else ct for a, ct in ((inner.out_types[k], cts[k]) for k in places)), *residuals]))
 
 
 def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> tuple:

@@ -29,47 +29,51 @@ def vjp_values(graph: Graph, args: Sequence, needed: Sequence[bool]) -> tuple[li
     env: dict[Var, Tracer] = dict(zip(graph.inputs, fresh_all(args, graph.input_types)))
     active = {v for v, n in zip(graph.inputs, needed, strict=True) if n}
     tape: list[tuple] = []
-    for eqn in graph.eqns:
-        atoms = eqn.inputs
-        values = [env[a] if type(a) is Var else Tracer(here, a) for a in atoms]
-        flags = [a in active for a in atoms]
-        outs_active = active_outputs(eqn, flags) if True in flags else ()
-        if True not in outs_active:
-            outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
-        else:
-            pull = None
-            if isinstance(eqn.op, Control):
-                here.source = eqn.source
-                outs, pull = eqn.op.pullback(values, flags, eqn.params)
-                here.source = outer
-            else:
+    try:
+        for eqn in graph.eqns:
+            atoms = eqn.inputs
+            values = [env[a] if type(a) is Var else Tracer(here, a) for a in atoms]
+            flags = [a in active for a in atoms]
+            outs_active = active_outputs(eqn, flags) if True in flags else ()
+            if True not in outs_active:
                 outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
-            tape.append((eqn, values, outs, flags, pull))
-            active.update(v for v, a in zip(eqn.outputs, outs_active) if a)
-        env.update(zip(eqn.outputs, outs))
+            else:
+                pull = None
+                if isinstance(eqn.op, Control):
+                    here.source = eqn.source
+                    outs, pull = eqn.op.pullback(values, flags, eqn.params)
+                else:
+                    outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
+                tape.append((eqn, values, outs, flags, pull))
+                active.update(v for v, a in zip(eqn.outputs, outs_active) if a)
+            env.update(zip(eqn.outputs, outs))
+    finally:
+        here.source = outer
 
     def pullback(cts: Sequence) -> list:
         table = _seed(graph, cts, active)
         here = current_trace()
         outer = here.source
-        for eqn, values, outs, flags, pull in reversed(tape):
-            out_cts = [table.pop(v, None) for v in eqn.outputs]
-            if not any(ct is not None for ct in out_cts):
-                continue
-            here.source = eqn.source
-            if pull is not None:
-                in_cts = pull(out_cts)
-            else:
-                if eqn.op.multiple_outputs:
-                    out_cts = [or_zeros(ct, v.type) for ct, v in zip(out_cts, eqn.outputs)]
-                in_cts = eqn.op.vjp(out_cts, outs, values, eqn.params, flags)
-            for atom, ct, flag in zip(eqn.inputs, in_cts, flags, strict=True):
-                if flag and ct is not None:
-                    if ct.shape != atom.type.shape or ct.dtype != atom.type.dtype:
-                        raise DerivativeError(f"{eqn.op.name}: its vjp rule gives {ct.type} for an input of type {atom.type}",
-                                              "the rule must give a cotangent of the type of each input")
-                    table[atom] = add_derivatives(table.get(atom), ct)
-        here.source = outer
+        try:
+            for eqn, values, outs, flags, pull in reversed(tape):
+                out_cts = [table.pop(v, None) for v in eqn.outputs]
+                if not any(ct is not None for ct in out_cts):
+                    continue
+                here.source = eqn.source
+                if pull is not None:
+                    in_cts = pull(out_cts)
+                else:
+                    if eqn.op.multiple_outputs:
+                        out_cts = [or_zeros(ct, v.type) for ct, v in zip(out_cts, eqn.outputs)]
+                    in_cts = eqn.op.vjp(out_cts, outs, values, eqn.params, flags)
+                for atom, ct, flag in zip(eqn.inputs, in_cts, flags, strict=True):
+                    if flag and ct is not None:
+                        if ct.shape != atom.type.shape or ct.dtype != atom.type.dtype:
+                            raise DerivativeError(f"{eqn.op.name}: its vjp rule gives {ct.type} for an input of type {atom.type}",
+                                                  "the rule must give a cotangent of the type of each input")
+                        table[atom] = add_derivatives(table.get(atom), ct)
+        finally:
+            here.source = outer
         return [table.get(v) if n else None for v, n in zip(graph.inputs, needed)]
 
     return [env[a] if type(a) is Var else Tracer(here, a) for a in graph.outputs], pullback

@@ -19,26 +19,28 @@ def batch_values(graph: Graph, args: Sequence, batched: Sequence[bool], size: in
     outer = here.source
     env: dict[Var, Tracer] = dict(zip(graph.inputs, [fresh(x, v.type.dtype) for x, v in zip(args, graph.inputs)]))
     known = {v for v, b in zip(graph.inputs, batched, strict=True) if b}
-    for eqn in graph.eqns:
-        values = [env[a] if type(a) is Var else Tracer(here, a) for a in eqn.inputs]
-        flags = [a in known for a in eqn.inputs]
-        if True not in flags:
-            outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
-        else:
-            here.source = eqn.source
-            if isinstance(eqn.op, Control):
-                outs, out_flags = eqn.op.batch_some(size, values, flags, eqn.params)
+    try:
+        for eqn in graph.eqns:
+            values = [env[a] if type(a) is Var else Tracer(here, a) for a in eqn.inputs]
+            flags = [a in known for a in eqn.inputs]
+            if True not in flags:
+                outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
             else:
-                outs = eqn.op.batch(size, values, flags, eqn.params)
-                out_flags = [True] * len(outs)
-            here.source = outer
-            known.update(v for v, b in zip(eqn.outputs, out_flags) if b)
-            for out, var, b in zip(outs, eqn.outputs, out_flags, strict=True):
-                expected = (size, *var.type.shape) if b else var.type.shape
-                if out.shape != expected or out.dtype != var.type.dtype:
-                    raise TraceTypeError(f"{eqn.op.name}: its batch rule gives {out.type} for an output of type {var.type}, batch size {size}",
-                                         "the rule must give every output with the batch axis in front")
-        env.update(zip(eqn.outputs, outs))
+                here.source = eqn.source
+                if isinstance(eqn.op, Control):
+                    outs, out_flags = eqn.op.batch_some(size, values, flags, eqn.params)
+                else:
+                    outs = eqn.op.batch(size, values, flags, eqn.params)
+                    out_flags = [True] * len(outs)
+                known.update(v for v, b in zip(eqn.outputs, out_flags) if b)
+                for out, var, b in zip(outs, eqn.outputs, out_flags, strict=True):
+                    expected = (size, *var.type.shape) if b else var.type.shape
+                    if out.shape != expected or out.dtype != var.type.dtype:
+                        raise TraceTypeError(f"{eqn.op.name}: its batch rule gives {out.type} for an output of type {var.type}, batch size {size}",
+                                             "the rule must give every output with the batch axis in front")
+            env.update(zip(eqn.outputs, outs))
+    finally:
+        here.source = outer
     outs = [env[a] if type(a) is Var else Tracer(here, a) for a in graph.outputs]
     return outs, [a in known for a in graph.outputs]
 
