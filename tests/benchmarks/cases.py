@@ -21,6 +21,7 @@ class Case:
     sizes: dict[str, tuple] = field(default_factory=lambda: SQUARE)
     own: dict[str, Callable] = field(default_factory=dict)  # framework -> maker(module) -> function of the inputs
     skip: tuple[str, ...] = ()                  # frameworks that cannot do it, or would take minutes to compile it
+    in_place: tuple[str, ...] = ()              # frameworks whose version changes its inputs: one result is compared
     memory_bound: bool = False                  # a few operations per byte: out of cache, copy bandwidth is the ceiling
     tolerance: float = 2e-5                     # largest error against NumPy, relative to the largest result
 

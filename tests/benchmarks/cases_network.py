@@ -134,7 +134,7 @@ def mlp_step_mxnet(mx):
     return step
 
 
-MLP = {"run": mlp_step_numpy, "inputs": mlp_inputs, "tolerance": 1e-4,
+MLP = {"run": mlp_step_numpy, "inputs": mlp_inputs, "tolerance": 1e-4, "in_place": ("torch", "mxnet"),
        "own": {"jitnet": mlp_step_jitnet, "jax": mlp_step_jax, "torch": mlp_step_torch,
                "torch.compile": mlp_step_torch_compiled, "mxnet": mlp_step_mxnet}}
 

@@ -10,7 +10,7 @@ HEAD = """# Speed
 
 Written by `{command}` on {date}; do not edit. Anyone can run it: it times whatever is installed.
 
-- Machine: {cpu}, {cores} cores, {system}. Python {python}. {versions}.
+- Machine: {cpu}, {cores} cores, {system}; average load before the run {load}. Python {python}. {versions}.
 - Every framework works in its own process, one at a time, taking turns; a figure is the best of all turns after a warm-up,
   in microseconds per call unless it says otherwise. All get the same numbers in float32 (MXNet, torch and JAX in arrays of
   their own kind, jitnet and NumPy in NumPy arrays) and run with the threads they choose; every result is checked against
@@ -39,7 +39,7 @@ def markdown(figures):
     if rest:
         text += ["## Calls, training steps, loops\n", job_table(rest, figures, of_copy=False)]
     text += probe_sections(figures["probes"])
-    failures = [f"- {job['case']}, {job['size']}: {name}: {result['why'].strip().splitlines()[-1]}" for job in figures["jobs"]
+    failures = [f"- {job['case']}, {job['size']}: {name}: {first_line(result)}" for job in figures["jobs"]
                 for name, result in job["results"].items() if "why" in result]
     if failures:
         text += ["## Not measured\n", "\n".join(failures) + "\n"]
@@ -62,6 +62,11 @@ def milliseconds(seconds):
 
 def count(number):
     return "–" if number is None else str(number)
+
+
+def first_line(result):
+    """What went wrong, in a line."""
+    return result["why"].strip().splitlines()[0]
 
 
 def best_of(job, name):
@@ -110,7 +115,7 @@ def line(job):
     for name in NAMES:
         result = job["results"].get(name, {})
         if "why" in result:
-            cells.append(f"{name} failed: {result['why'].strip().splitlines()[-1][:70]}")
+            cells.append(f"{name} failed: {first_line(result)[:70]}")
         elif "best" in result:
             cells.append(f"{name} {microseconds(result['best'])}")
     share = of_copy(job)

@@ -75,7 +75,9 @@ def time_job(case, size, peers, rounds, turn):
             time.sleep(PAUSE)
             bandwidth = max(bandwidth, peers["numpy"].ask(do="copy", size=1 << 26, seconds=turn)["bandwidth"])
     for peer in ready:
-        peer.ask(do="drop")
+        after = peer.ask(do="drop")             # the result after all those calls is compared with NumPy's as well
+        if not after["ok"] or after["error"] > case.tolerance:
+            results[peer.name] = {"why": after.get("why", f"error {after.get('error', 0):.1e} after the timed calls")}
     return {"case": case.name, "group": case.group, "size": size, "memory_bound": case.memory_bound,
             "copy_bandwidth": bandwidth, "results": results}
 
@@ -100,7 +102,8 @@ def machine():
     vectors = next((name for flag, name in ((" avx512f", "AVX-512"), (" avx2", "AVX2")) if flag in flags), "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cpu = " ".join(filter(None, [model, vectors]))
-    return {"cpu": cpu, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
+    load = f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
+    return {"cpu": cpu, "cores": cores, "system": f"{platform.system()} {platform.machine()}", "load": load}
 
 
 def measure(options, log, place):
@@ -111,12 +114,12 @@ def measure(options, log, place):
         print("jitnet itself cannot be imported: its peers alone are timed", file=sys.stderr)
     rounds = options.rounds or (2 if options.quick else 5)
     turn = options.turn or (0.03 if options.quick else 0.12)
-    started = datetime.datetime.now(datetime.UTC)
+    started, where = datetime.datetime.now(datetime.UTC), machine()
     peers = {name: Peer(name, pythons[name], log) for name in NAMES if name in pythons}
     for name in [name for name, peer in peers.items() if not peer.hello["ok"]]:
         print(f"{name} does not start, left out:\n{peers.pop(name).hello['why']}", file=sys.stderr)
         del pythons[name]
-    figures = {"machine": machine(), "date": f"{started:%Y-%m-%d %H:%M} UTC", "command": command(),
+    figures = {"machine": where, "date": f"{started:%Y-%m-%d %H:%M} UTC", "command": command(),
                "versions": {name: peer.hello["version"] for name, peer in peers.items()},
                "python": peers["numpy"].hello["python"], "jobs": []}
     todo = jobs(options.only)
