@@ -153,7 +153,7 @@ def _op_named(name: str) -> Op:
 
 # Elementwise: one scalar expression at every point of the broadcast shapes
 
-def _float_rule(name: str, dtype: np.dtype) -> np.dtype:
+def float_rule(name: str, dtype: np.dtype) -> np.dtype:
     """The float dtype that a function of floats computes in, as NumPy's ufuncs choose it."""
     if dtype.kind == "f":
         return dtype
@@ -171,7 +171,7 @@ def _ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.
         raise TraceTypeError(f"{name}: NumPy has no {name} of " + " and ".join(_dtype_text(d) for d in dtypes), _DTYPE_HINTS.get(
             name, "convert the array first: `x.astype(...)`")) from None
     if out.char == "e":
-        _float_rule(name, promote(*dtypes))
+        float_rule(name, promote(*dtypes))
     return operands, out
 
 
@@ -222,7 +222,7 @@ class Elementwise(Op):
             return _ufunc_rule(self.name, self.ufunc, dtypes)
         if callable(rule):
             return rule(dtypes)
-        common = _float_rule(self.name, promote(*dtypes))
+        common = float_rule(self.name, promote(*dtypes))
         return [common] * len(dtypes), BOOL if rule == "test" else common
 
     def out_types(self, types, params):

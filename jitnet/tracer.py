@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,11 @@ import numpy as np
 
 from .errors import LeakedTracerError, Source, TraceBranchError, TraceTypeError, TraceValueError, user_source
 from .ir import Const, Eqn, Graph, Var, interpret
-from .op import NUMPY_FUNCTIONS, Op
-from .types import ArrayType, known_dtype, promote, short_dtype
+from .op import METHODS, NUMPY_FUNCTIONS, Elementwise, Op
+from .types import ArrayType, broadcast_shapes, known_dtype, promote, short_dtype
 
 _local = threading.local()
+_COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 
 
 def _stack() -> list[Trace]:
@@ -36,6 +38,16 @@ def current_trace() -> Trace | None:
     """The innermost trace under way in this thread; None outside."""
     stack = _stack()
     return stack[-1] if stack else None
+
+
+class View:
+    """How a tracer hangs on the array it is a view of. get(base) is its value, put(base, value) the base after it was written."""
+
+    __slots__ = ("base", "get", "put", "seen", "key", "strides")
+
+    def __init__(self, base: Tracer, get: Callable, put: Callable, key, strides):
+        self.base, self.get, self.put, self.key, self.strides = base, get, put, key, strides
+        self.seen = base.version
 
 
 class Trace:
@@ -57,6 +69,19 @@ class Trace:
     def __exit__(self, *_):
         self.open = False
         _stack().pop()
+
+    @contextmanager
+    def resumed(self):
+        """Makes this trace the current one again, while an inner one is under way."""
+        stack = _stack()
+        if stack[-1] is self:
+            yield
+            return
+        stack.append(self)
+        try:
+            yield
+        finally:
+            stack.pop()
 
     def input(self, type: ArrayType, name: str = "", weak=None, mutable: bool = False) -> Tracer:
         var = Var(type, name)
@@ -107,7 +132,7 @@ class Trace:
     def emit(self, op: Op, atoms: Sequence, params, source: Source | None = None) -> list[Tracer]:
         """Writes one equation on atoms of the right dtypes; returns the tracers of its outputs."""
         outs = tuple([Var(t) for t in op.out_types([a.type for a in atoms], params)])
-        self.eqns.append(Eqn(op, tuple(atoms), params, outs, source or self.source or user_source()))
+        self.eqns.append(Eqn(op, tuple(atoms), params, outs, source or user_source()))
         return [Tracer(self, v) for v in outs]
 
     def graph(self, outputs: Sequence) -> Graph:
@@ -115,34 +140,54 @@ class Trace:
 
 
 def _dtype_of(value, op: Op):
-    """The dtype of an operand, or its class when it is a weak Python scalar."""
-    if isinstance(value, Tracer):
-        return value.weak or value.type.dtype
+    """The dtype of an operand that is no tracer, or its class when it is a weak Python scalar."""
     kind = type(value)
     if kind is float or kind is int or kind is bool:
         return kind
-    if isinstance(value, (np.ndarray, np.generic)):
-        return known_dtype(value.dtype, op.name)
     dtype = getattr(value, "dtype", None)
     if dtype is not None:
         return known_dtype(dtype, op.name)
     if isinstance(value, (list, tuple)):
         return known_dtype(np.asarray(value).dtype, op.name)
+    if isinstance(value, (int, float)):  # subclasses, such as IntEnum
+        return int if isinstance(value, int) else float
     raise TraceTypeError(f"{op.name}: an operand is a {kind.__name__}, not an array or a number",
                          "pass NumPy arrays, jitnet arrays or Python numbers")
 
 
 def bind(op: Op, arrays: Sequence, params) -> Any:
     """Applies an op to traced values: converts operands, writes the equation, returns the output Tracer (or a tuple of them)."""
-    trace = current_trace()
-    if trace is None:
+    stack = _stack()
+    if not stack:
         leaked = next(a for a in arrays if isinstance(a, Tracer))
         raise LeakedTracerError(f"{op.name}: a traced value of `{leaked.trace.name}` ({leaked.type}) is used after its trace has ended",
                                 "return it from the function instead of keeping it in a global, an attribute or a list")
-    dtypes = op.operand_dtypes([_dtype_of(a, op) for a in arrays])
-    atoms = [trace.atom(a, d, op.name) for a, d in zip(arrays, dtypes)]
-    outs = trace.emit(op, atoms, op.canonical([a.type for a in atoms], params))
-    return tuple(outs) if op.multiple_outputs else outs[0]
+    trace = stack[-1]
+    atoms, dtypes = [], []
+    for a in arrays:
+        if type(a) is Tracer:
+            atom = (a._atom if a._view is None else a.current()) if a.trace is trace else trace.lift(a)
+            atoms.append(atom)
+            dtypes.append(a.weak or atom.type.dtype)
+        else:
+            atoms.append(None)
+            dtypes.append(_dtype_of(a, op))
+    for i, dtype in enumerate(op.operand_dtypes(dtypes)):
+        atom = atoms[i]
+        if atom is None or (atom.type.dtype is not dtype and atom.type.dtype != dtype):
+            try:
+                atoms[i] = trace.atom(arrays[i], dtype, op.name)
+            except TraceValueError:
+                if op.name not in _COMPARISONS:
+                    raise
+                # a Python integer beyond the range of the array's dtype still compares, as in NumPy
+                return bind(op, [np.asarray(a) if isinstance(a, int) else a for a in arrays], params)
+    types = [a.type for a in atoms]
+    if params or op.statics:
+        params = op.canonical(types, params)
+    outs = tuple([Var(t) for t in op.out_types(types, params)])
+    trace.eqns.append(Eqn(op, tuple(atoms), params, outs, user_source()))
+    return tuple([Tracer(trace, v) for v in outs]) if op.multiple_outputs else Tracer(trace, outs[0])
 
 
 def _no_value(what: str):
@@ -155,15 +200,14 @@ def _no_value(what: str):
 class Tracer:
     """Stands for an array while a function is traced; does what a NumPy array does."""
 
-    __slots__ = ("trace", "_atom", "weak", "mutable", "version", "_base", "_get", "_put", "_seen", "__weakref__")
+    __slots__ = ("trace", "_atom", "weak", "mutable", "version", "_view", "__weakref__")
     __jitnet_priority__ = 2
     __array_priority__ = 1000
     __hash__ = None
 
-    def __init__(self, trace: Trace, atom, weak: type | None = None, mutable: bool = False):
-        self.trace, self._atom, self.weak, self.version = trace, atom, weak, 0
-        self.mutable = mutable or atom.type.ndim > 0
-        self._base = self._get = self._put = self._seen = None
+    def __init__(self, trace: Trace, atom, weak: type | None = None, mutable: bool | None = None):
+        self.trace, self._atom, self.weak, self.version, self._view = trace, atom, weak, 0, None
+        self.mutable = bool(atom.type.shape) if mutable is None else mutable
 
     def __jitnet_bind__(self, op, arrays, params):
         return bind(op, arrays, params)
@@ -227,32 +271,43 @@ class Tracer:
 
     def current(self):
         """The atom that holds the value now; a view whose base was written is read again."""
-        base = self._base
-        if base is not None:
-            atom = base.current()
-            if base.version != self._seen:
-                self._atom = self._get(Tracer(base.trace, atom))._atom
-                self._seen, self.version = base.version, self.version + 1
+        view = self._view
+        if view is not None:
+            base = view.base
+            base.current()
+            if base.version != view.seen:
+                with self.trace.resumed():
+                    self._atom = view.get(Tracer(self.trace, self.trace.lift(base)))._atom
+                view.seen, self.version = base.version, self.version + 1
         return self._atom
 
-    def view(self, get: Callable, put: Callable) -> Tracer:
-        """A tracer of get(self) that writes through: put(self, new) is the value of self after the view was set to new."""
-        out = get(Tracer(self.trace, self.current()) if self.trace is current_trace() else self)
-        if out.trace is self.trace:
-            out._base, out._get, out._put, out._seen = self, get, put, self.version
+    def view(self, get: Callable, put: Callable, *, key=None, strides=None) -> Tracer:
+        """A tracer of get(self) that writes through: put(self, new) is the value of self after the view was set to new.
+
+        key: what the view shows, comparable (a slice written back into its own place is then no work); strides: in elements, where the
+        view is not contiguous.
+        """
+        trace = current_trace()
+        out = get(Tracer(trace, trace.lift(self)) if trace is not None else self)
+        out._view = View(self, get, put, key, strides)
         return out
 
     def assign(self, value: Tracer) -> None:
         """Makes this array (and what it is a view of) hold the value, which has its type."""
-        if self.trace is not current_trace():
-            raise LeakedTracerError(f"an array of `{self.trace.name}` ({self.type}) is written inside `{current_trace().name}`",
+        trace = current_trace()
+        if self.trace is not trace:
+            raise LeakedTracerError(f"an array of `{self.trace.name}` ({self.type}) is written inside `{trace.name if trace else 'nothing'}`",
                                     "return the new value from the inner function, and write it outside")
+        view = self._view
+        if view is not None:
+            base = view.base
+            if base.trace is trace:
+                base.assign(view.put(Tracer(trace, base.current()), Tracer(trace, value.current())))
+            else:
+                base.assign(base)  # raises: the array belongs to another trace
+            view.seen = base.version
         self._atom = value.current()
         self.version += 1
-        if self._base is not None:
-            base = self._base
-            base.assign(self._put(Tracer(base.trace, base.current()), Tracer(self.trace, self._atom)))
-            self._seen = base.version
 
     def __getitem__(self, key):
         from .numpy.indexing import getitem
@@ -297,88 +352,93 @@ class Tracer:
     tolist = _no_value("tolist()")
 
     def __getattr__(self, name: str):
-        from .numpy.protocol import METHODS
-
         method = METHODS.get(name)
+        if method is None:
+            from . import numpy  # fills the table
+
+            method = METHODS.get(name)
         if method is None:
             raise AttributeError(f"a traced array has no attribute {name!r}")
         return lambda *args, **kwargs: method(self, *args, **kwargs)
 
 
-def _weak_result(op: Op, operands) -> type | None:
+# Operators
+
+_NUMBERS = {int: int, float: float, bool: bool}
+
+
+def _weak_result(operands, out: Tracer) -> type | None:
     """The class of a result of Python scalars alone (weak), None as soon as an array takes part."""
-    kinds = [o.weak if isinstance(o, Tracer) else type(o) if type(o) in (bool, int, float) else None for o in operands]
-    if None in kinds:
-        return None
-    return {"b": bool, "i": int, "f": float}.get(op.out_types([ArrayType((), promote(k)) for k in _same(op, kinds)], {})[0].dtype.kind)
+    for o in operands:
+        if (o.weak if isinstance(o, Tracer) else _NUMBERS.get(type(o))) is None:
+            return None
+    return {"b": bool, "i": int, "f": float}.get(out.dtype.kind)
 
 
-def _same(op, kinds):
-    return [d for d in op.operand_dtypes(kinds)]
+def operator(ufunc: np.ufunc, reflected: bool = False) -> Callable:
+    """A Python operator of Tracer: what the ufunc does with traced values."""
+    handler = None
 
+    def method(self, *others):
+        nonlocal handler
+        if handler is None:
+            from . import numpy  # noqa: F401  fills the table
 
-_OPERAND = (int, float, bool, np.ndarray, np.generic)
-
-
-def operator(op_name: str, reflected: bool = False) -> Callable:
-    """A Python operator of Tracer, through the op of that name."""
-    def method(self, other=None):
-        from . import ops
-
-        op = getattr(ops, op_name)
-        if other is None:
-            operands = (self,)
-        elif not isinstance(other, _OPERAND) and not hasattr(other, "__jitnet_bind__") and not isinstance(other, (list, tuple)):
-            return NotImplemented
-        else:
-            operands = (other, self) if reflected else (self, other)
-        out = op(*operands)
-        if out.ndim == 0:
-            out.weak = _weak_result(op, operands) if self.weak else None
+            handler = NUMPY_FUNCTIONS[ufunc]
+        for other in others:
+            kind = type(other)
+            if kind is not Tracer and kind not in _NUMBERS and not isinstance(other, (np.ndarray, np.generic, int, float, list, tuple)) \
+                    and not hasattr(kind, "__jitnet_bind__"):
+                return NotImplemented
+        operands = (*others, self) if reflected else (self, *others)
+        out = bind(handler, operands, handler.statics) if isinstance(handler, Elementwise) else handler(*operands)
+        if self.weak is not None:
+            for part in out if isinstance(out, tuple) else (out,):
+                part.weak = _weak_result(operands, part)
         return out
     return method
 
 
-def in_place(op_name: str) -> Callable:
+def in_place(ufunc: np.ufunc) -> Callable:
     """An augmented assignment of Tracer: writes into the array itself, as NumPy does."""
-    plain = operator(op_name)
+    plain = operator(ufunc)
 
     def method(self, other):
         out = plain(self, other)
         if out is NotImplemented or not self.mutable:
             return out
-        return write_into(self, out, op_name)
+        return write_into(self, out, ufunc.__name__)
     return method
 
 
 def write_into(target: Tracer, value, name: str) -> Tracer:
     """`target` after `value` was written into it: cast with NumPy's "same_kind" rule, broadcast to its shape."""
-    from .ops import broadcast_to, cast
+    from .ops import broadcast_to
 
     if not np.can_cast(value.dtype, target.dtype, "same_kind"):
         raise TraceTypeError(f"{name}: a {short_dtype(value.dtype)} result cannot be written into a {short_dtype(target.dtype)} array",
                              "convert the array first: `x = x.astype(...)`")
-    if value.dtype != target.dtype:
-        value = cast(value, dtype=target.dtype)
     if value.shape != target.shape:
-        if np.broadcast_shapes(value.shape, target.shape) != target.shape:
+        if broadcast_shapes(value.shape, target.shape) != target.shape:
             raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into {target.type}", "assign it to a new name instead")
         value = broadcast_to(value, shape=target.shape)
-    target.assign(value)
+    trace = current_trace() or target.trace
+    target.assign(Tracer(trace, trace.atom(value, target.dtype)))
     return target
 
 
-BINARY = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
-          "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift",
-          "rshift": "right_shift", "matmul": "matmul"}
-COMPARE = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
-UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}
-for _name, _op in BINARY.items():
-    setattr(Tracer, f"__{_name}__", operator(_op))
-    setattr(Tracer, f"__r{_name}__", operator(_op, reflected=True))
-    setattr(Tracer, f"__i{_name}__", in_place(_op))
-for _name, _op in (COMPARE | UNARY).items():
-    setattr(Tracer, f"__{_name}__", operator(_op))
+BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide, "mod": np.remainder,
+          "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
+          "rshift": np.right_shift, "matmul": np.matmul}
+COMPARE = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}
+UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.abs, "invert": np.invert}
+for _name, _ufunc in BINARY.items():
+    setattr(Tracer, f"__{_name}__", operator(_ufunc))
+    setattr(Tracer, f"__r{_name}__", operator(_ufunc, reflected=True))
+    setattr(Tracer, f"__i{_name}__", in_place(_ufunc))
+for _name, _ufunc in (COMPARE | UNARY).items():
+    setattr(Tracer, f"__{_name}__", operator(_ufunc))
+Tracer.__divmod__, Tracer.__rdivmod__ = operator(np.divmod), operator(np.divmod, reflected=True)
 
 
 # Tracing a function

@@ -1,0 +1,383 @@
+"""x[key] and x[key] = value: static slices are views, integer arrays gather and scatter, masks become `where`.
+
+A key is taken apart once (`parse`): the static part (integers, slices, None, Ellipsis) is one slice and one reshape, the index arrays
+are one gather on what the slice leaves.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import ops
+from ..errors import TraceIndexError, TraceTypeError, TraceValueError
+from ..op import has_priority
+from ..ops.movement import flip
+from ..tracer import Tracer
+from ..types import I64, broadcast_shapes, normalize_axis
+from .protocol import as_array, astype, fresh, implements, into
+from .shapes import contiguous, plain, strides_of
+
+
+@dataclass(frozen=True)
+class Key:
+    """A parsed index. Per axis of the array start, size and step; `shape`: the shape after it, dropped and new axes done;
+    `arrays`: (axis of that shape, index array); `first`: whether the index axes come first in the result."""
+
+    start: tuple[int, ...]
+    size: tuple[int, ...]
+    step: tuple[int, ...]
+    shape: tuple[int, ...]
+    kept: tuple[int | None, ...]  # axis of the array behind each axis of `shape`, None for a new one
+    arrays: tuple[tuple[int, object], ...]
+    scalar: bool                  # an integer per axis and no Ellipsis: NumPy gives a scalar, not a view
+
+    @property
+    def static(self) -> tuple:
+        return self.start, self.size, self.step, self.shape
+
+
+def _is_array(k) -> bool:
+    return isinstance(k, (list, np.ndarray)) or has_priority(k)
+
+
+def _integer(k):
+    """k as an int when it is one index known while tracing, else None."""
+    if isinstance(k, (bool, np.bool_)):
+        return None
+    if isinstance(k, (int, np.integer)) or (isinstance(k, np.ndarray) and k.ndim == 0 and k.dtype.kind in "iu"):
+        return int(k)
+    return None
+
+
+def _expanded(key, x) -> list:
+    """The key as a list with one entry per axis (and None for new ones): Ellipsis replaced, masks with known values made integers."""
+    key = key if isinstance(key, tuple) else (key,)
+    out, used, dots = [], 0, None
+    for k in key:
+        if k is None:
+            out.append(None)
+        elif k is Ellipsis:
+            if dots is not None:
+                raise TraceIndexError("an index can only have a single ellipsis ('...')", "leave one of them out")
+            dots = len(out)
+            out.append(k)
+        elif isinstance(k, slice) or _integer(k) is not None:
+            out.append(k)
+            used += 1
+        elif _is_array(k) or isinstance(k, (bool, np.bool_)):
+            k = as_array(k)
+            if k.dtype == np.bool_:
+                parts = _mask(k, x)
+                out += parts
+                used += len(parts)
+            else:
+                out.append(_index_array(k, x))
+                used += 1
+        else:
+            raise TraceIndexError(f"a {type(k).__name__} cannot index an array", "use integers, slices, None, ..., integer arrays or masks")
+    if used > x.ndim:
+        raise TraceIndexError(f"too many indices: {used} for an array of {x.ndim} dimensions", f"its type is {x.type}" if isinstance(x, Tracer) else "")
+    fill = [slice(None)] * (x.ndim - used)
+    return out[:dots] + fill + out[dots + 1:] if dots is not None else out + fill
+
+
+def _index_array(k, x):
+    if k.size == 0 and not has_priority(k):
+        return k.astype(np.int64)
+    if k.dtype.kind not in "iu":
+        raise TraceIndexError(f"an array of {k.dtype} cannot index", "convert it with `astype(np.int64)`; for a mask use a bool array")
+    return k
+
+
+def _mask(k, x) -> list:
+    if has_priority(k):
+        raise TraceIndexError("a traced mask as an index: the size of the result depends on its values",
+                              "use `jitnet.where(mask, x, other)`, or write `x[mask] = value`, which is compiled")
+    if k.ndim == 0:
+        raise TraceIndexError("a single bool cannot index a traced array", "use `if`, or `jitnet.where`")
+    return list(k.nonzero())
+
+
+def parse(key, x) -> Key:
+    """The parsed key for an array; TraceIndexError where it does not fit."""
+    parts = _expanded(key, x)
+    start, size, step, shape, kept, arrays = [], [], [], [], [], []
+    axis, scalar = 0, Ellipsis not in [k for k in (key if isinstance(key, tuple) else (key,)) if not _is_array(k)]
+    for k in parts:
+        if k is None:
+            shape.append(1)
+            kept.append(None)
+            scalar = False
+            continue
+        n = x.shape[axis]
+        number = _integer(k)
+        if isinstance(k, slice):
+            try:
+                first, stop, by = k.indices(n)
+            except TypeError:
+                raise TraceIndexError("a slice needs integers known while tracing", "use `jitnet.numpy.take` with an index array, or "
+                                      "`x[i + jitnet.numpy.arange(n)]` for n elements from a traced i") from None
+            count = len(range(first, stop, by))
+            start.append(first if count else 0)
+            size.append(count)
+            step.append(by if count > 1 else 1)
+            scalar = False
+        elif number is not None:
+            if not -n <= number < n:
+                raise TraceIndexError(f"index {number} is out of bounds for axis {axis} with size {n}", f"indices go from {-n} to {n - 1}" if n else
+                                      "the axis is empty")
+            start.append(number % n)
+            size.append(1)
+            step.append(1)
+            axis += 1
+            continue
+        else:
+            arrays.append((len(shape), k))
+            start.append(0)
+            size.append(n)
+            step.append(1)
+            scalar = False
+        shape.append(size[-1])
+        kept.append(axis)
+        axis += 1
+    return Key(tuple(start), tuple(size), tuple(step), tuple(shape), tuple(kept), tuple(arrays), scalar)
+
+
+# Static part: a slice and a reshape
+
+def _read(base, key: Key):
+    part = base if key.size == base.shape and all(k == 1 for k in key.step) else ops.slice(base, start=key.start, size=key.size, step=key.step)
+    if part.shape != key.shape:
+        return ops.reshape(part, shape=key.shape)
+    return fresh(part) if part is base else part
+
+
+def _write(base, key: Key, new):
+    """base with the region of the key replaced by `new`."""
+    if new.shape != key.size:
+        new = ops.reshape(new, shape=key.size)
+    start, step = key.start, key.step
+    if any(k < 0 for k in step):
+        new = flip(new, *(a for a, k in enumerate(step) if k < 0))
+        start = tuple(s + (n - 1) * k if k < 0 else s for s, n, k in zip(start, key.size, step))
+        step = tuple(map(abs, step))
+    if key.size == base.shape:
+        return new
+    return ops.update_slice(base, new, start=start, step=step)
+
+
+def _view_strides(x, key: Key):
+    old = strides_of(x) or contiguous(x.shape)
+    return plain(tuple(0 if a is None else old[a] * key.step[a] for a in key.kept), key.shape)
+
+
+# Index arrays: one gather on what the static part leaves
+
+def _wrapped(i, n: int, axis: int):
+    """Index array with negative entries counted from the end, as int64; checked now when its values are known."""
+    if not has_priority(i):
+        i = np.asarray(i, np.int64)
+        if i.size and not (-n <= i.min() and i.max() < n):
+            bad = i.min() if i.min() < -n else i.max()
+            raise TraceIndexError(f"index {bad} is out of bounds for axis {axis} with size {n}", f"indices go from {-n} to {n - 1}")
+        return np.where(i < 0, i + n, i)
+    unsigned = i.dtype.kind == "u"
+    i = astype(i, I64)
+    return i if unsigned else ops.where(ops.less(i, 0), i + n, i)
+
+
+def _places(key: Key):
+    """(index arrays of one shape, their axes, where the index axes stand in the result)."""
+    axes = tuple(a for a, _ in key.arrays)
+    indices = [_wrapped(i, key.shape[a], a) for a, i in key.arrays]
+    shape = broadcast_shapes(*(i.shape for i in indices))
+    if shape is None:
+        raise TraceIndexError("index arrays do not broadcast: " + " and ".join(str(i.shape) for i in indices), "give them shapes that broadcast")
+    indices = [i if i.shape == shape else ops.broadcast_to(i, shape=shape) for i in indices]
+    together = axes[-1] - axes[0] == len(axes) - 1
+    return indices, axes, axes[0] if together else 0
+
+
+def getitem(x: Tracer, raw):
+    """x[raw]: a view for a static key, a gather for index arrays."""
+    key = parse(raw, x)
+    if not key.arrays:
+        if key.scalar and not key.shape:
+            return _read(Tracer(x.trace, x.current(), mutable=False) if isinstance(x, Tracer) else x, key)
+        if not isinstance(x, Tracer):
+            return _read(x, key)
+        out = x.view(lambda base: _read(base, key), lambda base, new: _write(base, key, new), key=key.static, strides=_view_strides(x, key))
+        out.mutable = True
+        return out
+    if isinstance(x, Tracer) and all(i.ndim == 0 for _, i in key.arrays) and len(key.shape) > len(key.arrays):
+        # an integer known only when the program runs: a view, as with a plain integer
+        return x.view(lambda base: _gather(base, raw, key), lambda base, new: _scattered_into(base, raw, key, new, ops.scatter_set))
+    return _gather(x, raw, key)
+
+
+def _gather(x, raw, key: Key):
+    indices, axes, place = _places(key)
+    place = 0 if _scattered(raw, x) else place
+    return _moved(ops.gather(_read(x, key), *indices, axes=axes), indices[0].ndim, place)
+
+
+def _scattered(raw, x) -> bool:
+    """Whether the index axes go first because slices or None stand between index arrays and integers (which NumPy counts as index arrays)."""
+    advanced = [k is not None and not isinstance(k, slice) for k in _expanded(raw, x)]
+    first, last = advanced.index(True), len(advanced) - 1 - advanced[::-1].index(True)
+    return not all(advanced[first:last + 1])
+
+
+def _moved(out, rank: int, place: int):
+    """A gather's result with its first `rank` axes moved to `place`."""
+    if place == 0 or rank == 0:
+        return out
+    rest = list(range(rank, out.ndim))
+    return ops.transpose(out, axes=(*rest[:place], *range(rank), *rest[place:]))
+
+
+def setitem(x: Tracer, raw, value) -> None:
+    """x[raw] = value: the rest of x stays; the value is cast to the dtype of x and broadcast."""
+    mask = as_array(raw) if isinstance(raw, list) or not isinstance(raw, (tuple, slice, type(None), type(Ellipsis), int)) else None
+    if mask is not None and mask.dtype == np.bool_ and mask.ndim and (has_priority(mask) or as_array(value).ndim == 0):
+        return _set_masked(x, mask, value)
+    key = parse(raw, x)
+    if not key.arrays:
+        view = value._view if isinstance(value, Tracer) else None
+        if view is not None and view.base is x and view.key == key.static:
+            value.current()
+            return None  # `x[a:b] += v`: the view has written itself already
+        x.assign(_plain(x, _write(_now(x), key, _fitted(value, x, key.shape))))
+        return None
+    _scatter(x, raw, key, value, ops.scatter_set)
+    return None
+
+
+def add_at(x: Tracer, raw, value) -> None:
+    """np.add.at(x, raw, value): a place named several times gets every addend."""
+    key = parse(raw, x)
+    if key.arrays:
+        _scatter(x, raw, key, value, ops.scatter_add)
+    else:
+        x[raw] += value
+
+
+def _now(x: Tracer) -> Tracer:
+    return Tracer(x.trace, x.current())
+
+
+def _plain(x: Tracer, value) -> Tracer:
+    return Tracer(x.trace, x.trace.atom(value, x.dtype))
+
+
+def _fitted(value, x, shape):
+    """The value cast to the dtype of x and broadcast to a shape, as an assignment does."""
+    value = astype(as_array(value), x.dtype)
+    while value.ndim > len(shape) and value.shape[0] == 1:
+        value = ops.reshape(value, shape=value.shape[1:])
+    if value.shape == shape:
+        return value
+    if len(value.shape) > len(shape) or broadcast_shapes(value.shape, shape) != shape:
+        raise TraceValueError(f"could not broadcast a value of shape {value.shape} into a region of shape {shape}", "give the value the shape of the region")
+    return ops.broadcast_to(value, shape=shape)
+
+
+def _scattered_into(base, raw, key: Key, value, op):
+    """base with the value written (or added) at the places of a key with index arrays."""
+    part = _read(base, key)
+    indices, axes, place = _places(key)
+    place = 0 if _scattered(raw, base) else place
+    rank = indices[0].ndim
+    rest = tuple(n for a, n in enumerate(part.shape) if a not in axes)
+    value = _fitted(value, base, (*rest[:place], *indices[0].shape, *rest[place:]))
+    if place and rank:
+        value = ops.transpose(value, axes=(*range(place, place + rank), *range(place), *range(place + rank, value.ndim)))
+    return _write(base, key, op(part, value, *indices, axes=axes))
+
+
+def _scatter(x: Tracer, raw, key: Key, value, op) -> None:
+    x.assign(_plain(x, _scattered_into(_now(x), raw, key, value, op)))
+
+
+def _set_masked(x: Tracer, mask, value) -> None:
+    """x[mask] = value for a traced mask of leading axes: every element is written where the mask holds."""
+    if mask.shape != x.shape[:mask.ndim]:
+        raise TraceIndexError(f"a mask of shape {mask.shape} does not fit an array of shape {x.shape}", "give the mask the shape of the leading axes")
+    value = astype(as_array(value), x.dtype)
+    rest = x.shape[mask.ndim:]
+    if broadcast_shapes(value.shape, (1, *rest)) != (1, *rest):
+        raise TraceIndexError(f"x[mask] = value: a value of shape {value.shape} would be spread over an unknown number of places",
+                              "assign one value (or one per trailing axis), or use `jitnet.where(mask, value, x)` with a value for every element")
+    value = ops.reshape(value, shape=value.shape[value.ndim - len(rest):]) if value.ndim > len(rest) else value
+    mask = ops.reshape(mask, shape=(*mask.shape, *(1,) * len(rest)))
+    x.assign(_plain(x, ops.where(mask, value, _now(x))))
+
+
+# Functions
+
+@implements(np.take, method="take")
+def take(a, indices, axis=None, out=None, mode="raise"):
+    """Elements of a at integer positions along an axis; of the flattened array for axis None."""
+    x = as_array(a)
+    if axis is None:
+        x, axis = ops.reshape(x, shape=(-1,)), 0
+    axis = normalize_axis(axis, x.ndim, "take")
+    i, n = as_array(indices), x.shape[axis]
+    if i.size == 0 and not has_priority(i):
+        i = i.astype(np.int64)
+    if i.dtype.kind not in "iu":
+        raise TraceIndexError(f"take: an array of {i.dtype} cannot index", "convert it with `astype(np.int64)`")
+    if mode == "clip":
+        i = ops.maximum(ops.minimum(astype(i, I64), n - 1), 0)
+    elif mode == "wrap":
+        i = ops.remainder(astype(i, I64), n)
+    else:
+        i = _wrapped(i, n, axis)
+    return into(out, _moved(ops.gather(x, i, axes=(axis,)), i.ndim, axis), "take")
+
+
+@implements(np.take_along_axis)
+def take_along_axis(arr, indices, axis=-1):
+    """Elements of arr at the positions that `indices` gives along one axis, for every place along the others."""
+    from ..ops.indexing import take_along
+
+    x, i = as_array(arr), as_array(indices)
+    if axis is None:
+        x, axis = ops.reshape(x, shape=(-1,)), 0
+    axis = normalize_axis(axis, x.ndim, "take_along_axis")
+    i = _wrapped(i, x.shape[axis], axis)
+    shape = tuple(n if a != axis else i.shape[a] for a, n in enumerate(broadcast_shapes(
+        *(tuple(1 if a == axis else n for a, n in enumerate(s)) for s in (x.shape, i.shape)))))
+    x = ops.broadcast_to(x, shape=tuple(x.shape[a] if a == axis else n for a, n in enumerate(shape)))
+    return take_along(x, i, axis)
+
+
+@implements(np.put_along_axis)
+def put_along_axis(arr, indices, values, axis):
+    """Writes values into arr at the positions that `indices` gives along one axis."""
+    from ..ops.indexing import along_axis
+
+    axis = normalize_axis(axis, arr.ndim, "put_along_axis")
+    places = along_axis(_wrapped(as_array(indices), arr.shape[axis], axis), axis, arr.shape)
+    value = _fitted(values, arr, places[0].shape)
+    arr.assign(_plain(arr, ops.scatter_set(_now(arr), value, *places, axes=tuple(range(arr.ndim)))))
+
+
+@implements(np.choose, method="choose")
+def choose(a, choices, out=None, mode="raise"):
+    """For each element the choice whose number stands in a; a number without a choice counts as the nearest one."""
+    i = as_array(a)
+    parts = [as_array(c) for c in choices]
+    value = parts[-1]
+    for k in range(len(parts) - 2, -1, -1):
+        value = ops.where(ops.less_equal(i, k), parts[k], value)
+    return into(out, value, "choose")
+
+
+@implements(np.compress, np.extract, np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.unique_values, np.unique_counts,
+            np.unique_inverse, np.unique_all, np.setdiff1d, np.union1d, np.intersect1d, eager=np.nonzero)
+def unknown_size(*args, **kwargs):
+    """Raises: the size of the result depends on values that are known only when the program runs."""
+    raise TraceTypeError("the size of the result depends on the values of a traced array",
+                         "use `jitnet.where` with a value for every element, or call it outside the compiled function")
