@@ -60,7 +60,8 @@ def figures(ours):
                        "torch": {"why": "RuntimeError: no"}}}
     call = {"case": "call", "group": "call overhead", "size": "small", "memory_bound": False, "copy_bandwidth": 0.0,
             "results": {"jitnet": {"best": 1e-6}, "numpy": {"best": 1e-6}}}
-    return {"machine": {"cpu": "a cpu", "cores": 2, "system": "Linux", "load": "0.00"}, "python": "3.11", "date": "today", "command": "run.py",
+    return {"machine": {"cpu": "a cpu", "cores": 2, "system": "Linux", "load": "0.00"},
+            "python": "3.11", "date": "today", "command": "run.py",
             "versions": {"jitnet": "0.1", "numpy": "2", "jax": "1", "torch": "2"},
             "jobs": [{**job, "case": "sum", "size": "in cache"}, {**job, "case": "sum", "size": "out of cache"}, call],
             "probes": {"new batch size": {"jitnet": {"first": 1e-3, "best": 1e-3, "compiles": 0}},
