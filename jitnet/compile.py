@@ -40,7 +40,7 @@ class Compiled:
 
 def compile_graph(graph: Graph) -> Compiled:
     """The compiled form of a graph."""
-    from .codegen import control_steps  # noqa: F401  registers how control flow becomes steps
+    from .codegen import control_steps, matmul_steps  # noqa: F401  register how these ops become steps
     from .codegen.steps import Builder
     from .runtime.program import Program, Slot
 

@@ -1,0 +1,64 @@
+"""Matrix products -> steps of BLAS, on operands as they lie: transposed, sliced or broadcast views are not copied where BLAS can walk them."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..ir import Atom, Const, Eqn
+from ..runtime.blas import matmul_step
+from ..runtime.program import Slot
+from .loops import row_major
+from .steps import Builder, KernelInfo, lowering
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An operand for BLAS: where it lies, whether as its transpose, elements between rows in memory, elements between matrices."""
+
+    slot: Slot
+    transposed: bool
+    leading: int
+    batch: tuple[int, ...]
+
+
+def matrix(builder: Builder, atom: Atom) -> Matrix:
+    """The operand as BLAS takes it; copied into the arena when no axis of its matrices is contiguous."""
+    rows, columns = atom.type.shape[-2:]
+    if type(atom) is Const or atom in builder.slots:
+        slot, strides = builder.slot(atom), row_major(atom.type.shape)
+    else:
+        base, strides, offset = builder.strided(atom)
+        slot = builder.slot(base)
+        slot = replace(slot, offset=slot.offset + offset * atom.type.dtype.itemsize)
+    between, along = strides[-2:]
+    if (along == 1 or columns == 1) and (between >= columns or rows == 1):
+        return Matrix(slot, False, max(between, columns, 1), tuple(strides[:-2]))
+    if (between == 1 or rows == 1) and (along >= rows or columns == 1):
+        return Matrix(slot, True, max(along, rows, 1), tuple(strides[:-2]))
+    return Matrix(builder.stored(atom), False, max(columns, 1), tuple(row_major(atom.type.shape)[:-2]))
+
+
+def aligned(strides: tuple[int, ...], shape, batch: tuple[int, ...]) -> list[int]:
+    """Batch strides of an operand lined up with the batch axes of the product; 0 where it is broadcast."""
+    extra = len(batch) - len(strides)
+    return [0] * extra + [0 if n == 1 else s for s, n in zip(strides, shape)]
+
+
+@lowering("matmul")
+def matmul(builder: Builder, eqn: Eqn) -> None:
+    """A product of float32 or float64; other dtypes were expanded into loops by a pass, or run through NumPy."""
+    x, y = eqn.inputs
+    (out,) = eqn.outputs
+    if out.type.dtype.kind != "f":
+        builder.callback(eqn)
+        return
+    if out.type.size == 0:
+        return
+    a, b = matrix(builder, x), matrix(builder, y)
+    *batch, m, n = out.type.shape
+    k = x.type.shape[-1]
+    strides = list(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch), row_major(out.type.shape)[:-2]))
+    step = matmul_step(out.type.dtype, a.slot, b.slot, builder.slots[out], m, n, k, transpose_a=a.transposed, transpose_b=b.transposed,
+                       lda=a.leading, ldb=b.leading, batch=batch, batch_strides=strides)
+    builder.steps.append(step)
+    builder.infos.append(KernelInfo("matmul", "blas", step.kernel.source, (eqn,), x.type.nbytes + y.type.nbytes, out.type.nbytes,
+                                    note=f"BLAS: {m} x {k} x {n}" + (f", {len(batch)} batch axes" if batch else ""), step=step))
