@@ -232,7 +232,7 @@ class Elementwise(Op):
             dtype = self._rule((first.dtype,))[1]
         else:
             for t in types:
-                if t.shape != shape:
+                if t.shape != shape and t.shape:
                     shape = broadcast_shapes(*[t.shape for t in types])
                     if shape is None:
                         raise TraceTypeError(f"{self.name}: shapes do not broadcast: " + " and ".join(map(str, types)), _broadcast_hint(types))

@@ -19,8 +19,9 @@ import numpy as np
 
 from .errors import LeakedTracerError, Source, TraceBranchError, TraceTypeError, TraceValueError, user_source
 from .ir import Const, Eqn, Graph, Var, interpret
-from .op import METHODS, NUMPY_FUNCTIONS, Elementwise, Op
-from .types import ArrayType, broadcast_shapes, known_dtype, promote, short_dtype
+from .op import METHODS, NUMPY_FUNCTIONS, Op
+from .operators import Operators
+from .types import ArrayType, known_dtype, promote
 
 _local = threading.local()
 _COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
@@ -60,6 +61,7 @@ class Trace:
         self.open = False
         self.source: Source | None = None  # set while a transform applies a rule: the line of the equation that the rule is for
         self._consts: dict[tuple, tuple] = {}
+        self._scalars: dict[tuple, Const] = {}
 
     def __enter__(self) -> Trace:
         self.parent, self.open = current_trace(), True
@@ -117,8 +119,12 @@ class Trace:
                 return Const(atom.value.astype(dtype))
             return self.emit(cast, [atom], {"dtype": dtype})[0].current()
         if isinstance(value, (bool, int, float)):
+            key = (value, type(value), dtype) if value else None  # zeros have two signs, and 0 == False
+            if key in self._scalars:
+                return self._scalars[key]
             try:
-                return Const(np.asarray(value, dtype if dtype is not None else promote(type(value))))
+                known = Const(np.asarray(value, dtype if dtype is not None else promote(type(value))))
+                return self._scalars.setdefault(key, known) if key else known
             except OverflowError as error:
                 raise TraceValueError(f"{name}: {error}", "use a wider dtype") from None
         array = np.asarray(value) if not hasattr(value, "__jitnet_numpy__") else value.__jitnet_numpy__()
@@ -197,7 +203,7 @@ def _no_value(what: str):
     return method
 
 
-class Tracer:
+class Tracer(Operators):
     """Stands for an array while a function is traced; does what a NumPy array does."""
 
     __slots__ = ("trace", "_atom", "weak", "mutable", "version", "_view", "__weakref__")
@@ -360,85 +366,6 @@ class Tracer:
         if method is None:
             raise AttributeError(f"a traced array has no attribute {name!r}")
         return lambda *args, **kwargs: method(self, *args, **kwargs)
-
-
-# Operators
-
-_NUMBERS = {int: int, float: float, bool: bool}
-
-
-def _weak_result(operands, out: Tracer) -> type | None:
-    """The class of a result of Python scalars alone (weak), None as soon as an array takes part."""
-    for o in operands:
-        if (o.weak if isinstance(o, Tracer) else _NUMBERS.get(type(o))) is None:
-            return None
-    return {"b": bool, "i": int, "f": float}.get(out.dtype.kind)
-
-
-def operator(ufunc: np.ufunc, reflected: bool = False) -> Callable:
-    """A Python operator of Tracer: what the ufunc does with traced values."""
-    handler = None
-
-    def method(self, *others):
-        nonlocal handler
-        if handler is None:
-            from . import numpy  # noqa: F401  fills the table
-
-            handler = NUMPY_FUNCTIONS[ufunc]
-        for other in others:
-            kind = type(other)
-            if kind is not Tracer and kind not in _NUMBERS and not isinstance(other, (np.ndarray, np.generic, int, float, list, tuple)) \
-                    and not hasattr(kind, "__jitnet_bind__"):
-                return NotImplemented
-        operands = (*others, self) if reflected else (self, *others)
-        out = bind(handler, operands, handler.statics) if isinstance(handler, Elementwise) else handler(*operands)
-        if self.weak is not None:
-            for part in out if isinstance(out, tuple) else (out,):
-                part.weak = _weak_result(operands, part)
-        return out
-    return method
-
-
-def in_place(ufunc: np.ufunc) -> Callable:
-    """An augmented assignment of Tracer: writes into the array itself, as NumPy does."""
-    plain = operator(ufunc)
-
-    def method(self, other):
-        out = plain(self, other)
-        if out is NotImplemented or not self.mutable:
-            return out
-        return write_into(self, out, ufunc.__name__)
-    return method
-
-
-def write_into(target: Tracer, value, name: str) -> Tracer:
-    """`target` after `value` was written into it: cast with NumPy's "same_kind" rule, broadcast to its shape."""
-    from .ops import broadcast_to
-
-    if not np.can_cast(value.dtype, target.dtype, "same_kind"):
-        raise TraceTypeError(f"{name}: a {short_dtype(value.dtype)} result cannot be written into a {short_dtype(target.dtype)} array",
-                             "convert the array first: `x = x.astype(...)`")
-    if value.shape != target.shape:
-        if broadcast_shapes(value.shape, target.shape) != target.shape:
-            raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into {target.type}", "assign it to a new name instead")
-        value = broadcast_to(value, shape=target.shape)
-    trace = current_trace() or target.trace
-    target.assign(Tracer(trace, trace.atom(value, target.dtype)))
-    return target
-
-
-BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide, "mod": np.remainder,
-          "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
-          "rshift": np.right_shift, "matmul": np.matmul}
-COMPARE = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}
-UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.abs, "invert": np.invert}
-for _name, _ufunc in BINARY.items():
-    setattr(Tracer, f"__{_name}__", operator(_ufunc))
-    setattr(Tracer, f"__r{_name}__", operator(_ufunc, reflected=True))
-    setattr(Tracer, f"__i{_name}__", in_place(_ufunc))
-for _name, _ufunc in (COMPARE | UNARY).items():
-    setattr(Tracer, f"__{_name}__", operator(_ufunc))
-Tracer.__divmod__, Tracer.__rdivmod__ = operator(np.divmod), operator(np.divmod, reflected=True)
 
 
 # Tracing a function

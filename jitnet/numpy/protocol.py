@@ -12,7 +12,8 @@ import numpy as np
 
 from ..errors import TraceTypeError
 from ..op import METHODS, NUMPY_FUNCTIONS, has_priority
-from ..tracer import Tracer, current_trace, write_into
+from ..operators import write_into
+from ..tracer import Tracer, current_trace
 from ..types import known_dtype
 
 SPECIAL: dict[str, Callable] = {}     # name of a ufunc of scipy.special -> what runs on traced values

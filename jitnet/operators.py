@@ -1,0 +1,99 @@
+"""Python's operators on traced values: each does what the NumPy ufunc of that meaning does."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .errors import TraceTypeError
+from .op import NUMPY_FUNCTIONS, Elementwise
+from .types import broadcast_shapes, short_dtype
+
+_NUMBERS = {int: int, float: float, bool: bool}
+_OPERANDS = (np.ndarray, np.generic, int, float, list, tuple)
+
+
+def _weak_class(value) -> type | None:
+    """bool, int or float for a Python number, or a traced one; None for arrays."""
+    return _NUMBERS.get(type(value)) or getattr(value, "weak", None)
+
+
+def _weak_result(operands, out) -> type | None:
+    """The class of a result of Python scalars alone (weak), None as soon as an array takes part."""
+    for o in operands:
+        if _weak_class(o) is None:
+            return None
+    return {"b": bool, "i": int, "f": float}.get(out.dtype.kind)
+
+
+def operator(ufunc: np.ufunc, reflected: bool = False) -> Callable:
+    """A Python operator of Tracer: what the ufunc does with traced values."""
+    handler = bind = None
+
+    def method(self, *others):
+        nonlocal handler, bind
+        if handler is None:
+            from . import numpy  # noqa: F401  fills the table
+            from .tracer import bind
+
+            handler = NUMPY_FUNCTIONS[ufunc]
+        for other in others:
+            kind = type(other)
+            if kind not in _NUMBERS and not hasattr(kind, "__jitnet_bind__") and not isinstance(other, _OPERANDS):
+                return NotImplemented
+        operands = (*others, self) if reflected else (self, *others)
+        out = bind(handler, operands, handler.statics) if isinstance(handler, Elementwise) else handler(*operands)
+        if self.weak is not None:
+            for part in out if isinstance(out, tuple) else (out,):
+                part.weak = _weak_result(operands, part)
+        return out
+    return method
+
+
+def in_place(ufunc: np.ufunc) -> Callable:
+    """An augmented assignment of Tracer: writes into the array itself, as NumPy does."""
+    plain = operator(ufunc)
+
+    def method(self, other):
+        out = plain(self, other)
+        if out is NotImplemented or not self.mutable:
+            return out
+        return write_into(self, out, ufunc.__name__)
+    return method
+
+
+def write_into(target, value, name: str):
+    """`target` after `value` was written into it: cast with NumPy's "same_kind" rule, broadcast to its shape."""
+    from .ops import broadcast_to
+    from .tracer import Tracer, current_trace
+
+    if not np.can_cast(value.dtype, target.dtype, "same_kind"):
+        raise TraceTypeError(f"{name}: a {short_dtype(value.dtype)} result cannot be written into a {short_dtype(target.dtype)} array",
+                             "convert the array first: `x = x.astype(...)`")
+    if value.shape != target.shape:
+        if broadcast_shapes(value.shape, target.shape) != target.shape:
+            raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into {target.type}", "assign it to a new name instead")
+        value = broadcast_to(value, shape=target.shape)
+    trace = current_trace() or target.trace
+    target.assign(Tracer(trace, trace.atom(value, target.dtype)))
+    return target
+
+
+class Operators:
+    """Python's operators, as methods: the base of Tracer."""
+
+    __slots__ = ()
+
+
+BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide, "mod": np.remainder,
+          "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
+          "rshift": np.right_shift, "matmul": np.matmul}
+COMPARE = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}
+UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.abs, "invert": np.invert}
+for _name, _ufunc in BINARY.items():
+    setattr(Operators, f"__{_name}__", operator(_ufunc))
+    setattr(Operators, f"__r{_name}__", operator(_ufunc, reflected=True))
+    setattr(Operators, f"__i{_name}__", in_place(_ufunc))
+for _name, _ufunc in (COMPARE | UNARY).items():
+    setattr(Operators, f"__{_name}__", operator(_ufunc))
+Operators.__divmod__, Operators.__rdivmod__ = operator(np.divmod), operator(np.divmod, reflected=True)
