@@ -129,7 +129,8 @@ def _half(count: int) -> int:
     return -(-count // 32) * 16
 
 
-def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *, transpose_a: bool = False, transpose_b: bool = False,
+def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *,
+                transpose_a: bool = False, transpose_b: bool = False,
                 lda: int | None = None, ldb: int | None = None, ldc: int | None = None, batch: Sequence[int] = (),
                 batch_strides: Sequence[tuple[int, int, int]] = (), alpha: float = 1.0, beta: float = 0.0) -> KernelStep:
     """The step C = alpha op(A) op(B) + beta C on row-major matrices, op(A) m x k, op(B) k x n, C m x n.

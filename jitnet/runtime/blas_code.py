@@ -6,7 +6,20 @@ places. A tile is rows x columns of one matrix of the batch; which tile a chunk 
 While a tile is computed OpenBLAS has one thread: our own pool runs the tiles. The number that the user's SciPy had comes back
 when the last tile is done.
 """
-from .words import (call0, call1, gemm_f32, gemm_f64, gemv_f32, gemv_f64, library, load64, smaller, store64, store_atomic, swap_if)
+from .words import (
+    call0,
+    call1,
+    gemm_f32,
+    gemm_f64,
+    gemv_f32,
+    gemv_f64,
+    library,
+    load64,
+    smaller,
+    store64,
+    store_atomic,
+    swap_if,
+)
 
 # sizes
 (M, N, K, LDA, LDB, LDC, TRANSPOSE_A, TRANSPOSE_B, ALPHA, BETA, TILE_M, TILE_N, BATCH_AXES, BATCH) = range(14)

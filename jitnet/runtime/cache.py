@@ -95,8 +95,8 @@ def _load_or_compile(source: str) -> Kernel:
     symbol = "jitnet_" + key[:32]
 
     def build() -> bytes:
-        from . import frontend
         from ..codegen.intrinsics import NUMBA_SCOPE
+        from . import frontend
         return llvm.emit_object(frontend.lower_kernel(source, symbol, NUMBA_SCOPE))
 
     loaded = get_object(key, (symbol,), build)

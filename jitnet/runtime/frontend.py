@@ -10,13 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from llvmlite import ir
-from numba.core import (bytecode, callconv, codegen, compiler, cpu, errors, funcdesc, interpreter, ir_utils, lowering, postproc,
-                        typed_passes, types, typing, untyped_passes)
+from numba.core import (
+    bytecode,
+    callconv,
+    codegen,
+    compiler,
+    cpu,
+    errors,
+    funcdesc,
+    interpreter,
+    ir_utils,
+    lowering,
+    postproc,
+    typed_passes,
+    types,
+    typing,
+    untyped_passes,
+)
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.fastmathpass import rewrite_module
 from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_override, target_registry
 from numba.core.targetconfig import ConfigStack
-
 from numba.extending import intrinsic
 
 from . import llvm as backend

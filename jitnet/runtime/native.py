@@ -1,4 +1,4 @@
-"""The native functions of the runtime (native_code.py), loaded, and the table of addresses that they work from.
+"""The native functions of the runtime (native_*.py), loaded, and the table of addresses that they work from.
 
 They are compiled once per machine and kept in the kernel cache; loading them takes a millisecond.
 """
@@ -19,7 +19,9 @@ SYMBOLS = {"jitnet_allocate": 2, "jitnet_free": 2, "jitnet_memory_malloc": 2, "j
            "jitnet_memory_realloc": 3, "jitnet_memory_free": 3, "jitnet_take_frame": 1, "jitnet_free_frames": 1,
            "jitnet_chunks": 4, "jitnet_run": 2, "jitnet_finish": 3, "jitnet_run_arrays": 4, "jitnet_match": 3,
            "jitnet_fresh_array": 2, "jitnet_call": 4}
-"""Symbol -> number of int64 arguments; each is the function of native_code.py without the prefix."""
+"""Symbol -> number of int64 arguments; each is the function of that name, without the prefix, in one of FILES."""
+
+FILES = ("native_memory.py", "native_program.py", "native_call.py")
 
 DEFAULT_HELD_BYTES = 512 << 20
 
@@ -27,7 +29,7 @@ DEFAULT_HELD_BYTES = 512 << 20
 @functools.cache
 def _loaded() -> llvm.LoadedObject:
     folder = Path(__file__).parent
-    source = (folder / "native_code.py").read_text()
+    source = "\n".join((folder / name).read_text() for name in FILES)
     key = cache.object_key("".join([source, *((folder / name).read_text() for name in ("layout.py", "words.py"))]))
 
     def build() -> bytes:

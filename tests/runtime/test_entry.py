@@ -1,6 +1,5 @@
 """The native call: guards, scalars, outputs, reference counts, memory, errors, threads."""
 import gc
-import pickle
 import sys
 import threading
 import weakref
@@ -8,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
-from jitnet.runtime import cache, entry, layout, native
+from jitnet.runtime import cache, entry, layout
 from jitnet.runtime.entry import Entry
 from jitnet.runtime.program import CallbackKernel, KernelStep, Program, Slot, StatusError
 
@@ -27,17 +26,6 @@ def make_entry(request, monkeypatch):
     else:
         monkeypatch.setattr(entry, "available", lambda: False)
     return Entry
-
-
-@pytest.fixture
-def add_program(elementwise, array_type):
-    """add_program(shape, dtype) -> Program of a + b."""
-    def make(shape=(4,), dtype="f4", short="f32"):
-        t = array_type(shape, dtype)
-        size = int(np.prod(shape))
-        kernel = elementwise("a[i] + b[i]", dtype=short, out=short)
-        return Program([KernelStep(kernel, (IN0, IN1, OUT0), (), size)], [t, t], [t])
-    return make
 
 
 def test_single_output_and_tuple(make_entry, add_program):
@@ -151,7 +139,7 @@ def test_weak_bool_for_a_bool_input(make_entry, elementwise, array_type):
     assert e.call(True) == np.True_ and e.call(False) == np.False_ and e.call(1)[0] == "fallback"
 
 
-@pytest.mark.parametrize("scalar", [np.float32(2.5), np.float64(-1.25), np.int64(7), np.int32(-3), np.uint8(200), np.bool_(True)])
+@pytest.mark.parametrize("scalar", [np.float32(2.5), np.float64(-1.25), np.int64(7), np.int32(-3), np.uint8(200), np.True_])
 def test_numpy_scalars(make_entry, elementwise, array_type, scalar):
     short = {"f4": "f32", "f8": "f64", "i8": "i64", "i4": "i32", "u1": "u8", "b1": "b1"}[scalar.dtype.str[1:]]
     t = array_type((), scalar.dtype)
@@ -392,65 +380,6 @@ def test_threads_call_add_and_clear_at_once(add_program):
     for worker in workers:
         worker.join()
     assert wrong == []
-
-
-def test_large_outputs_are_aligned_reused_and_ordinary(add_program):
-    n = 1 << 20
-    e = Entry(fallback)
-    e.add(add_program((n,)), single_output=True)
-    x = np.ones(n, np.float32)
-    out = e.call(x, x)
-    assert out.ctypes.data % 64 == 0 and out.flags.owndata and out.base is None
-    address = out.ctypes.data
-    view = out[5:]
-    del out
-    assert e.call(x, x).ctypes.data != address  # a view still uses the memory
-    del view
-    again = e.call(x, x)
-    assert again.tolist()[:2] == [2, 2]
-    again.resize(n + 10, refcheck=False)
-    assert again[:n].min() == 2 and again[n:].tolist() == [0] * 10
-    again.resize(5, refcheck=False)
-    assert again.tolist() == [2] * 5
-    assert pickle.loads(pickle.dumps(e.call(x, x)))[-1] == 2
-    assert np.concatenate([e.call(x, x), x]).sum() == 3 * n
-    native.release_memory()
-    assert native.held_bytes() == 0
-
-
-def test_pool_is_bounded():
-    api = native.api()
-    allocate, free = native.function("jitnet_allocate"), native.function("jitnet_free")
-    native.release_memory()
-    bound = int(api.words[layout.HELD_BOUND])
-    api.words[layout.HELD_BOUND] = 10 << 20
-    try:
-        blocks = [allocate(api.address, 3 << 20) for _ in range(5)]
-        assert len(set(blocks)) == 5 and all(b % 64 == 0 for b in blocks)
-        for block in blocks:
-            free(api.address, block)
-        assert native.held_bytes() == 9 << 20  # the oldest two went
-        assert allocate(api.address, 3 << 20) == blocks[2]
-        free(api.address, blocks[2])
-        large = allocate(api.address, 20 << 20)  # never held: larger than the bound
-        free(api.address, large)
-        assert native.held_bytes() == 9 << 20
-    finally:
-        api.words[layout.HELD_BOUND] = bound
-        native.release_memory()
-    assert native.held_bytes() == 0
-
-
-def test_pool_holds_a_limited_number_of_blocks():
-    api = native.api()
-    allocate, free = native.function("jitnet_allocate"), native.function("jitnet_free")
-    native.release_memory()
-    blocks = [allocate(api.address, layout.POOLED_FROM) for _ in range(layout.HELD_MAX + 3)]
-    for block in blocks:
-        free(api.address, block)
-    assert native.held_bytes() == layout.HELD_MAX * layout.POOLED_FROM
-    native.release_memory()
-    assert native.held_bytes() == 0
 
 
 def test_layout_check_sees_a_wrong_layout(monkeypatch):

@@ -76,7 +76,8 @@ def test_offsets_reach_into_inputs_outputs_and_constants(elementwise, array_type
 
 def test_constants_may_be_strided_or_temporary(elementwise, array_type):
     base = np.arange(8, dtype=np.float32)
-    program = Program([KernelStep(elementwise("a[i]", 1), (slot("const", 0), OUT0), (), 4)], [], [array_type((4,))], 0, [base[::2]])
+    step = KernelStep(elementwise("a[i]", 1), (slot("const", 0), OUT0), (), 4)
+    program = Program([step], [], [array_type((4,))], 0, [base[::2]])
     del base
     assert program.run([])[0].tolist() == [0, 2, 4, 6]
 
@@ -153,8 +154,8 @@ def while_loop(limit, body_level=0):
 def test_while_loop(array_type, start, limit):
     t = array_type((), np.int64)
     copy = cache.get_kernel(COPY_I64)
-    program = Program([KernelStep(copy, (IN0, arena(0)), (0,), 1), while_loop(limit), KernelStep(copy, (arena(0), OUT0), (0,), 1)],
-                      [t], [t], 64)
+    enter, leave = KernelStep(copy, (IN0, arena(0)), (0,), 1), KernelStep(copy, (arena(0), OUT0), (0,), 1)
+    program = Program([enter, while_loop(limit), leave], [t], [t], 64)
     expected = start
     while expected < limit:
         expected += 5
@@ -193,7 +194,8 @@ def test_switch_with_an_empty_branch_inside_a_loop(array_type):
     t = array_type((4,), np.int64)
     moving = ((0, 8),)
     copy = cache.get_kernel(COPY_I64)
-    switch = SwitchStep(slot("input", 0, 0, moving), ((), (KernelStep(copy, (slot("input", 0, 0, moving), arena(0)), (1,), 1),)))
+    moved = slot("input", 0, 0, moving)
+    switch = SwitchStep(moved, ((), (KernelStep(copy, (moved, arena(0)), (1,), 1),)))
     out = KernelStep(copy, (arena(0), slot("output", 0, 0, moving)), (0,), 1)
     clear = KernelStep(copy, (slot("const", 0), arena(0)), (0,), 1)
     program = Program([LoopStep(4, None, (), (clear, switch, out), 0)], [t], [t], 64, [np.array(-1)])

@@ -71,7 +71,7 @@ print(before, code, right())
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("pool", ["tbb", "omp", "workqueue"])
 def test_parent_and_child_go_on_after_fork(pool):
-    used, code, parent = run(FORK, JITNET_THREADING=pool, JITNET_NUM_THREADS="2", PYTHONWARNINGS="ignore")
+    _, code, parent = run(FORK, JITNET_THREADING=pool, JITNET_NUM_THREADS="2", PYTHONWARNINGS="ignore")
     assert (code, parent) == ("0", "True")
 
 

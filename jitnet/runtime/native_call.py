@@ -1,0 +1,188 @@
+"""A call from Python, in the language of words.py: guards, fresh output arrays, the run, the result.
+
+Whoever calls these functions holds the GIL.
+"""
+# ruff: noqa: F403, F405  (the numbers of table words come from layout.py, all of them)
+from .layout import *
+from .native_memory import allocate, free
+from .native_program import finish, run, take_frame
+from .words import call0, call1, call2, call4, call8, f64_bits, load32, load64, store8, store16, store32, store64, store_f32
+
+
+def match(record, args, frame):
+    """1 if the arguments are what the record wants; their addresses then stand in the frame."""
+    api = load64(load64(record + 8 * R_BLOCK) + 8 * B_API)
+    want = record + 8 * R_ARGUMENTS
+    for i in range(load64(record + 8 * R_ARGUMENT_COUNT)):
+        argument = load64(args + 8 * i)
+        kind = load64(want)
+        word = frame + 8 * load64(want + 8)
+        cls = load64(argument + 8 * OBJECT_TYPE)
+        first = load64(want + 16)
+        second = load64(want + 24)
+        if kind == KIND_ARRAY:
+            ndim = load64(want + 32)
+            if (cls != load64(api + 8 * ARRAY_TYPE) or load64(argument + 8 * ARRAY_DESCR) != first
+                    or load32(argument + 8 * ARRAY_NDIM) != ndim
+                    or (load32(argument + 8 * ARRAY_FLAGS) & second) != second):
+                return 0
+            shape = load64(argument + 8 * ARRAY_SHAPE)
+            want += 8 * ARRAY_WORDS
+            for axis in range(ndim):
+                if load64(shape + 8 * axis) != load64(want + 8 * axis):
+                    return 0
+            want += 8 * ndim
+            store64(word, load64(argument + 8 * ARRAY_DATA))
+            continue
+        want += 8 * SCALAR_WORDS
+        if kind == KIND_NUMPY_SCALAR:
+            if cls != first:
+                return 0
+            store64(word, argument + 8 * OBJECT_VALUE)
+            continue
+        if kind == KIND_SAME:
+            if argument != first:
+                return 0
+            continue
+        cell = frame + 8 * second
+        store64(word, cell)
+        if kind == KIND_FLOAT:
+            if cls != load64(api + 8 * FLOAT_TYPE):
+                return 0
+            bits = load64(argument + 8 * OBJECT_VALUE)
+            if first == 0:
+                store_f32(cell, bits)
+            else:
+                store64(cell, bits)
+            continue
+        if kind == KIND_BOOL:
+            value = 1 if argument == load64(api + 8 * TRUE) else 0
+            if value == 0 and argument != load64(api + 8 * FALSE):
+                return 0
+        else:
+            if cls != load64(api + 8 * LONG_TYPE):
+                return 0
+            overflow = frame + 8 * F_KERNEL  # free until the run
+            value = call2(load64(api + 8 * LONG_AS_LONG), argument, overflow)
+            if load32(overflow) != 0:
+                return 0
+        if first == 0:
+            store_f32(cell, f64_bits(value))
+        elif first == 1:
+            store64(cell, f64_bits(value))
+        elif first == 5:
+            store64(cell, value)
+        elif first == 10:
+            store8(cell, 1 if value != 0 else 0)
+        else:
+            bits = 8 << ((first - 2) & 3)  # i1 i2 i4 i8 u1 u2 u4 u8
+            low = -(1 << (bits - 1)) if first < 6 else 0
+            high = (1 << (bits - 1)) - 1
+            if first >= 6:
+                high = (1 << bits) - 1 if bits < 64 else 0x7fffffffffffffff
+            if value < low or value > high:
+                return 0
+            if bits == 8:
+                store8(cell, value)
+            elif bits == 16:
+                store16(cell, value)
+            elif bits == 32:
+                store32(cell, value)
+            else:
+                store64(cell, value)
+    return 1
+
+
+def fresh_array(api, want):
+    """A new array as the output descriptor says, or 0 with NumPy's exception set. From a page up we bring the memory."""
+    size = load64(want + 24)
+    data, flags = 0, 0
+    if size >= load64(api + 8 * ALIGNED_FROM):
+        data = allocate(api, size)
+        if data != 0:
+            flags = C_CONTIGUOUS | ALIGNED | WRITEABLE
+    descr = load64(want)
+    call1(load64(api + 8 * INCREF), descr)  # the next call takes it over
+    array = call8(load64(api + 8 * NEW_ARRAY), load64(api + 8 * ARRAY_TYPE), descr, load64(want + 8), load64(want + 16),
+                  0, data, flags, 0)
+    if data != 0:
+        if array == 0:
+            free(api, data)
+        else:
+            handler = load64(api + 8 * MEMORY_HANDLER)
+            call1(load64(api + 8 * INCREF), handler)
+            store64(array + 8 * ARRAY_HANDLER, handler)
+            flags_at = array + 8 * ARRAY_FLAGS
+            store32(flags_at, load32(flags_at) | OWNDATA)
+    return array
+
+
+def call(self, args, count, names):
+    """The PyCFunction (METH_FASTCALL | METH_KEYWORDS) behind an entry."""
+    table = load64(self + 8 * ARRAY_DATA)
+    api = load64(table + 8 * T_API)
+    record, frame, block = 0, 0, 0
+    if names == 0:
+        known = load64(table + 8 * T_COUNT)
+        for i in range(known):
+            record = load64(table + 8 * (T_RECORDS + i))
+            if load64(record + 8 * R_ARGUMENT_COUNT) == count:
+                block = load64(record + 8 * R_BLOCK)
+                frame = take_frame(block)
+                if frame != 0:
+                    if match(record, args, frame) != 0:
+                        for k in range(i):  # the next call will look here first
+                            store64(table + 8 * (T_RECORDS + i - k), load64(table + 8 * (T_RECORDS + i - k - 1)))
+                        store64(table + 8 * T_RECORDS, record)
+                        break
+                    finish(block, frame, DONE)
+                    frame = 0
+    if frame == 0:
+        return call4(load64(api + 8 * VECTORCALL), load64(table + 8 * T_FALLBACK), args, count, names)
+
+    decref = load64(api + 8 * DECREF)
+    owner = load64(record + 8 * R_OWNER)
+    call1(load64(api + 8 * INCREF), owner)  # keeps the program while it runs, whatever happens to the entry
+    inputs = load64(block + 8 * B_INPUTS)
+    outputs = load64(record + 8 * R_OUTPUT_COUNT)
+    arrays = frame + 8 * (F_IO + inputs + outputs + inputs)  # where they wait: behind the scalar cells
+    made = 0
+    while made < outputs:
+        array = fresh_array(api, load64(record + 8 * R_OUTPUTS) + 8 * OUTPUT_WORDS * made)
+        if array == 0:
+            break
+        store64(arrays + 8 * made, array)
+        store64(frame + 8 * (F_IO + inputs + made), load64(array + 8 * ARRAY_DATA))
+        made += 1
+    result = 0
+    code = NO_MEMORY
+    if made == outputs:
+        if load64(record + 8 * R_RELEASE) != 0:
+            thread = call0(load64(api + 8 * SAVE_THREAD))
+            code = run(frame, block)
+            call1(load64(api + 8 * RESTORE_THREAD), thread)
+        else:
+            code = run(frame, block)
+    if code == DONE:
+        if load64(record + 8 * R_SINGLE) != 0:
+            result = call1(load64(api + 8 * ARRAY_RETURN), load64(arrays))
+        else:
+            result = call1(load64(api + 8 * TUPLE_NEW), outputs)
+            for i in range(outputs):
+                item = call1(load64(api + 8 * ARRAY_RETURN), load64(arrays + 8 * i))
+                store64(result + 8 * (TUPLE_ITEMS + i), item)
+    else:
+        for i in range(made):
+            call1(decref, load64(arrays + 8 * i))
+        if code != NO_MEMORY:  # on_error(owner, code, address of the status cells) raises, or gives another result
+            own = frame + 8 * F_POOL_ARGS
+            store64(own, owner)
+            store64(own + 8, call1(load64(api + 8 * LONG_FROM_LONG), code))
+            status = load64(frame + 8 * F_ARENA) + load64(block + 8 * B_STATUS)
+            store64(own + 16, call1(load64(api + 8 * LONG_FROM_LONG), status))
+            result = call4(load64(api + 8 * VECTORCALL), load64(table + 8 * T_ON_ERROR), own, 3, 0)
+            call1(decref, load64(own + 8))
+            call1(decref, load64(own + 16))
+    finish(block, frame, code)
+    call1(decref, owner)
+    return result
