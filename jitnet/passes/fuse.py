@@ -259,9 +259,9 @@ class Fuser:
         """How an index relates to the place of the loops: ("element", ()), ("row", dropped axes), or "other"."""
         if where is None:
             return "other"
-        where = list(where)
-        if where == place:
+        if list(where) == place:
             return "element", ()
+        where = [w for w, n in zip(where, u.type.shape) if w.terms or w.const or n != 1]   # reduced axes may be kept with size 1
         positions = {p: k for k, p in enumerate(place)}
         found = [positions.get(w, -1) for w in where]
         if -1 in found or found != sorted(set(found)):
@@ -358,66 +358,52 @@ class Fuser:
 
     def result(self) -> Graph:
         position = {eqn: k for k, eqn in enumerate(self.graph.eqns)}
-        members: dict[int, list[Var]] = {id: node.roots for id, node in self.kernels.items() if node.domain is not None}
-        stored = {v for roots in members.values() for v in roots}
-        emitted = [self._kernel_eqn(self.kernels[id], roots, stored, position) for id, roots in members.items()]
-        needed_views = self._views(emitted, stored)
+        nodes = [node for node in self.kernels.values() if node.domain is not None]
+        stored = {v for node in nodes for v in node.roots}
+        members = [self._members(node, stored) for node in nodes]
         opaque = [eqn for eqn in self.graph.eqns if not fusible(eqn) and not is_view(eqn)]
-        ordered = order([*emitted, *opaque, *needed_views], lambda eqn: position[self.definition[eqn.outputs[0]]])
+        outer = [a for _, inputs in members for a in inputs] + [a for eqn in opaque for a in eqn.inputs] + list(self.graph.outputs)
+        views = self._views(outer, stored)
+        read = {*outer, *(eqn.inputs[0] for eqn in views)}
+        emitted = [self._kernel_eqn(node, sorted(eqns, key=position.__getitem__), inputs, [v for v in node.roots if v in read])
+                   for node, (eqns, inputs) in zip(nodes, members)]
+        ordered = order([*emitted, *opaque, *views], lambda eqn: position[self.definition[eqn.outputs[0]]])
         return self.graph.replace("fuse", eqns=tuple(ordered))
 
-    def _kernel_eqn(self, node: _Kernel, roots: list[Var], stored: set[Var], position) -> Eqn:
-        own, eqns, inputs = set(roots), {}, {}
-        pending = list(roots)
+    def _members(self, node: _Kernel, stored: set[Var]) -> tuple[list[Eqn], list[Atom]]:
+        """The equations that a kernel computes, and the arrays it reads."""
+        own, eqns, inputs = set(node.roots), {}, {}
+        pending = list(node.roots)
         while pending:
-            v = pending.pop()
-            eqn = self.definition[v]
+            eqn = self.definition[pending.pop()]
             if eqn in eqns:
                 continue
             eqns[eqn] = True
-            for atom, k in zip(eqn.inputs, range(len(eqn.inputs))):
+            for k, atom in enumerate(eqn.inputs):
                 if type(atom) is Const:
                     if not atom.is_scalar:
                         inputs[atom] = True
                     continue
                 inner = self.definition.get(atom)
-                direct = eqn.op.name == "gather" and k == 0
-                if atom in own or (not direct and inner is not None and fusible(inner) and atom not in stored):
+                picked_from = eqn.op.name == "gather" and k == 0
+                if atom in own or not picked_from and inner is not None and fusible(inner) and atom not in stored:
                     pending.append(atom)
                 else:
                     inputs[atom] = True
-        body_eqns = sorted(eqns, key=position.__getitem__)
-        inner_eqns = set(body_eqns)
-        outputs = [v for v in roots if self._leaves(v, inner_eqns)]
-        arrays = list(inputs)
-        fresh = {a: Var(a.type, getattr(a, "name", "")) for a in arrays}
-        body = Graph(tuple(fresh.values()),
-                     tuple(e.replace(inputs=tuple(fresh.get(a, a) for a in e.inputs)) for e in body_eqns), tuple(outputs), "kernel")
-        renamed = tuple(Var(v.type, v.name) for v in outputs)
-        table = dict(zip(outputs, renamed))
-        body = body.replace(eqns=tuple(e.replace(outputs=tuple(table.get(v, v) for v in e.outputs), inputs=tuple(table.get(a, a) for a in e.inputs))
-                                       for e in body.eqns), outputs=renamed)
+        return list(eqns), list(inputs)
+
+    def _kernel_eqn(self, node: _Kernel, eqns: list[Eqn], inputs: list[Atom], outputs: list[Var]) -> Eqn:
+        """The equation of a kernel; its body has Vars of its own."""
+        fresh = {a: Var(a.type, getattr(a, "name", "")) for a in inputs} | {v: Var(v.type, v.name) for eqn in eqns for v in eqn.outputs}
+        body = Graph(tuple(fresh[a] for a in inputs),
+                     tuple(e.replace(inputs=tuple(fresh.get(a, a) for a in e.inputs), outputs=tuple(fresh[v] for v in e.outputs)) for e in eqns),
+                     tuple(fresh[v] for v in outputs), "kernel")
         params = {"body": body, "domain": tuple(node.domain), "reduce": tuple(node.reduce)}
-        return Eqn(kernel_op, tuple(arrays), params, tuple(outputs), body_eqns[-1].source)
+        return Eqn(kernel_op, tuple(inputs), params, tuple(outputs), eqns[-1].source)
 
-    def _leaves(self, v: Var, inner: set[Eqn]) -> bool:
-        """Is a root read outside its kernel (through melted values too)?"""
-        pending = [v]
-        while pending:
-            u = pending.pop()
-            for eqn in self.uses[u]:
-                if eqn is None:
-                    return True
-                if eqn not in inner:
-                    return True
-        return False
-
-    def _views(self, emitted, stored) -> list[Eqn]:
+    def _views(self, wanted, stored) -> list[Eqn]:
         """Movements that stay outside kernels because something reads their result from memory."""
-        wanted = [a for eqn in emitted for a in eqn.inputs]
-        wanted += [a for eqn in self.graph.eqns if not fusible(eqn) and not is_view(eqn) for a in eqn.inputs]
-        wanted += list(self.graph.outputs)
-        views, pending = {}, wanted
+        views, pending = {}, list(wanted)
         while pending:
             a = pending.pop()
             eqn = self.definition.get(a) if type(a) is Var else None
