@@ -1,13 +1,15 @@
 """jitnet: a tensor compiler for NumPy code. `@jitnet.jit` a function of arrays; `jitnet.grad` and its kin rewrite it."""
 __version__ = "0.1.0"
 
-from . import config as config, errors as errors, tree as tree
+from . import config as config, errors as errors, numpy as numpy, tree as tree
+from .control import cond as cond, fori_loop as fori_loop, map as map, scan as scan, switch as switch, while_loop as while_loop
 from .jit import JitFunction as JitFunction, jit as jit
+from .numpy import where as where
 from .retrace import explain_retrace as explain_retrace
 from .runtime import cache as cache
 from .runtime.array import Array as Array, asarray as asarray, block_until_ready as block_until_ready, device_put as device_put
 from .runtime.device import Device as Device, cpu as cpu, gpu as gpu, num_gpus as num_gpus
-from .control import cond as cond, fori_loop as fori_loop, map as map, scan as scan, switch as switch, while_loop as while_loop
-from .transforms import checkpoint as checkpoint, custom_jvp as custom_jvp, custom_vjp as custom_vjp
-from .transforms import grad as grad, hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, jvp as jvp, linearize as linearize
+from .runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads
+from .transforms import checkpoint as checkpoint, custom_jvp as custom_jvp, custom_vjp as custom_vjp, grad as grad
+from .transforms import hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, jvp as jvp, linearize as linearize
 from .transforms import stop_gradient as stop_gradient, value_and_grad as value_and_grad, vjp as vjp, vmap as vmap

@@ -1,6 +1,6 @@
 """The environment variables that jitnet reads, in one table, and the settings they give.
 
-A variable is read when its setting is used, so a program may set it at any time before.
+A variable is read when its setting is first used, those of debugging at every compilation.
 
 >>> from jitnet import config
 >>> config.debug_level()
@@ -20,6 +20,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "JITNET_CACHE_DIR": ("", "folder of the compiled kernels; empty: `jitnet` in the user's cache folder"),
     "JITNET_CACHE_SIZE": ("536870912", "bytes of kernels kept on disk; the ones used longest ago go first"),
     "JITNET_NUM_THREADS": ("", "threads that kernels run on; empty: as many as this process may use"),
+    "JITNET_THREADING": ("", "the thread pool: tbb, omp, workqueue or serial; empty: the first of these that is there"),
+    "JITNET_POOL_BYTES": ("536870912", "bytes of freed large results kept for the next ones"),
 }
 
 

@@ -31,7 +31,7 @@ from jitnet.op import OPS
 
 def flat(array, dtype, offset=0):
     """The array's memory as a flat array of that dtype, from a byte offset on."""
-    memory = array.reshape(-1).view(np.uint8)[offset:]
+    memory = np.asarray(array).reshape(-1).view(np.uint8)[offset:]
     return memory[:len(memory) // np.dtype(dtype).itemsize * np.dtype(dtype).itemsize].view(dtype)
 
 

@@ -1,0 +1,33 @@
+"""Environment variables: one table, true in the code and in the documentation."""
+import pathlib
+import re
+
+import jitnet
+from jitnet import config
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def test_every_variable_of_the_code_is_in_the_table():
+    text = "".join(p.read_text() for p in (ROOT / "jitnet").glob("**/*.py"))
+    assert set(re.findall(r"\bJITNET_[A-Z_]+\b", text)) == set(config.VARIABLES)
+
+
+def test_the_page_is_the_table():
+    page = (ROOT / "docs" / "environment.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", page, re.MULTILINE)
+    assert rows == [(name, f"`{default}`" if default else "not set", text) for name, (default, text) in config.VARIABLES.items()]
+
+
+def test_values(monkeypatch):
+    monkeypatch.delenv("JITNET_DEBUG", raising=False)
+    assert config.debug_level() == 0
+    monkeypatch.setenv("JITNET_DEBUG", "3")
+    assert config.debug_level() == 3
+    monkeypatch.setenv("JITNET_DEBUG", "yes")
+    assert config.debug_level() == 1
+    monkeypatch.setenv("JITNET_CHECK", "off")
+    assert not config.switched_on("JITNET_CHECK")
+    monkeypatch.setenv("JITNET_CHECK", "1")
+    assert config.switched_on("JITNET_CHECK")
+    assert "JITNET_DEBUG" in jitnet.config.describe() and "(not set)" in jitnet.config.describe()
