@@ -2,7 +2,7 @@
 
 Integers follow NumPy: division by zero gives 0, a shift by the width or more gives 0 (or the sign), results wrap.
 """
-from jitnet.codegen.math_exp import INF, NAN, pick
+from jitnet.codegen.math_exp import INF, NAN, pick, split_exponent
 from jitnet.codegen.names import FLOATS, SIGNED, UNSIGNED
 from jitnet.codegen.rare import call_rare
 from jitnet.codegen.scalar import F64, I1, call, define
@@ -74,15 +74,16 @@ def nextafter(x, y):
 
 @define("ldexp", *FLOATS)
 def ldexp(x, n):
-    """x * 2^n for a whole float n: three exact powers of two reach from the largest number to the smallest."""
-    limit, magic, mantissa, bias = pick(x, (300, 12582912.0, 23, 127), (2300, 6755399441055744.0, 52, 1023))
-    n = n.clamp(-limit, limit)
-    third = (n * (1.0 / 3.0)).rint()
-    out = x
-    for part in (third, third, n - third - third):
-        power = ((part + (magic + bias)).to_bits() << mantissa).from_bits()
-        out = out * power
-    return out
+    """x * 2^n for a whole float n, rounded once: the exponents are added first."""
+    limit, magic, mantissa, bias = pick(x, (400, 12582912.0, 23, 127), (4400, 6755399441055744.0, 52, 1023))
+    e, m = split_exponent(x.abs(), 1.0)
+    e = (e + n.clamp(-limit, limit)).clamp(-bias - mantissa - 2, bias + 2)
+    half = (e * 0.5).rint()
+    out = m
+    for part in (half, e - half):
+        out = out * ((part + (magic + bias)).to_bits() << mantissa).from_bits()
+    keep = x.eq(0) | ((x.abs() < INF) ^ True)
+    return keep.where(x, n.ne(n).where(n, out.copysign(x)))
 
 
 # fmod and what follows from it

@@ -28,6 +28,13 @@ def pick(x, f32, f64):
     return f32 if x.type == F32 else f64
 
 
+def two_sum(a, b):
+    """(s, t) with s + t = a + b exactly (Knuth)."""
+    s = a + b
+    v = s - a
+    return s, (a - (s - v)) + (b - v)
+
+
 def round_to_int(x, factor):
     """(n, bits) with n = rint(x * factor) as a float and bits - magic bits = n as an integer, without a conversion.
 

@@ -1,5 +1,7 @@
 """Hyperbolic functions, sigmoid, softplus and logaddexp as straight-line Scalar code."""
-from jitnet.codegen.math_exp import EXP_F32, EXP_F64, exp_reduced, pick
+from jitnet.codegen.math_exp import (
+    EXP_F32, EXP_F64, INF, LN2_EXACT, LN2_HI, LN2_HI_F32, LN2_LO, LN2_LO_F32, LN2_REST, LOG2_E, NAN, exp_reduced, pick,
+    round_to_int, scale_by_power, two_sum)
 from jitnet.codegen.scalar import F32, call, define
 
 # tanh(x) = x + x z p(z), z = x^2, |x| <= 0.625; 2^-27.8
@@ -58,3 +60,107 @@ def logaddexp(x, y):
     top = (x > y).where(x, y)
     gap = (x.eq(y)).where(x.const(0.0), x - y)  # inf - inf
     return top + call("log1p", dtype, call("exp", dtype, -gap.abs()))
+
+
+# sinh(x) = x + x z p(z), z = x^2, |x| <= 1; 2^-31.6 and 2^-61.8
+SINH_F32 = (2.78392531e-06, 0.000198426351, 0.00833331142, 0.166666672)
+SINH_F64 = (7.775757508733009e-13, 1.6056685717448737e-10, 2.505213068504755e-08, 2.7557319108463495e-06,
+            0.00019841269841589247, 0.008333333333332915, 0.16666666666666669)
+# atanh(s) = s + s z p(z), z = s^2, |s| <= 0.21; 2^-34.4 and 2^-65.9
+ATANH_F32 = (0.12122909, 0.142489702, 0.200005054, 0.333333313)
+ATANH_F64 = (0.0670741019161289, 0.05716498667101257, 0.06676835843012054, 0.07691938515322878, 0.09090917258519807,
+             0.1111111100276348, 0.14285714286523343, 0.19999999999997048, 0.33333333333333337)
+
+
+def half_exp(a):
+    """exp(a) / 2 for a >= 0 as high + low; overflows only where the hyperbolic functions do."""
+    a = a.clamp(0.0, pick(a, 90.0, 711.0))
+    n, bits = round_to_int(a, LOG2_E)
+    ln2, rest = pick(a, (LN2_HI_F32, LN2_LO_F32), (LN2_HI, LN2_LO))
+    start = (-n).fma(ln2, a)
+    r = (-n).fma(rest, start)
+    t = (r * r).fma(r.poly(*pick(a, EXP_F32, EXP_F64)), r)
+    high = t + 1
+    low = (t - (high - 1)) + (-n).fma(rest, start - r)
+    return scale_by_power(high, bits - 1), scale_by_power(low, bits - 1)
+
+
+@define("cosh", "f32", "f64")
+def cosh(x):
+    high, low = half_exp(x.abs())
+    return high + (0.25 / high + low)
+
+
+@define("sinh", "f32", "f64")
+def sinh(x):
+    a = x.abs()
+    high, low = half_exp(a)
+    far = high - (0.25 / high - low)
+    far = (high < INF).where(far, high)
+    z = x * x
+    near = (a * z).fma(z.poly(*pick(x, SINH_F32, SINH_F64)), a)
+    return (a < 1).where(near, far).copysign(x)
+
+
+def log1p_with(t, low, slope, large):
+    """log(1 + t) + low * slope, and ln2 more where `large`."""
+    base = call("log1p", pick(t, "f32", "f64"), t)
+    return base + large.where(t.const(0.6931471805599453), low * slope)
+
+
+@define("asinh", "f32", "f64")
+def asinh(x):
+    """log1p(t), t = a + (sqrt(1 + a^2) - 1), t to twice the precision; log(a) + ln2 for large a."""
+    a = x.abs()
+    large = a > pick(x, 2.0 ** 12, 2.0 ** 27)
+    b = large.where(a.const(1), a)
+    square = b * b
+    radicand, low = two_sum(b.const(1), square)
+    root = radicand.sqrt()
+    root_low = ((-root).fma(root, radicand) + (low + b.fma(b, -square))) / (root + root)
+    t, low = two_sum(b, root - 1)
+    result = log1p_with(large.where(a - 1, t), low + root_low, root - b, large)
+    return result.copysign(x)
+
+
+@define("acosh", "f32", "f64")
+def acosh(x):
+    """log1p(t), t = y + sqrt(y (y + 2)), y = x - 1; NaN below 1."""
+    large = x > pick(x, 2.0 ** 12, 2.0 ** 27)
+    b = large.where(x.const(2), x)
+    y = b - 1
+    two, two_low = two_sum(y, y.const(2))
+    product = y * two
+    root = product.sqrt()
+    root_low = ((-root).fma(root, product) + y.fma(two, -product) + y * two_low) / (root + root)
+    root_low = root.eq(0).where(y.const(0), root_low)
+    t, low = two_sum(y, root)
+    return log1p_with(large.where(x - 1, t), low + root_low, b - root, large)
+
+
+@define("atanh", "f32", "f64")
+def atanh(x):
+    """e ln2 / 2 + atanh(s): (1 + x) / (1 - x) = 2^e (1 + s) / (1 - s) with e from the exponents and |s| <= 0.21."""
+    a = x.abs()
+    up, down = a + 1, 1 - a
+    mantissa, one = pick(x, (23, 0x3F800000), (52, 0x3FF0000000000000))
+    e_bits = (up.to_bits() - down.to_bits() + (1 << (mantissa - 1))) & pick(x, 0xFF800000, 0xFFF0000000000000)
+    e_bits = down.eq(0).where(e_bits.const(0), e_bits)
+    power = (e_bits + one).from_bits()
+    up_low, down_low = a - (up - 1), (1 - down) - a
+    same = e_bits.eq(0)  # and then s = a
+    top = (-power).fma(down, up) + (up_low - power * down_low)
+    s = same.where(a, top) / same.where(x.const(1), power.fma(down, up))
+    z = s * s
+    e = power_exponent(x, e_bits)
+    half_ln2, rest = pick(x, (LN2_HI_F32 / 2, LN2_LO_F32 / 2), (LN2_EXACT / 2, LN2_REST / 2))
+    result = e.fma(half_ln2, e.fma(rest, (s * z).fma(z.poly(*pick(x, ATANH_F32, ATANH_F64)), s)))
+    out = down.eq(0).where(x.const(INF), (down < 0).where(x.const(NAN), result))
+    return out.copysign(x)
+
+
+def power_exponent(x, e_bits):
+    """The exponent e >= 0 as a float, from its bits in place."""
+    if x.type == F32:
+        return e_bits.to(F32) * 2.0 ** -23
+    return ((e_bits >> 52) + 0x4330000000000000).from_bits() - 4503599627370496.0

@@ -14,12 +14,14 @@ def table(arity, dtypes, names):
 
 # name -> (number of arguments, dtypes); the result has the arguments' dtype, bool for the predicates
 SCALAR_FUNCTIONS = {
-    **table(1, FLOATS, "exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tanh sigmoid softplus"),
-    **table(2, FLOATS, "logaddexp copysign nextafter ldexp"),
+    **table(1, FLOATS, "exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
+                    "cbrt sigmoid softplus"),
+    **table(2, FLOATS, "logaddexp atan2 hypot copysign nextafter ldexp"),
     **table(1, FLOATS, "fabs isnan isinf isfinite signbit"),
     **table(1, FLOATS + INTS, "abs sign floor ceil trunc rint"),
     **table(2, FLOATS + INTS + ("b1",), "maximum minimum"),
     **table(2, FLOATS + INTS, "fmax fmin fmod floor_divide remainder"),
-    **table(2, INTS, "left_shift right_shift gcd lcm pow"),
+    **table(2, FLOATS + INTS, "pow"),
+    **table(2, INTS, "left_shift right_shift gcd lcm"),
     **table(3, FLOATS, "fma"),
 }
