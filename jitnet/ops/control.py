@@ -18,7 +18,7 @@ from ..errors import GraphError
 from ..ir import Graph, eval_graph
 from ..op import Control, elementwise
 from ..tracer import bind
-from ..types import is_float
+from ..types import is_float, promote
 
 
 class ControlOp(Control):
@@ -258,7 +258,11 @@ _call.__name__ = _call.__qualname__ = "call"
 call: Callable = CallGraph(_call)
 
 
-@elementwise("{x}", jvp=(None,))
+def _any_dtype(dtypes):
+    return [promote(*dtypes)], promote(*dtypes)
+
+
+@elementwise("{x}", dtypes=_any_dtype, jvp=(None,))
 def stop_gradient(x):
     """x itself, through which no derivative passes."""
     return np.positive(x) if np.asarray(x).dtype != np.bool_ else np.asarray(x)
