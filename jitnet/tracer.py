@@ -138,7 +138,7 @@ class Trace:
     def emit(self, op: Op, atoms: Sequence, params, source: Source | None = None) -> list[Tracer]:
         """Writes one equation on atoms of the right dtypes; returns the tracers of its outputs."""
         outs = tuple([Var(t) for t in op.out_types([a.type for a in atoms], params)])
-        self.eqns.append(Eqn(op, tuple(atoms), params, outs, source or user_source()))
+        self.eqns.append(Eqn(op, tuple(atoms), params, outs, source or self.source or user_source()))
         return [Tracer(self, v) for v in outs]
 
     def graph(self, outputs: Sequence) -> Graph:
@@ -192,7 +192,7 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
     if params or op.statics:
         params = op.canonical(types, params)
     outs = tuple([Var(t) for t in op.out_types(types, params)])
-    trace.eqns.append(Eqn(op, tuple(atoms), params, outs, user_source()))
+    trace.eqns.append(Eqn(op, tuple(atoms), params, outs, trace.source or user_source()))
     return tuple([Tracer(trace, v) for v in outs]) if op.multiple_outputs else Tracer(trace, outs[0])
 
 
