@@ -16,6 +16,7 @@ Dispatch knows nothing of tracing: the class of an argument may define `__jitnet
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -171,7 +172,7 @@ def _ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.
         raise TraceTypeError(f"{name}: NumPy has no {name} of " + " and ".join(_dtype_text(d) for d in dtypes), _DTYPE_HINTS.get(
             name, "convert the array first: `x.astype(...)`")) from None
     if out.char == "e":
-        float_rule(name, promote(*dtypes))
+        float_rule(name, BOOL)  # raises
     return operands, out
 
 
@@ -185,8 +186,8 @@ _DTYPE_HINTS = {"subtract": "of bools, `x ^ y` is the difference", "negative": "
 class Elementwise(Op):
     """out[i] = expr(x[i], y[i], ...), broadcast as NumPy does.
 
-    dtypes: None (what the NumPy ufunc of that name does), "float" (integers become floats as in NumPy), "test" (float in, bool out), or a
-    function of the tuple of dtypes -> (operand dtypes, output dtype).
+    dtypes: None (what the NumPy ufunc of that name does; without one, the common dtype), "float" (integers become floats as in NumPy),
+    "test" (float in, bool out), "logical" (taken as bool, gives bool), or a function of the tuple of dtypes -> (operand dtypes, output dtype).
     bool_expr: the expression for bool operands, where it differs.
     jvp: per operand a function (t, out, *inputs) linear in t, or None where the derivative is zero: the Jacobian is diagonal, so the same
     function gives the vjp.
@@ -218,10 +219,14 @@ class Elementwise(Op):
 
     def _find_rule(self, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
         rule = self._dtype_rule
-        if rule is None:
+        if isinstance(self.ufunc, np.ufunc):
             return _ufunc_rule(self.name, self.ufunc, dtypes)
         if callable(rule):
             return rule(dtypes)
+        if rule == "logical":
+            return [BOOL] * len(dtypes), BOOL
+        if rule is None:
+            return [promote(*dtypes)] * len(dtypes), promote(*dtypes)
         common = float_rule(self.name, promote(*dtypes))
         return [common] * len(dtypes), BOOL if rule == "test" else common
 
@@ -245,7 +250,7 @@ class Elementwise(Op):
 
     def jvp(self, tangents, outs, inputs, params):
         total = None
-        for t, rule in zip(tangents, self.jvp_rule):
+        for t, rule in zip(tangents, self.jvp_rule):  # missing rules are None
             term = None if t is None or rule is None else rule(t, outs[0], *inputs, **params)
             if term is not None:
                 total = term if total is None else total + term
@@ -257,7 +262,7 @@ class Elementwise(Op):
         if not self.jvp_rule:
             return [None] * len(inputs)
         return [unbroadcast(rule(cts[0], outs[0], *inputs, **params), x.shape) if need and rule is not None else None
-                for rule, x, need in zip(self.jvp_rule, inputs, needed, strict=True)]
+                for rule, x, need in itertools.zip_longest(self.jvp_rule, inputs, needed)]
 
     def batch(self, size, inputs, batched, params):
         from .ops import reshape

@@ -43,25 +43,25 @@ def not_equal(x, y):
     return np.not_equal(x, y)
 
 
-@elementwise("{x} & {y}", samples=between(0, 1))
+@elementwise("{x} & {y}", dtypes="logical", samples=between(0, 1))
 def logical_and(x, y):
     """Whether both hold; a number holds when it is not zero."""
     return np.logical_and(x, y)
 
 
-@elementwise("{x} | {y}", samples=between(0, 1))
+@elementwise("{x} | {y}", dtypes="logical", samples=between(0, 1))
 def logical_or(x, y):
     """Whether either holds."""
     return np.logical_or(x, y)
 
 
-@elementwise("{x} ^ {y}", samples=between(0, 1))
+@elementwise("{x} ^ {y}", dtypes="logical", samples=between(0, 1))
 def logical_xor(x, y):
     """Whether exactly one holds."""
     return np.logical_xor(x, y)
 
 
-@elementwise("not {x}", samples=between(0, 1))
+@elementwise("not {x}", dtypes="logical", samples=between(0, 1))
 def logical_not(x):
     """Whether x does not hold."""
     return np.logical_not(x)
