@@ -45,16 +45,33 @@ def source(name: str, compiled) -> Text:
 def explain(name: str, compiled) -> Text:
     """A line per step with the bytes it moves, the user's lines in it, then what was stored between steps and why."""
     graph = compiled.graph
-    moved = sum(info.reads + info.writes for info in compiled.kernels)
     types = ", ".join(map(str, graph.input_types))
-    lines = [f"{name}({types}): {len(graph.eqns)} {_plural('equation', graph.eqns)} became {_counted(compiled.kernels)}, "
-             f"which move {size_text(moved)} with {size_text(arena_bytes(compiled))} of scratch memory"]
-    for k, info in enumerate(compiled.kernels):
-        lines += ["", f"step {k}: {_headline(info)}", *(f"  {line}" for line in _user_lines(info.eqns))]
+    lines = [f"{name}({types}): {len(graph.eqns)} {_plural('equation', graph.eqns)} became {_counted(compiled.kernels)}; "
+             f"{size_text(arena_bytes(compiled))} of scratch memory"]
+    infos = {id(info.step): info for info in compiled.kernels}
+    lines += ["", *_steps(compiled.program.steps, infos, "")]
     reasons = list(_unfused(compiled))
     if reasons:
         lines += ["", "stored between steps, not fused:", *(f"  {line}" for line in columns(reasons))]
     return Text("\n".join(lines))
+
+
+def _steps(steps, infos: dict, indent: str) -> Iterator[str]:
+    """The steps, those inside loops and branches further in."""
+    for step in steps:
+        if hasattr(step, "kernel"):
+            info = infos.get(id(step))
+            yield f"{indent}- {_headline(info) if info else step.kernel}"
+            if info:
+                yield from (f"{indent}    {line}" for line in _user_lines(info.eqns))
+        elif hasattr(step, "branches"):
+            for k, branch in enumerate(step.branches):
+                yield f"{indent}- branch {k} of {len(step.branches)}"
+                yield from _steps(branch, infos, indent + "    ")
+        else:
+            rounds = f"{step.count} {_plural('round', step.count)}" if isinstance(step.count, int) else "rounds while a condition holds"
+            yield f"{indent}- native loop, {rounds if step.cond is None or isinstance(step.count, int) else 'rounds while a condition holds'}"
+            yield from _steps((*step.before, *step.body), infos, indent + "    ")
 
 
 def _counted(kernels) -> str:
@@ -70,15 +87,13 @@ def _plural(word: str, things) -> str:
 
 
 def _headline(info) -> str:
-    what = {"kernel": "one kernel", "blas": "a BLAS call", "copy": "a copy", "callback": "NumPy, called back from the native program",
-            "loop": "a native loop"}.get(info.kind, info.kind)
-    parts = [f"{info.name}, {what}", f"reads {size_text(info.reads)}, writes {size_text(info.writes)}"]
+    """`kernel_1: reads 4.2 kB, writes 4.1 kB, in 8 parallel chunks`"""
+    what = {"kernel": "", "copy": "", "blas": "", "callback": " (NumPy, called back from the native program)"}
+    parts = [f"{info.name}{what.get(info.kind, f' ({info.kind})')}: reads {size_text(info.reads)}, writes {size_text(info.writes)}"]
     extent, grain = getattr(info.step, "extent", 0), getattr(info.step, "grain", 0)
     if grain and extent > grain:
         parts.append(f"in {-(-extent // grain)} parallel chunks")
-    if info.note:
-        parts.append(info.note)
-    return "; ".join(parts)
+    return ", ".join([*parts, info.note] if info.note else parts)
 
 
 def _user_lines(eqns: tuple[Eqn, ...]) -> list[str]:
@@ -86,7 +101,8 @@ def _user_lines(eqns: tuple[Eqn, ...]) -> list[str]:
     table: dict[Source | None, list[str]] = {}
     for eqn in eqns:
         table.setdefault(_line(eqn), []).append(eqn.op.name)
-    rows = [(place(source) if source else "(no line)", ", ".join(_runs(ops)), source.text if source else "") for source, ops in table.items()]
+    ordered = sorted(table.items(), key=lambda item: (item[0] is None, item[0] and (item[0].file, item[0].line)))
+    rows = [(place(source) if source else "(no line)", ", ".join(_runs(ops)), source.text if source else "") for source, ops in ordered]
     return columns(rows)
 
 
@@ -148,8 +164,12 @@ def _origin(eqn: Eqn, var: Var) -> Eqn:
 def _reason(producer: Eqn, var: Var, readers: list[Eqn], is_output: bool) -> str:
     if _origin(producer, var).op.name.startswith("partial_"):
         return "one long reduction, cut into chunks that run in parallel: the next step combines them"
+    if producer.op.kind == "control":
+        return f"a result of {producer.op.name}, whose body is a program of its own"
     if producer.op.kind != "kernel":
         return f"{producer.op.name} is a step of its own, its result lies in memory"
+    if any(eqn.op.kind == "control" for eqn in readers):
+        return f"read by {', '.join(dict.fromkeys(e.op.name for e in readers if e.op.kind == 'control'))}, whose body is a program of its own"
     foreign = [eqn.op.name for eqn in readers if eqn.op.kind != "kernel"]
     if foreign:
         return f"{', '.join(dict.fromkeys(foreign))} is a step of its own, its operands lie in memory"

@@ -42,20 +42,17 @@ def shaped(array, dtype, shape, offset=0):
 
 
 def source_text(name: str, compiled) -> str:
-    """The text for a compiled graph. Loops and branches stand as comments."""
-    names: dict[str, str] = {}
+    """The text for a compiled graph."""
+    kernels: dict[str, str] = {}  # source -> name of its function
     parts = [HEADER]
     for info in compiled.kernels:
-        if _is_kernel(info) and info.source not in names:
-            names[info.source] = info.name if info.name not in names.values() else f"{info.name}_{len(names)}"
+        if "def kernel(" in info.source and info.source not in kernels:
+            function = info.name if info.name not in kernels.values() else f"{info.name}_{len(kernels)}"
+            kernels[info.source] = function
             comments = "".join(f"# {line}\n" for line in _places(info.eqns))
-            parts.append(comments + info.source.strip().replace("def kernel(", f"def {names[info.source]}(", 1) + "\n")
-    parts.append(_program(identifier(name, "function"), compiled, names))
+            parts.append(comments + info.source.strip().replace("def kernel(", f"def {function}(", 1) + "\n")
+    parts.append(_Program(compiled, kernels).text(identifier(name, "function")))
     return "\n\n".join(parts)
-
-
-def _is_kernel(info) -> bool:
-    return info.source.lstrip().startswith("def kernel(")
 
 
 def _places(eqns: tuple[Eqn, ...]) -> list[str]:
@@ -64,54 +61,116 @@ def _places(eqns: tuple[Eqn, ...]) -> list[str]:
     return [f"{place(line)}: {line.text}" if line.text else place(line) for line in lines]
 
 
-def _program(name: str, compiled, names: dict[str, str]) -> str:
-    graph, program = compiled.graph, compiled.program
-    arguments = [identifier(v.name, f"in_{k}") for k, v in enumerate(graph.inputs)]
-    outputs = [f"out_{k}" for k in range(len(graph.outputs))]
-    lines = [f"def {name}({', '.join(arguments)}):", f"    # {', '.join(map(str, graph.input_types))}"]
-    for out, t in zip(outputs, graph.output_types):
-        lines.append(f"    {out} = np.empty({t.shape}, {_dtype(t.dtype)})")
-    lines.append(f"    arena = np.zeros({program.arena_bytes}, np.uint8)")
-    lines += [f"    const_{k} = np.array({c.tolist()}, {_dtype(c.dtype)})" if c.size <= 8 else f"    const_{k} = ...  # {c.dtype}{list(c.shape)}"
-              for k, c in enumerate(program.consts)]
-    buffers = {"input": arguments, "output": outputs, "const": [f"const_{k}" for k in range(len(program.consts))], "arena": ["arena"]}
-    for info in compiled.kernels:
-        step = info.step
-        if info.source not in names:
-            lines.append(_library_call(info, buffers))
-            continue
-        views = ", ".join(_view(slot, dtype, buffers) for slot, dtype in zip(step.buffers, _dtypes(info)))
-        lines.append(f"    {names[info.source]}([{views}], {list(step.sizes)}, 0, {step.extent})")
-    return "\n".join([*lines, f"    return {', '.join(outputs) or '()'}", ""])
+class _Program:
+    """The steps of a program as statements."""
 
+    def __init__(self, compiled, kernels: dict[str, str]):
+        self.graph, self.program, self.kernels = compiled.graph, compiled.program, kernels
+        self.infos = {id(info.step): info for info in compiled.kernels}
+        self.arguments = [identifier(v.name, f"in_{k}") for k, v in enumerate(self.graph.inputs)]
+        self.outputs = [f"out_{k}" for k in range(len(self.graph.outputs))]
+        self.lines: list[str] = []
 
-def _library_call(info, buffers: dict[str, list[str]]) -> str:
-    """A step that is no kernel, as a call of its op; as a comment where its buffers are not those of one equation."""
-    slots = getattr(info.step, "buffers", ())
-    if len(info.eqns) != 1 or len(slots) != len(info.eqns[0].inputs) + len(info.eqns[0].outputs):
-        return f"    # {info.kind} {info.name}" + (f": {info.note}" if info.note else "")
-    (eqn,) = info.eqns
-    views = [f"shaped({buffers[s.kind][s.index]}, {_dtype(a.type.dtype)}, {a.type.shape}" + (f", {s.offset})" if s.offset else ")")
-             for s, a in zip(slots, (*eqn.inputs, *eqn.outputs))]
-    ins, outs = views[:len(eqn.inputs)], views[len(eqn.inputs):]
-    params = "".join(f", {k}={v!r}" if not isinstance(v, np.dtype) else f", {k}={_dtype(v)}" for k, v in eqn.params.items())
-    call = f"OPS[{eqn.op.name!r}]({', '.join(ins)}{params})"
-    note = f"  # {info.note}" if info.note else ""
-    if len(outs) == 1 and not eqn.op.multiple_outputs:
-        return f"    {outs[0]}[...] = {call}{note}"
-    return f"    for out, value in zip(({', '.join(outs)},), {call}):{note}\n        out[...] = value"
+    def text(self, name: str) -> str:
+        self.put(0, f"def {name}({', '.join(self.arguments)}):")
+        self.put(1, f"# {', '.join(map(str, self.graph.input_types))}")
+        for out, t in zip(self.outputs, self.graph.output_types):
+            self.put(1, f"{out} = np.empty({t.shape}, {_dtype(t.dtype)})")
+        self.put(1, f"arena = np.zeros({self.program.arena_bytes}, np.uint8)")
+        for k, c in enumerate(self.program.consts):
+            value = f"np.array({c.tolist()}, {_dtype(c.dtype)})" if c.size <= 16 and np.isfinite(c).all() else f"...  # {c.dtype}{list(c.shape)}"
+            self.put(1, f"const_{k} = {value}")
+        self.block(self.program.steps, 1)
+        self.put(1, f"return {', '.join(self.outputs) or '()'}")
+        return "\n".join(self.lines) + "\n"
+
+    def put(self, depth: int, line: str) -> None:
+        self.lines.append("    " * depth + line)
+
+    def block(self, steps, depth: int) -> None:
+        if not steps:
+            self.put(depth, "pass")
+        for step in steps:
+            if hasattr(step, "kernel"):
+                self.call(step, depth)
+            elif hasattr(step, "branches"):
+                self.switch(step, depth)
+            else:
+                self.loop(step, depth)
+
+    def call(self, step, depth: int) -> None:
+        info = self.infos.get(id(step))
+        if info is None:
+            self.put(depth, f"# {step.kernel!r}")
+        elif info.source in self.kernels:
+            views = ", ".join(self.flat(slot, dtype) for slot, dtype in zip(step.buffers, _dtypes(info)))
+            self.put(depth, f"{self.kernels[info.source]}([{views}], {list(step.sizes)}, 0, {step.extent})")
+        else:
+            self.library_call(info, depth)
+
+    def library_call(self, info, depth: int) -> None:
+        """A step that is no kernel, by the name of its op."""
+        (eqn,) = info.eqns
+        views = [f"shaped({self.buffer(s)}, {_dtype(a.type.dtype)}, {a.type.shape}{self.offset(s)})"
+                 for s, a in zip(info.step.buffers, (*eqn.inputs, *eqn.outputs), strict=True)]
+        ins, outs = views[:len(eqn.inputs)], views[len(eqn.inputs):]
+        params = "".join(f", {k}={_dtype(v) if isinstance(v, np.dtype) else repr(v)}" for k, v in eqn.params.items())
+        call = f"OPS[{eqn.op.name!r}]({', '.join(ins)}{params})"
+        if eqn.op.multiple_outputs:
+            self.put(depth, f"for out, value in zip(({', '.join(outs)},), {call}):")
+            self.put(depth + 1, "out[...] = value")
+        else:
+            self.put(depth, f"{outs[0]}[...] = {call}" + (f"  # {info.note}" if info.note else ""))
+
+    def loop(self, step, depth: int) -> None:
+        """A loop with a counter named by its level, which moves the slots that have strides of that level."""
+        counter = f"i{step.level}"
+        if step.cond is None:
+            count = step.count if isinstance(step.count, int) else f"{self.flat(step.count, 'np.int64')}[0]"
+            self.put(depth, f"for {counter} in range({count}):")
+            self.block((*step.before, *step.body), depth + 1)
+            return
+        self.put(depth, f"{counter} = 0")
+        self.put(depth, "while True:")
+        if step.before:
+            self.block(step.before, depth + 1)
+        self.put(depth + 1, f"if not {self.flat(step.cond, 'np.bool')}[0]:")
+        self.put(depth + 2, "break")
+        if step.body:
+            self.block(step.body, depth + 1)
+        self.put(depth + 1, f"{counter} += 1")
+
+    def switch(self, step, depth: int) -> None:
+        last = len(step.branches) - 1
+        self.put(depth, f"branch = min(max({self.flat(step.index, 'np.int64')}[0], 0), {last})")
+        for k, branch in enumerate(step.branches):
+            self.put(depth, f"{'if' if k == 0 else 'elif'} branch == {k}:")
+            self.block(branch, depth + 1)
+
+    # Slots
+
+    def buffer(self, slot) -> str:
+        if slot.kind == "arena":
+            return "arena"
+        return f"const_{slot.index}" if slot.kind == "const" else (self.arguments if slot.kind == "input" else self.outputs)[slot.index]
+
+    @staticmethod
+    def offset(slot) -> str:
+        """The slot's place in bytes, as a further argument: `, 512 + 8 * i1`."""
+        terms = [str(slot.offset)] if slot.offset else []
+        terms += [f"{nbytes} * i{level}" for level, nbytes in slot.strides if nbytes]
+        return ", " + " + ".join(terms) if terms else ""
+
+    def flat(self, slot, dtype: str) -> str:
+        return f"flat({self.buffer(slot)}, {dtype}{self.offset(slot)})"
 
 
 def _dtype(dtype) -> str:
     return f"np.{'bool' if dtype.kind == 'b' else dtype.name}"
 
 
-def _view(slot, dtype: str, buffers: dict[str, list[str]]) -> str:
-    return f"flat({buffers[slot.kind][slot.index]}, {dtype}" + (f", {slot.offset})" if slot.offset else ")")
-
-
 def _dtypes(info) -> list[str]:
     """The dtype of every buffer of a kernel: what its source takes each as."""
-    if info.nest is None:
-        return ["np.uint8"] * len(info.step.buffers)
-    return ["np.int64" if b.role == "status" else _dtype(b.dtype) for b in info.nest.buffers]
+    if info.nest is not None:
+        return ["np.int64" if b.role == "status" else _dtype(b.dtype) for b in info.nest.buffers]
+    return ["np.uint8" if info.kind == "copy" else _dtype(info.eqns[0].outputs[0].type.dtype)] * len(info.step.buffers)
