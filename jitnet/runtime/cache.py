@@ -64,6 +64,8 @@ class _Counts:
 
 _memory: dict[str, Kernel] = {}
 _compiling = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a thread that compiles does not live on in a child, its lock would
+    os.register_at_fork(after_in_child=lambda: globals().update(_compiling=threading.RLock()))
 _counts = _Counts()
 _writes = 0
 _warned: set[str] = set()

@@ -6,23 +6,24 @@ functions, and the pool of large freed blocks. All of them are arrays of int64.
 """
 
 # api
-(ARRAY_TYPE, FLOAT_TYPE, LONG_TYPE, TRUE, FALSE, NEW_ARRAY, ARRAY_RETURN, INCREF, DECREF, TUPLE_NEW, VECTORCALL, SAVE_THREAD,
- RESTORE_THREAD, LONG_AS_LONG, LONG_FROM_LONG, MALLOC, FREE, MADVISE, PARALLEL_FOR, NUM_THREADS, POOL_EXCLUSIVE, POOL_BUSY,
- CHUNKS, MEMORY_HANDLER, ALIGNED_FROM, HELD_LOCK, HELD_BYTES, HELD_BOUND, HELD_COUNT, HELD) = range(30)
+(ARRAY_TYPE, FLOAT_TYPE, LONG_TYPE, TRUE, FALSE, NEW_ARRAY, ARRAY_RETURN, INCREF, DECREF, TUPLE_NEW, TUPLE_SET,
+ VECTORCALL, SAVE_THREAD, RESTORE_THREAD, LONG_AS_LONG, LONG_FROM_LONG, MALLOC, FREE, MADVISE, PARALLEL_FOR,
+ NUM_THREADS, POOL_EXCLUSIVE, POOL_BUSY, CHUNKS, MEMORY_HANDLER, ALIGNED_FROM, HELD_LOCK, HELD_BYTES, HELD_BOUND,
+ HELD_COUNT, HELD) = range(31)
 HELD_MAX = 32  # freed blocks kept at most: pairs (address, capacity) from HELD on
 API_WORDS = HELD + 2 * HELD_MAX
 POOLED_FROM = 1 << 20  # bytes: smaller blocks go back to malloc at once
-HUGE_FROM = 4 << 20  # bytes: from here on blocks start at a huge page
-HUGE_PAGE = 2 << 20
+HUGE_FROM = 4 << 20  # bytes: from here on the system is asked for huge pages
 HEADER = 64  # bytes before an aligned block: address that malloc gave, capacity
 
 # block
-(B_API, B_CODE, B_STATIC, B_STATIC_COUNT, B_IO, B_IO_COUNT, B_STATUS, B_STATUS_COUNT, B_ARENA_BYTES, B_FRAME_WORDS, B_FREE,
- B_INPUTS, B_OUTPUTS) = range(13)
+(B_API, B_CODE, B_STATIC, B_STATIC_COUNT, B_IO, B_IO_COUNT, B_STATUS, B_STATUS_COUNT, B_ARENA_BYTES, B_FRAME_WORDS,
+ B_FREE, B_INPUTS, B_OUTPUTS) = range(13)
 BLOCK_WORDS = 16
 
 # frame
-(F_NEXT, F_BLOCK, F_ARENA, F_KERNEL, F_BUFFERS, F_SIZES, F_EXTENT, F_GRAIN, F_POOL_ARGS, F_POOL_DIMS, F_POOL_STEPS) = range(11)
+(F_NEXT, F_ARENA, F_OWNS_ARENA, F_KERNEL, F_BUFFERS, F_SIZES, F_EXTENT, F_GRAIN, F_POOL_ARGS, F_POOL_DIMS,
+ F_POOL_STEPS) = range(11)
 F_IO = 16  # input addresses, then output addresses, scalar cells, loop states, buffer lists
 
 # instructions: eight words each
@@ -32,7 +33,7 @@ INSTRUCTION_WORDS = 8
 COUNT_FIXED, COUNT_SLOT, COUNT_ENDLESS = range(3)
 
 # table of an entry
-T_API, T_COUNT, T_FALLBACK, T_ON_ERROR, T_SCRATCH, T_RECORDS = range(6)
+T_API, T_COUNT, T_FALLBACK, T_ON_ERROR, T_RECORDS = range(5)
 MAX_RECORDS = 8
 TABLE_WORDS = T_RECORDS + MAX_RECORDS
 
@@ -49,7 +50,6 @@ DTYPE_CODES = {"f4": 0, "f8": 1, "i1": 2, "i2": 3, "i4": 4, "i8": 5, "u1": 6, "u
 # CPython and NumPy objects, in words; checked against live objects when native.py loads
 OBJECT_TYPE, OBJECT_VALUE = 1, 2
 ARRAY_DATA, ARRAY_NDIM, ARRAY_SHAPE, ARRAY_DESCR, ARRAY_FLAGS, ARRAY_HANDLER = 2, 3, 4, 7, 8, 11
-TUPLE_ITEMS = 3
 C_CONTIGUOUS, OWNDATA, ALIGNED, WRITEABLE = 0x1, 0x4, 0x100, 0x400
 
 # what a run returns

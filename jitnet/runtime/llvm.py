@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 
 import llvmlite.binding as llvm
 
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a thread that compiles does not live on in a child, its lock would
+    os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.Lock()))
 _serial = itertools.count()
 
 
@@ -43,6 +46,11 @@ def _jit() -> llvm.LLJIT:
     # JITLink lays code and constants of one object side by side, so relative addresses always reach.
     triple = host()[0]
     return llvm.create_lljit_compiler(target_machine(), use_jit_link="windows" not in triple)
+
+
+def everything() -> llvm.LLJIT:
+    """What holds the code of all loaded objects."""
+    return _jit()
 
 
 def emit_object(modules: list[str], vectorize: bool = True) -> bytes:

@@ -23,7 +23,14 @@ SYMBOLS = {"jitnet_allocate": 2, "jitnet_free": 2, "jitnet_memory_malloc": 2, "j
 
 FILES = ("native_memory.py", "native_program.py", "native_call.py")
 
-DEFAULT_HELD_BYTES = 512 << 20
+MOST_HELD_BYTES = 512 << 20
+
+
+def _default_held_bytes() -> int:
+    """Half a gigabyte, or a sixteenth of a smaller machine's memory."""
+    if not hasattr(os, "sysconf"):
+        return MOST_HELD_BYTES
+    return min(MOST_HELD_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 16)
 
 
 @functools.cache
@@ -59,6 +66,7 @@ class Api:
         self.address = self.words.ctypes.data
         python = ctypes.pythonapi
         for word, name in [(layout.INCREF, "Py_IncRef"), (layout.DECREF, "Py_DecRef"), (layout.TUPLE_NEW, "PyTuple_New"),
+                           (layout.TUPLE_SET, "PyTuple_SetItem"),
                            (layout.VECTORCALL, "PyObject_Vectorcall"), (layout.SAVE_THREAD, "PyEval_SaveThread"),
                            (layout.RESTORE_THREAD, "PyEval_RestoreThread"), (layout.MALLOC, "PyMem_RawMalloc"),
                            (layout.LONG_AS_LONG, "PyLong_AsLongLongAndOverflow"), (layout.FREE, "PyMem_RawFree"),
@@ -73,11 +81,13 @@ class Api:
         self.words[layout.FLOAT_TYPE], self.words[layout.LONG_TYPE] = id(float), id(int)
         self.words[layout.TRUE], self.words[layout.FALSE] = id(True), id(False)
         self.words[layout.CHUNKS] = address("jitnet_chunks")
-        self.words[layout.HELD_BOUND] = int(os.environ.get("JITNET_POOL_BYTES", DEFAULT_HELD_BYTES))
+        self.words[layout.HELD_BOUND] = int(os.environ.get("JITNET_POOL_BYTES") or _default_held_bytes())
         self.words[layout.ALIGNED_FROM] = 4096
         self._handler = _MemoryHandler(self)
         self.words[layout.MEMORY_HANDLER] = id(self._handler.capsule)
         threads.attach(self.words)
+        # Arrays may be freed through this table when the interpreter has taken the modules apart already.
+        self._code = llvm.everything(), _loaded()
 
 
 def _array_api():

@@ -6,7 +6,22 @@ Whoever calls these functions holds the GIL.
 from .layout import *
 from .native_memory import allocate, free
 from .native_program import finish, run, take_frame
-from .words import call0, call1, call2, call4, call8, f64_bits, load32, load64, store8, store16, store32, store64, store_f32
+from .words import (
+    call0,
+    call1,
+    call2,
+    call3,
+    call4,
+    call8,
+    f64_bits,
+    load32,
+    load64,
+    store8,
+    store16,
+    store32,
+    store64,
+    store_f32,
+)
 
 
 def match(record, args, frame):
@@ -170,7 +185,7 @@ def call(self, args, count, names):
             result = call1(load64(api + 8 * TUPLE_NEW), outputs)
             for i in range(outputs):
                 item = call1(load64(api + 8 * ARRAY_RETURN), load64(arrays + 8 * i))
-                store64(result + 8 * (TUPLE_ITEMS + i), item)
+                call3(load64(api + 8 * TUPLE_SET), result, i, item)
     else:
         for i in range(made):
             call1(decref, load64(arrays + 8 * i))

@@ -30,15 +30,15 @@ def allocate(api, size):
         store_atomic(api + 8 * HELD_LOCK, 0)
         if found != 0:
             return found
-    align = HUGE_PAGE if size >= HUGE_FROM else 64
-    raw = call1(load64(api + 8 * MALLOC), size + align + HEADER)
+    raw = call1(load64(api + 8 * MALLOC), size + 64 + HEADER)
     if raw == 0:
         return 0
-    block = (raw + HEADER + align - 1) & -align
+    block = (raw + HEADER + 63) & -64
     store64(block - HEADER, raw)
     store64(block - HEADER + 8, size)
     if size >= HUGE_FROM and load64(api + 8 * MADVISE) != 0:
-        call3(load64(api + 8 * MADVISE), block, size & -HUGE_PAGE, 14)  # MADV_HUGEPAGE
+        page = (block + 4095) & -4096
+        call3(load64(api + 8 * MADVISE), page, block + size - page, 14)  # MADV_HUGEPAGE
     return block
 
 

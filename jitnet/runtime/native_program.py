@@ -24,18 +24,22 @@ def take_frame(block):
     frame = load64(block + 8 * B_FREE)
     if frame != 0:
         store64(block + 8 * B_FREE, load64(frame + 8 * F_NEXT))
-        return frame
+        if load64(frame + 8 * F_OWNS_ARENA) != 0:
+            return frame
     api = load64(block + 8 * B_API)
-    words = load64(block + 8 * B_FRAME_WORDS)
-    frame = allocate(api, 8 * words)
     if frame == 0:
-        return 0
+        words = load64(block + 8 * B_FRAME_WORDS)
+        frame = allocate(api, 8 * words)
+        if frame == 0:
+            return 0
+        zero_bytes(frame, 8 * words)
     arena = allocate(api, load64(block + 8 * B_ARENA_BYTES) + 64)
     if arena == 0:
         free(api, frame)
         return 0
-    zero_bytes(frame, 8 * words)
-    store64(frame + 8 * F_BLOCK, block)
+    store64(frame + 8 * F_OWNS_ARENA, 1)
+    if arena == load64(frame + 8 * F_ARENA):  # the one that it had before
+        return frame
     store64(frame + 8 * F_ARENA, arena)
     static = load64(block + 8 * B_STATIC)
     for i in range(load64(block + 8 * B_STATIC_COUNT)):  # buffers of constants and of the arena never move
@@ -52,7 +56,8 @@ def free_frames(block):
     store64(block + 8 * B_FREE, 0)
     while frame != 0:
         following = load64(frame + 8 * F_NEXT)
-        free(api, load64(frame + 8 * F_ARENA))
+        if load64(frame + 8 * F_OWNS_ARENA) != 0:
+            free(api, load64(frame + 8 * F_ARENA))
         free(api, frame)
         frame = following
     return 0
@@ -158,12 +163,18 @@ def run(frame, block):
 
 
 def finish(block, frame, result):
-    """Gives the frame back. After a callback's exception its buffers may have moved: then it is freed. Needs the GIL."""
+    """Gives the frame back. After a callback's exception its buffers may have moved: then it is freed. Needs the GIL.
+
+    A large arena goes to the pool, or a thousand programs that ran once would hold a thousand of them.
+    """
+    api = load64(block + 8 * B_API)
     if result == CALLBACK_FAILED:
-        api = load64(block + 8 * B_API)
         free(api, load64(frame + 8 * F_ARENA))
         free(api, frame)
     else:
+        if load64(block + 8 * B_ARENA_BYTES) + 64 >= POOLED_FROM:
+            free(api, load64(frame + 8 * F_ARENA))
+            store64(frame + 8 * F_OWNS_ARENA, 0)
         store64(frame + 8 * F_NEXT, load64(block + 8 * B_FREE))
         store64(block + 8 * B_FREE, frame)
     return 0

@@ -22,7 +22,7 @@ import numpy as np
 from . import layout, native, threads
 
 GOOD_FLAGS = layout.C_CONTIGUOUS | layout.ALIGNED
-RELEASE_FROM = 1 << 18  # bytes touched from which on other Python threads may run meanwhile: about 20 us of work
+RELEASE_FROM = 1 << 20  # bytes touched from which on other Python threads may run meanwhile: about 0.1 ms of work
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,16 @@
 """Large blocks: aligned, reused, bounded, given back; as outputs they are ordinary arrays."""
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 
 from jitnet.runtime import layout, native
 from jitnet.runtime.entry import Entry
+
+ROOT = Path(__file__).parents[2]
 
 
 def fallback(*args):
@@ -68,3 +74,27 @@ def test_pool_holds_a_limited_number_of_blocks():
     assert native.held_bytes() == layout.HELD_MAX * layout.POOLED_FROM
     native.release_memory()
     assert native.held_bytes() == 0
+
+
+def test_outputs_that_outlive_the_interpreter():
+    code = """
+import builtins, types
+import numpy as np
+from jitnet.runtime import cache
+from jitnet.runtime.entry import Entry
+from jitnet.runtime.program import KernelStep, Program, Slot
+source = "def kernel(buffers, sizes, start, stop):\\n    p = buffer_f32(buffers, 0)\\n    for i in range(start, stop):\\n"
+source += "        p[i] = f32(i)\\n"
+kept = []
+for n in (5, 5000, 2_000_000):
+    t = types.SimpleNamespace(shape=(n,), dtype=np.dtype("f4"))
+    e = Entry(None)
+    e.add(Program([KernelStep(cache.get_kernel(source), (Slot("output", 0),), (), n)], [], [t]), single_output=True)
+    kept += [e.call(), e.call, e]
+builtins.kept = kept
+kept.append(kept)
+print(int(kept[6][-1]))
+"""
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
+                             env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (process.returncode, process.stdout, process.stderr) == (0, "1999999\n", "")

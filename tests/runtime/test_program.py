@@ -314,17 +314,32 @@ def test_empty_program(array_type):
     assert Program([], [], []).run([]) == []
 
 
-def test_programs_give_their_memory_back(elementwise, array_type):
+def test_large_arenas_go_back_after_each_run_small_ones_with_the_program(elementwise, array_type):
     native.release_memory()
     t = array_type((4,))
-    program = Program([KernelStep(elementwise("a[i]", 1), (IN0, OUT0), (), 4)], [t], [t], 3 << 20)
-    program.run([np.zeros(4, np.float32)])
-    assert native.held_bytes() == 0
-    del program
-    assert native.held_bytes() >= 3 << 20
-    cache_words = native.api().words
+    step = KernelStep(elementwise("a[i]", 1), (IN0, OUT0), (), 4)
+    programs = [Program([step], [t], [t], 3 << 20) for _ in range(20)]
+    for program in programs * 2:
+        program.run([np.zeros(4, np.float32)])
+        assert native.held_bytes() == (3 << 20) + 64  # the same block again and again
     native.release_memory()
-    assert native.held_bytes() == 0 and cache_words[layout.HELD_COUNT] == 0
+    assert native.held_bytes() == 0 and native.api().words[layout.HELD_COUNT] == 0
+
+
+def test_buffers_follow_the_arena_when_it_comes_back_elsewhere(elementwise, array_type):
+    t = array_type((4,))
+    add = elementwise("a[i] + f32(1)", 1)
+    program = Program([KernelStep(add, (IN0, arena(64)), (), 4), KernelStep(add, (arena(64), OUT0), (), 4)], [t], [t], 2 << 20)
+    allocate, free = native.function("jitnet_allocate"), native.function("jitnet_free")
+    x, taken = np.zeros(4, np.float32), []
+    for _ in range(4):
+        assert program.run([x])[0].tolist() == [2] * 4
+        taken.append(allocate(native.api().address, 2 << 20))  # takes the arena away
+        np.ctypeslib.as_array((np.ctypeslib.ctypes.c_float * 100).from_address(taken[-1]))[:] = np.nan
+    assert len(set(taken)) == 4
+    for block in taken:
+        free(native.api().address, block)
+    native.release_memory()
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True, "2"])
