@@ -161,7 +161,7 @@ class Writer:
             op = node.eqn.op
             fields = dict(zip(op.array_names, (self.names[id(o)] for o in node.operands)))
             fields |= {k: short_dtype(v) if k == "dtype" else v for k, v in node.eqn.params.items()}
-            text = op.expr.format(**fields, cast=short_dtype(node.dtype))
+            text = op.expression([a.type for a in node.eqn.inputs]).format(**fields, cast=short_dtype(node.dtype))
         name = self.names[id(node)] = f"t{self.count('t')}"
         self.put(depth, f"{name} = {text}")
 
