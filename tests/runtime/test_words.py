@@ -40,8 +40,7 @@ def loops(a, b):
             if j > 6:
                 break
             total += i * j
-        else_ = total
-        total = else_ + 1
+        total += 1
     n = a
     while n > 0:
         n -= 2
@@ -83,7 +82,8 @@ NAMES = ("arithmetic", "division", "branches", "loops", "short_circuit", "recurs
 def compiled():
     text = words.compile_words(SOURCE, {**vars(words), "LIMIT": 40}, "test_")
     loaded = llvm.LoadedObject(llvm.emit_object([text], vectorize=False), tuple("test_" + n for n in NAMES))
-    functions = {n: ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(loaded.address["test_" + n]) for n in NAMES}
+    signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+    functions = {n: signature(loaded.address["test_" + n]) for n in NAMES}
     functions["keep"] = loaded
     return functions
 
@@ -126,7 +126,7 @@ def widths(at):
     assert data[24:40] == bytes([1]) + bytes(15)
 
 
-@pytest.mark.parametrize("text", ["x.y = 3", "a = b'text'", "with a: pass", "a, *b = 1, 2", "f = lambda: 0"])
+@pytest.mark.parametrize("text", ["x.y = 3", "a = b'text'", "with a: pass", "f = lambda: 0"])
 def test_what_is_not_in_the_language_is_refused_with_its_line(text):
     with pytest.raises(SyntaxError, match="line 2: not in this language"):
         words.compile_words(f"def f(a):\n    {text}\n", {}, "")
