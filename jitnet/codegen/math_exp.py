@@ -113,12 +113,14 @@ def log1p_parts(f):
     return half_square, s * (z.fma(z.poly(*ATANH_F64), half_square))
 
 
-def log_from(e, f):
-    """e ln2 + log(1 + f)."""
+def log_from(e, f, extra=0.0):
+    """e ln2 + log(1 + f) + extra, for an extra that is small beside f."""
     if f.type == F32:
-        return e.fma(LN2_HI_F32, (f * f).fma(f.poly(*LOG_F32), f))
+        tail = f * f * f.poly(*LOG_F32) + extra
+        total = e.fma(LN2_HI_F32, f)
+        return total + ((e.fma(LN2_HI_F32, -total) + f) + tail)
     high, low = log1p_parts(f)
-    return e * LN2_EXACT - ((high - e.fma(LN2_REST, low)) - f)
+    return e * LN2_EXACT - ((high - e.fma(LN2_REST, low + extra)) - f)
 
 
 def log_specials(x, result):
@@ -184,32 +186,46 @@ def log10_f32(x):
     return scaled_log_f32(x, 0.434294492, -1.01030500e-8, 0.30103001, -1.43209889e-8)
 
 
-@define("log1p", "f32", "f64")
-def log1p(x):
-    """1 + x = 2^e (1 + f) with f = x 2^-e + (2^-e - 1): no bits of x are lost (N. Juffa)."""
+def log1p_sum(x, extra=0.0, shift=0.0):
+    """log(1 + x) + extra + shift ln2 for x > -1 that is finite.
+
+    1 + x = 2^e (1 + f) with f = x 2^-e + (2^-e - 1): no bits of x are lost (N. Juffa).
+    """
     u = x + 1
     low = u.const(pick(x, *LOG_LOW)).to_bits()
-    mantissa = pick(x, 23, 52)
     shifted = (u.to_bits() - low) & pick(x, 0xFF800000, 0xFFF0000000000000)
     four = (x.const(4.0).to_bits() - shifted).from_bits()
-    f = (x.to_bits() - shifted).from_bits() + four.fma(0.25, -1)
+    scaled, offset = (x.to_bits() - shifted).from_bits(), four.fma(0.25, -1)
+    f = scaled + offset
+    lost = (offset - f) + scaled
+    extra = (1 - f).fma(lost, extra)  # 1 / (1 + f) is near 1 - f
     if x.type == F32:
-        e = shifted.to(F32) * 2.0 ** -mantissa
+        e = shifted.to(F32) * 2.0 ** -23
     else:
         e = (((shifted ^ (1 << 63)) >> 52) + 0x4338000000000000).from_bits() - (6755399441055744.0 + 2048.0)
-    result = log_from(e, f)
+    return log_from(e + shift, f, extra)
+
+
+@define("log1p", "f32", "f64")
+def log1p(x):
     special = x.eq(-1).where(x.const(-INF), (x < -1).where(x.const(NAN), x))
     good = (x > -1) & (x < INF) & (x.abs() > pick(x, 2.0 ** -60, 2.0 ** -120))
-    return good.where(result, special)
+    return good.where(log1p_sum(x), special)
 
 
 def expm1_core(x):
     """expm1(x) for clamped x; wrong only where |x| is so small that it is the answer itself."""
-    r, bits = exp_reduced(x)
-    em = (r * r).fma(r.poly(*pick(x, EXP_F32, EXP_F64)), r)
+    n, bits = round_to_int(x, LOG2_E)
+    high, low = pick(x, (LN2_HI_F32, LN2_LO_F32), (LN2_HI, LN2_LO))
+    start = (-n).fma(high, x)
+    r = (-n).fma(low, start)
+    r_low = (-n).fma(low, start - r)
+    tail = (r * r).fma(r.poly(*pick(x, EXP_F32, EXP_F64)), r_low)
     magic_bits, bias, mantissa = pick(x, (0x4B400000, 127, 23), (0x4338000000000000, 1023, 52))
     half = ((bits - (magic_bits - bias + 1)) << mantissa).from_bits()  # 2^(n - 1): n reaches 128 (1024)
-    return em.fma(half, half - 0.5) * 2
+    # half (1 + r + tail) - 1/2, with the sum of its two large terms kept to twice the precision
+    total, rest = two_sum(half - 0.5, r * half)
+    return (total + tail.fma(half, rest)) * 2
 
 
 @define("expm1", "f32", "f64")

@@ -1,7 +1,7 @@
 """Hyperbolic functions, sigmoid, softplus and logaddexp as straight-line Scalar code."""
 from jitnet.codegen.math_exp import (
-    EXP_F32, EXP_F64, INF, LN2_EXACT, LN2_HI, LN2_HI_F32, LN2_LO, LN2_LO_F32, LN2_REST, LOG2_E, NAN, exp_reduced, pick,
-    round_to_int, scale_by_power, two_sum)
+    EXP_F32, EXP_F64, INF, LN2_EXACT, LN2_HI, LN2_HI_F32, LN2_LO, LN2_LO_F32, LN2_REST, LOG2_E, NAN, exp_reduced,
+    log1p_sum, pick, round_to_int, scale_by_power, two_sum)
 from jitnet.codegen.scalar import F32, call, define
 
 # tanh(x) = x + x z p(z), z = x^2, |x| <= 0.625; 2^-27.8
@@ -102,12 +102,6 @@ def sinh(x):
     return (a < 1).where(near, far).copysign(x)
 
 
-def log1p_with(t, low, slope, large):
-    """log(1 + t) + low * slope, and ln2 more where `large`."""
-    base = call("log1p", pick(t, "f32", "f64"), t)
-    return base + large.where(t.const(0.6931471805599453), low * slope)
-
-
 @define("asinh", "f32", "f64")
 def asinh(x):
     """log1p(t), t = a + (sqrt(1 + a^2) - 1), t to twice the precision; log(a) + ln2 for large a."""
@@ -119,8 +113,9 @@ def asinh(x):
     root = radicand.sqrt()
     root_low = ((-root).fma(root, radicand) + (low + b.fma(b, -square))) / (root + root)
     t, low = two_sum(b, root - 1)
-    result = log1p_with(large.where(a - 1, t), low + root_low, root - b, large)
-    return result.copysign(x)
+    small = a < pick(x, 2.0 ** -30, 2.0 ** -60)
+    result = log1p_sum(large.where(a - 1, t), large.where(a.const(0), (low + root_low) * (root - b)), large.where(a.const(1), 0.0))
+    return (small | ((a < INF) ^ True)).where(x, result.copysign(x))
 
 
 @define("acosh", "f32", "f64")
@@ -135,7 +130,8 @@ def acosh(x):
     root_low = ((-root).fma(root, product) + y.fma(two, -product) + y * two_low) / (root + root)
     root_low = root.eq(0).where(y.const(0), root_low)
     t, low = two_sum(y, root)
-    return log1p_with(large.where(x - 1, t), low + root_low, b - root, large)
+    result = log1p_sum(large.where(x - 1, t), large.where(x.const(0), (low + root_low) * (b - root)), large.where(x.const(1), 0.0))
+    return (x < INF).where((x < 1).where(x.const(NAN), result), x)
 
 
 @define("atanh", "f32", "f64")
@@ -150,13 +146,19 @@ def atanh(x):
     up_low, down_low = a - (up - 1), (1 - down) - a
     same = e_bits.eq(0)  # and then s = a
     top = (-power).fma(down, up) + (up_low - power * down_low)
-    s = same.where(a, top) / same.where(x.const(1), power.fma(down, up))
+    bottom = power.fma(down, up)
+    inverse = 1 / bottom
+    s = same.where(a, top * inverse)
+    lost = (-s).fma(bottom, top)
+    lost = same.where(a.const(0), (lost - s * (((up - bottom) + power * down) + power.fma(down_low, up_low))) * inverse)
     z = s * s
+    tail = (s * z).fma(z.poly(*pick(x, ATANH_F32, ATANH_F64)), lost)
     e = power_exponent(x, e_bits)
     half_ln2, rest = pick(x, (LN2_HI_F32 / 2, LN2_LO_F32 / 2), (LN2_EXACT / 2, LN2_REST / 2))
-    result = e.fma(half_ln2, e.fma(rest, (s * z).fma(z.poly(*pick(x, ATANH_F32, ATANH_F64)), s)))
+    total = e.fma(half_ln2, s)
+    result = total + ((e.fma(half_ln2, -total) + s) + e.fma(rest, tail))
     out = down.eq(0).where(x.const(INF), (down < 0).where(x.const(NAN), result))
-    return out.copysign(x)
+    return (a < 2.0 ** -60).where(x, out.copysign(x))
 
 
 def power_exponent(x, e_bits):
