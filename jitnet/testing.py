@@ -71,7 +71,7 @@ def check_grads(function: Callable, args: Sequence, order: int = 1, modes: Seque
             if np.asarray(a).dtype != FLOAT0:
                 np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=f"forward derivative of `{name}`, output {place}")
         if order > 1:
-            check_grads(_named(lambda *xs: jvp(function, xs, directions)[1], f"jvp of {name}"), args, order - 1, modes,
+            check_grads(_named(lambda *xs: _floats(jvp(function, xs, directions)[1]), f"jvp of {name}"), args, order - 1, modes,
                         step=step, rtol=rtol, atol=atol, seed=seed + 1)
     if "reverse" in modes:
         out, pullback = vjp(function, *args)
