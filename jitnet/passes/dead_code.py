@@ -8,32 +8,11 @@ The inputs of the graph itself stay: the user passes them. The Graphs inside equ
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..ir import Atom, Eqn, Graph, Var
 
-
-class _Liveness:
-    """Which equations and Vars of a graph are needed, grown output by output: in all, each equation is visited once."""
-
-    def __init__(self, graph: Graph):
-        self.graph = graph
-        self.producer = {v: eqn for eqn in graph.eqns for v in eqn.outputs}
-        self.needed: set[Var] = set()
-
-    def need(self, atoms: Iterable[Atom]) -> None:
-        pending = [a for a in atoms if type(a) is Var]
-        while pending:
-            var = pending.pop()
-            if var not in self.needed:
-                self.needed.add(var)
-                eqn = self.producer.get(var)
-                if eqn is not None:
-                    pending += [a for a in eqn.inputs if type(a) is Var and a not in self.needed]
-
-    def flags(self) -> list[bool]:
-        """Which inputs of the graph are needed."""
-        return [v in self.needed for v in self.graph.inputs]
+Flags = list[bool]
 
 
 def select(values: Sequence, flags: Sequence[bool]) -> tuple:
@@ -41,7 +20,100 @@ def select(values: Sequence, flags: Sequence[bool]) -> tuple:
     return tuple([v for v, f in zip(values, flags, strict=True) if f])
 
 
-def _narrow(graph: Graph, inputs: Sequence[bool], outputs: Sequence[bool]) -> Graph:
+class Liveness:
+    """Which Vars of a graph are needed, grown output by output: an equation is visited once, a loop each time more of it is needed."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.producer = {v: eqn for eqn in graph.eqns for v in eqn.outputs}
+        self.needed: set[Var] = set()
+
+    def need(self, atoms: Iterable[Atom]) -> None:
+        pending, loops = [a for a in atoms if type(a) is Var], {}
+        while pending or loops:
+            if not pending:
+                eqn, _ = loops.popitem()
+                pending += select(eqn.inputs, needed_operands(eqn, [v in self.needed for v in eqn.outputs])[0])
+                continue
+            var = pending.pop()
+            if type(var) is not Var or var in self.needed:
+                continue
+            self.needed.add(var)
+            eqn = self.producer.get(var)
+            if eqn is not None and eqn.op.kind == "control":
+                loops[eqn] = True
+            elif eqn is not None:
+                pending += eqn.inputs
+
+    def flags(self) -> Flags:
+        """Which inputs of the graph are needed."""
+        return [v in self.needed for v in self.graph.inputs]
+
+
+# Which operands and outputs of an equation that holds Graphs are needed: per op a rule (eqn, outputs wanted) -> (operands, outputs) to keep
+
+def _of_graphs(graphs: Sequence[Graph], wanted: Flags) -> Flags:
+    """The inputs that some of the graphs need for the wanted outputs."""
+    needed = [False] * len(graphs[0].inputs)
+    for graph in graphs:
+        live = Liveness(graph)
+        live.need(select(graph.outputs, wanted))
+        needed = [a or b for a, b in zip(needed, live.flags())]
+    return needed
+
+
+def _switch(eqn: Eqn, wanted: Flags) -> tuple[Flags, Flags]:
+    return [True, *_of_graphs(eqn.params["branches"], wanted)], wanted
+
+
+def _call(eqn: Eqn, wanted: Flags) -> tuple[Flags, Flags]:
+    if eqn.params["rule"] is not None:  # a derivative rule is written for all operands
+        return [True] * len(eqn.inputs), [True] * len(eqn.outputs)
+    return _of_graphs((eqn.params["graph"],), wanted), wanted
+
+
+def _grow(live: Liveness, keep: Flags, carry_in: Sequence[Var], carry_out: Sequence[Atom]) -> None:
+    """Marks in `keep` the carries that are needed: those whose value at the start of a round something needed reads, and so on."""
+    live.need(select(carry_out, keep))
+    new = [-1]
+    while new:  # each time round keeps at least one carry more
+        new = [k for k, v in enumerate(carry_in) if not keep[k] and v in live.needed]
+        for k in new:
+            keep[k] = True
+        live.need([carry_out[k] for k in new])
+
+
+def _scan(eqn: Eqn, wanted: Flags) -> tuple[Flags, Flags]:
+    body, start = eqn.params["body"], eqn.params["num_consts"]
+    n = eqn.params["num_carry"]
+    live, keep = Liveness(body), wanted[:n]
+    live.need(select(body.outputs[n:], wanted[n:]))
+    _grow(live, keep, body.inputs[start:start + n], body.outputs[:n])
+    inputs = live.flags()
+    inputs[start:start + n] = keep
+    return inputs, [*keep, *wanted[n:]]
+
+
+def _while_loop(eqn: Eqn, wanted: Flags) -> tuple[Flags, Flags]:
+    cond, body, n_cond, n_body = (eqn.params[k] for k in ("cond", "body", "cond_consts", "body_consts"))
+    test = _of_graphs((cond,), [True] * len(cond.outputs))
+    live, keep = Liveness(body), [a or b for a, b in zip(wanted, test[n_cond:], strict=True)]
+    _grow(live, keep, body.inputs[n_body:], body.outputs)
+    return [*test[:n_cond], *live.flags()[:n_body], *keep], keep
+
+
+OPERANDS = {"switch": _switch, "call": _call, "scan": _scan, "while_loop": _while_loop}
+
+
+def needed_operands(eqn: Eqn, wanted: Flags) -> tuple[Flags, Flags]:
+    """(operands, outputs) of an equation that are needed when these outputs are wanted: all of them where there is no rule."""
+    rule = OPERANDS.get(eqn.op.name)
+    return rule(eqn, wanted) if rule else ([True] * len(eqn.inputs), [True] * len(eqn.outputs))
+
+
+# The parameters that are left
+
+def _narrow(graph: Graph, inputs: Flags, outputs: Flags) -> Graph:
     """The graph with only the marked inputs and outputs, and without what these do not need; the same object when it needs it all."""
     outs = select(graph.outputs, outputs)
     eqns, changed = _sweep(graph.eqns, {a for a in outs if type(a) is Var})
@@ -50,76 +122,32 @@ def _narrow(graph: Graph, inputs: Sequence[bool], outputs: Sequence[bool]) -> Gr
     return graph.replace(inputs=select(graph.inputs, inputs), outputs=outs, eqns=eqns)
 
 
-# Control flow: per op a rule (eqn, which outputs are wanted) -> eqn
-
-def _several(eqn: Eqn, graphs: Sequence[Graph], wanted: list[bool], first: int, replaced: Callable) -> Eqn:
-    """A switch or call: the graphs take all operands from `first` on and return all outputs."""
-    needed: list[bool] = [False] * (len(eqn.inputs) - first)
-    for graph in graphs:
-        live = _Liveness(graph)
-        live.need(select(graph.outputs, wanted))
-        needed = [a or b for a, b in zip(needed, live.flags())]
-    graphs = tuple([_narrow(g, needed, wanted) for g in graphs])
-    inputs = (*eqn.inputs[:first], *select(eqn.inputs[first:], needed))
-    return eqn.replace(inputs=inputs, outputs=select(eqn.outputs, wanted), params={**eqn.params, **replaced(graphs)})
+def _scan_params(p, inputs: Flags, outputs: Flags) -> dict:
+    start, n = p["num_consts"], p["num_carry"]
+    return {"body": _narrow(p["body"], inputs, outputs), "num_consts": sum(inputs[:start]), "num_carry": sum(outputs[:n])}
 
 
-def _switch(eqn: Eqn, wanted: list[bool]) -> Eqn:
-    return _several(eqn, eqn.params["branches"], wanted, 1, lambda graphs: {"branches": graphs})
+def _while_params(p, inputs: Flags, outputs: Flags) -> dict:
+    n_cond = p["cond_consts"]
+    cond_consts, rest = inputs[:n_cond], inputs[n_cond:]
+    return {"cond": _narrow(p["cond"], [*cond_consts, *outputs], [True] * len(p["cond"].outputs)), "body": _narrow(p["body"], rest, outputs),
+            "cond_consts": sum(cond_consts), "body_consts": sum(rest[:p["body_consts"]])}
 
 
-def _call(eqn: Eqn, wanted: list[bool]) -> Eqn:
-    if eqn.params["rule"] is not None:
+PARAMS = {
+    "switch": lambda p, inputs, outputs: {"branches": tuple([_narrow(g, inputs[1:], outputs) for g in p["branches"]])},
+    "call": lambda p, inputs, outputs: {"graph": _narrow(p["graph"], inputs, outputs)},
+    "scan": _scan_params, "while_loop": _while_params,
+}
+
+
+def _narrowed(eqn: Eqn, wanted: Flags) -> Eqn:
+    """The equation without the operands, outputs and inner equations that the wanted outputs do not need; the same object when it needs all."""
+    inputs, outputs = needed_operands(eqn, wanted)
+    params = {**eqn.params, **PARAMS[eqn.op.name](eqn.params, inputs, outputs)}
+    if all(inputs) and all(outputs) and params == eqn.params:
         return eqn
-    return _several(eqn, (eqn.params["graph"],), wanted, 0, lambda graphs: {"graph": graphs[0]})
-
-
-def _grow(live: _Liveness, keep: list[bool], carry_in: Sequence[Var], carry_out: Sequence[Atom]) -> None:
-    """Marks in `keep` the carries that are needed: those whose value at the start of a turn something needed reads, and so on."""
-    live.need(select(carry_out, keep))
-    grown = True
-    while grown:  # each round keeps at least one carry more; the liveness only grows
-        new = [k for k, v in enumerate(carry_in) if not keep[k] and v in live.needed]
-        for k in new:
-            keep[k] = True
-        live.need([carry_out[k] for k in new])
-        grown = bool(new)
-
-
-def _scan(eqn: Eqn, wanted: list[bool]) -> Eqn:
-    p = eqn.params
-    body, n_consts, n_carry = p["body"], p["num_consts"], p["num_carry"]
-    carry_in, carry_out = body.inputs[n_consts:n_consts + n_carry], body.outputs[:n_carry]
-    live = _Liveness(body)
-    live.need(select(body.outputs[n_carry:], wanted[n_carry:]))
-    keep = list(wanted[:n_carry])
-    _grow(live, keep, carry_in, carry_out)
-    flags = live.flags()
-    n_xs = len(body.inputs) - n_consts - n_carry
-    inputs = [*flags[:n_consts], *keep, *flags[n_consts + n_carry:]]
-    outputs = [*keep, *wanted[n_carry:]]
-    if n_xs and not any(inputs[n_consts + n_carry:]) and p.get("length") is None:
-        inputs[n_consts + n_carry] = True  # the length is that of the xs: one has to stay
-    params = {**p, "body": _narrow(body, inputs, outputs), "num_consts": sum(inputs[:n_consts]), "num_carry": sum(keep)}
     return eqn.replace(inputs=select(eqn.inputs, inputs), outputs=select(eqn.outputs, outputs), params=params)
-
-
-def _while_loop(eqn: Eqn, wanted: list[bool]) -> Eqn:
-    p = eqn.params
-    cond, body, n_cond, n_body = p["cond"], p["body"], p["cond_consts"], p["body_consts"]
-    test = _Liveness(cond)
-    test.need(cond.outputs)
-    read = test.flags()
-    live = _Liveness(body)
-    keep = [a or b for a, b in zip(wanted, read[n_cond:], strict=True)]
-    _grow(live, keep, body.inputs[n_body:], body.outputs)
-    consts = live.flags()[:n_body]
-    params = {**p, "cond": _narrow(cond, [*read[:n_cond], *keep], [True] * len(cond.outputs)), "body": _narrow(body, [*consts, *keep], keep),
-              "cond_consts": sum(read[:n_cond]), "body_consts": sum(consts)}
-    return eqn.replace(inputs=select(eqn.inputs, [*read[:n_cond], *consts, *keep]), outputs=select(eqn.outputs, keep), params=params)
-
-
-RULES = {"switch": _switch, "call": _call, "scan": _scan, "while_loop": _while_loop}
 
 
 def _sweep(eqns: Sequence[Eqn], needed: set[Var]) -> tuple[tuple[Eqn, ...], bool]:
@@ -132,10 +160,9 @@ def _sweep(eqns: Sequence[Eqn], needed: set[Var]) -> tuple[tuple[Eqn, ...], bool
         else:
             changed = True
             continue
-        if eqn.op.kind == "control" and eqn.op.name in RULES:
-            new = RULES[eqn.op.name](eqn, [v in needed for v in eqn.outputs])
-            if new.params != eqn.params or len(new.inputs) < len(eqn.inputs):
-                eqn, changed = new, True
+        if eqn.op.name in PARAMS and eqn.op.kind == "control":
+            new = _narrowed(eqn, [v in needed for v in eqn.outputs])
+            eqn, changed = new, changed or new is not eqn
         kept.append(eqn)
         needed.update(eqn.inputs)  # constants among them do no harm
     return tuple(reversed(kept)), changed

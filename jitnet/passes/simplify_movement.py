@@ -204,7 +204,7 @@ def _rejoined(s, eqn, pieces, axis):
         if start[axis] != end or any([a != b for k, (a, b) in enumerate(zip(start, at)) if k != axis]):
             return None
         end += piece.type.shape[axis]
-    return s.becomes(eqn, ops.slice, first.inputs[0], start=at, size=eqn.outputs[0].type.shape)
+    return s.becomes(eqn, ops.slice, first.inputs[0], start=at, size=eqn.outputs[0].type.shape, step=None)
 
 
 # Reductions
