@@ -164,7 +164,7 @@ def float_rule(name: str, dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype.itemsize == 2 else F64
 
 
-def _ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
+def ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
     """(operand dtypes, output dtype) of the loop that NumPy itself would run."""
     try:
         *operands, out = ufunc.resolve_dtypes((*(np.dtype(bool) if d is bool else d for d in dtypes), None))
@@ -201,8 +201,9 @@ class Elementwise(Op):
         self.ufunc = getattr(np, body.__name__, None) if dtypes is None else None
         self._dtype_rule = dtypes
         self._rules: dict[tuple, tuple] = {}
-        if isinstance(self.ufunc, np.ufunc):
-            NUMPY_FUNCTIONS[self.ufunc] = self
+        ufunc = getattr(np, body.__name__, None)
+        if isinstance(ufunc, np.ufunc):
+            NUMPY_FUNCTIONS[ufunc] = self
 
     def expression(self, types: Sequence[ArrayType]) -> str:
         """The scalar expression for operands of these types."""
@@ -220,7 +221,7 @@ class Elementwise(Op):
     def _find_rule(self, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
         rule = self._dtype_rule
         if isinstance(self.ufunc, np.ufunc):
-            return _ufunc_rule(self.name, self.ufunc, dtypes)
+            return ufunc_rule(self.name, self.ufunc, dtypes)
         if callable(rule):
             return rule(dtypes)
         if rule == "logical":

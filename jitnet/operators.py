@@ -74,7 +74,7 @@ def write_into(target, value, name: str):
         if broadcast_shapes(value.shape, target.shape) != target.shape:
             raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into {target.type}", "assign it to a new name instead")
         value = broadcast_to(value, shape=target.shape)
-    trace = current_trace() or target.trace
+    trace = current_trace() or target.owner
     target.assign(Tracer(trace, trace.atom(value, target.dtype)))
     return target
 

@@ -92,13 +92,13 @@ class Trace:
 
     def lift(self, tracer: Tracer):
         """The atom that stands for a tracer in this trace; captures it when it belongs to an enclosing one."""
-        if tracer.trace is self:
+        if tracer.owner is self:
             return tracer.current()
-        if not tracer.trace.open:
-            raise LeakedTracerError(f"a traced value of `{tracer.trace.name}` ({tracer.type}) is used after its trace has ended",
+        if not tracer.owner.open:
+            raise LeakedTracerError(f"a traced value of `{tracer.owner.name}` ({tracer.type}) is used after its trace has ended",
                                     "return it from the function instead of keeping it in a global, an attribute or a list")
-        if self.parent is None or tracer.trace not in _stack():
-            raise LeakedTracerError(f"a traced value of `{tracer.trace.name}` ({tracer.type}) is used in another thread's trace",
+        if self.parent is None or tracer.owner not in _stack():
+            raise LeakedTracerError(f"a traced value of `{tracer.owner.name}` ({tracer.type}) is used in another thread's trace",
                                     "pass it to the function as an argument")
         atom = self.parent.lift(tracer)
         if type(atom) is Const:
@@ -166,13 +166,13 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
     stack = _stack()
     if not stack:
         leaked = next(a for a in arrays if isinstance(a, Tracer))
-        raise LeakedTracerError(f"{op.name}: a traced value of `{leaked.trace.name}` ({leaked.type}) is used after its trace has ended",
+        raise LeakedTracerError(f"{op.name}: a traced value of `{leaked.owner.name}` ({leaked.type}) is used after its trace has ended",
                                 "return it from the function instead of keeping it in a global, an attribute or a list")
     trace = stack[-1]
     atoms, dtypes = [], []
     for a in arrays:
         if type(a) is Tracer:
-            atom = (a._atom if a._view is None else a.current()) if a.trace is trace else trace.lift(a)
+            atom = (a._atom if a._view is None else a.current()) if a.owner is trace else trace.lift(a)
             atoms.append(atom)
             dtypes.append(a.weak or atom.type.dtype)
         else:
@@ -206,13 +206,13 @@ def _no_value(what: str):
 class Tracer(Operators):
     """Stands for an array while a function is traced; does what a NumPy array does."""
 
-    __slots__ = ("trace", "_atom", "weak", "mutable", "version", "_view", "__weakref__")
+    __slots__ = ("owner", "_atom", "weak", "mutable", "version", "_view", "__weakref__")
     __jitnet_priority__ = 2
     __array_priority__ = 1000
     __hash__ = None
 
     def __init__(self, trace: Trace, atom, weak: type | None = None, mutable: bool | None = None):
-        self.trace, self._atom, self.weak, self.version, self._view = trace, atom, weak, 0, None
+        self.owner, self._atom, self.weak, self.version, self._view = trace, atom, weak, 0, None
         self.mutable = bool(atom.type.shape) if mutable is None else mutable
 
     def __jitnet_bind__(self, op, arrays, params):
@@ -253,12 +253,22 @@ class Tracer(Operators):
         return self.transpose()
 
     @property
+    def mT(self):
+        return self.swapaxes(-1, -2)
+
+    @property
     def flat(self):
         return self.reshape(-1)
 
     @property
     def real(self):
         return self
+
+    @property
+    def imag(self):
+        from .ops import zeros_like
+
+        return zeros_like(self)
 
     def __repr__(self) -> str:
         return f"Tracer<{self.type}>"
@@ -282,12 +292,12 @@ class Tracer(Operators):
             base = view.base
             base.current()
             if base.version != view.seen:
-                with self.trace.resumed():
-                    self._atom = view.get(Tracer(self.trace, self.trace.lift(base)))._atom
+                with self.owner.resumed():
+                    self._atom = view.get(Tracer(self.owner, self.owner.lift(base)))._atom
                 view.seen, self.version = base.version, self.version + 1
         return self._atom
 
-    def view(self, get: Callable, put: Callable, *, key=None, strides=None) -> Tracer:
+    def alias(self, get: Callable, put: Callable, *, key=None, strides=None) -> Tracer:
         """A tracer of get(self) that writes through: put(self, new) is the value of self after the view was set to new.
 
         key: what the view shows, comparable (a slice written back into its own place is then no work); strides: in elements, where the
@@ -301,13 +311,13 @@ class Tracer(Operators):
     def assign(self, value: Tracer) -> None:
         """Makes this array (and what it is a view of) hold the value, which has its type."""
         trace = current_trace()
-        if self.trace is not trace:
-            raise LeakedTracerError(f"an array of `{self.trace.name}` ({self.type}) is written inside `{trace.name if trace else 'nothing'}`",
+        if self.owner is not trace:
+            raise LeakedTracerError(f"an array of `{self.owner.name}` ({self.type}) is written inside `{trace.name if trace else 'nothing'}`",
                                     "return the new value from the inner function, and write it outside")
         view = self._view
         if view is not None:
             base = view.base
-            if base.trace is trace:
+            if base.owner is trace:
                 base.assign(view.put(Tracer(trace, base.current()), Tracer(trace, value.current())))
             else:
                 base.assign(base)  # raises: the array belongs to another trace

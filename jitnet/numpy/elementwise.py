@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
-from ..op import float_rule
+from ..op import float_rule, ufunc_rule
 from ..tracer import Tracer
 from ..types import promote
 from .protocol import as_array, fresh, implements, implements_special, into
@@ -26,6 +26,12 @@ def _float(x, name: str):
     if x.dtype.kind == "f":
         return x
     return ops.cast(x, dtype=float_rule(name, x.dtype))
+
+
+def converted(name: str, ufunc: np.ufunc, *operands):
+    """The operands as arrays of the dtypes that a ufunc would convert them to; Python scalars are weak."""
+    kinds = tuple(type(o) if type(o) in (bool, int, float) else getattr(o, "weak", None) or as_array(o).dtype for o in operands)
+    return [as_array(o, d) for o, d in zip(operands, ufunc_rule(name, ufunc, kinds)[0])]
 
 
 def _no_bool(x, name: str):
@@ -213,10 +219,10 @@ def sinc(x):
 @implements(np.heaviside)
 def heaviside(x, y):
     """0 below 0, y at 0, 1 above; NaN of NaN."""
-    x, y = (a if a.dtype.kind == "f" else _float(a, "heaviside") for a in (as_array(x), as_array(y)))
-    dtype = promote(x.dtype, y.dtype)
+    x, y = converted("heaviside", np.heaviside, x, y)
+    dtype = x.dtype
     zero, one = np.zeros((), dtype), np.ones((), dtype)
-    return ops.where(ops.isnan(x), as_array(x, dtype), ops.where(ops.less(x, 0), zero, ops.where(ops.greater(x, 0), one, as_array(y, dtype))))
+    return ops.where(ops.isnan(x), x, ops.where(ops.less(x, 0), zero, ops.where(ops.greater(x, 0), one, y)))
 
 
 @implements(np.fabs)

@@ -204,15 +204,15 @@ def getitem(x: Tracer, raw):
     key = parse(raw, x)
     if not key.arrays:
         if key.scalar and not key.shape:
-            return _read(Tracer(x.trace, x.current(), mutable=False) if isinstance(x, Tracer) else x, key)
+            return _read(Tracer(x.owner, x.current(), mutable=False) if isinstance(x, Tracer) else x, key)
         if not isinstance(x, Tracer):
             return _read(x, key)
-        out = x.view(lambda base: _read(base, key), lambda base, new: _write(base, key, new), key=key.static, strides=_view_strides(x, key))
+        out = x.alias(lambda base: _read(base, key), lambda base, new: _write(base, key, new), key=key.static, strides=_view_strides(x, key))
         out.mutable = True
         return out
     if isinstance(x, Tracer) and all(i.ndim == 0 for _, i in key.arrays) and len(key.shape) > len(key.arrays):
         # an integer known only when the program runs: a view, as with a plain integer
-        return x.view(lambda base: _gather(base, raw, key), lambda base, new: _scattered_into(base, raw, key, new, ops.scatter_set))
+        return x.alias(lambda base: _gather(base, raw, key), lambda base, new: _scattered_into(base, raw, key, new, ops.scatter_set))
     return _gather(x, raw, key)
 
 
@@ -264,11 +264,11 @@ def add_at(x: Tracer, raw, value) -> None:
 
 
 def _now(x: Tracer) -> Tracer:
-    return Tracer(x.trace, x.current())
+    return Tracer(x.owner, x.current())
 
 
 def _plain(x: Tracer, value) -> Tracer:
-    return Tracer(x.trace, x.trace.atom(value, x.dtype))
+    return Tracer(x.owner, x.owner.atom(value, x.dtype))
 
 
 def _fitted(value, x, shape):

@@ -112,8 +112,16 @@ def split(ary, indices_or_sections, axis=0):
     return array_split(ary, indices_or_sections, axis)
 
 
-hsplit = implements(np.hsplit)(lambda ary, indices_or_sections: split(ary, indices_or_sections, 0 if ary.ndim == 1 else 1))
-vsplit = implements(np.vsplit)(lambda ary, indices_or_sections: split(ary, indices_or_sections, 0))
+@implements(np.hsplit)
+def hsplit(ary, indices_or_sections):
+    """Parts along the second axis (the first of a 1-d array)."""
+    return split(ary, indices_or_sections, 0 if ary.ndim == 1 else 1)
+
+
+@implements(np.vsplit)
+def vsplit(ary, indices_or_sections):
+    """Parts along the first axis."""
+    return split(ary, indices_or_sections, 0)
 
 
 @implements(np.unstack)
@@ -161,8 +169,16 @@ def flip(m, axis=None):
     return x[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(x.ndim))]
 
 
-flipud = implements(np.flipud)(lambda m: flip(m, 0))
-fliplr = implements(np.fliplr)(lambda m: flip(m, 1))
+@implements(np.flipud)
+def flipud(m):
+    """m with its first axis reversed."""
+    return flip(m, 0)
+
+
+@implements(np.fliplr)
+def fliplr(m):
+    """m with its second axis reversed."""
+    return flip(m, 1)
 
 
 @implements(np.rot90)

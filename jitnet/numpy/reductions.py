@@ -1,6 +1,7 @@
 """Reductions with all of NumPy's options: axis, keepdims, dtype, out, initial, where."""
 from __future__ import annotations
 
+import builtins
 import math
 
 import numpy as np
@@ -42,7 +43,7 @@ def _reduction(ufunc_name, op, combine, fill, name, *, widen=False):
                 raise TraceTypeError(f"{name}: with where= it needs initial=", "pass `initial=`, the result where nothing is selected")
             x = ops.where(where, x, _like(fill(x.dtype) if fill else initial, x))
         axes = _axes(axis, x, name)
-        if given(initial) and fill is None and any(x.shape[k] == 0 for k in axes):
+        if given(initial) and fill is None and builtins.any(x.shape[k] == 0 for k in axes):
             value = ops.full(tuple(n for k, n in enumerate(x.shape) if k not in axes), initial, x.dtype)
         else:
             value = op(x, axis=axes)

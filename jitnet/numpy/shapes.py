@@ -91,7 +91,7 @@ def reshape(a, /, shape=None, order="C", *, newshape=None, copy=None):
             return ops.reshape(x, shape=shape)
     if copy:
         return ops.reshape(x, shape=shape) if shape != old else fresh(x)
-    return x.view(lambda base: ops.reshape(base, shape=shape) if shape != base.shape else fresh(base),
+    return x.alias(lambda base: ops.reshape(base, shape=shape) if shape != base.shape else fresh(base),
                   lambda base, new: ops.reshape(new, shape=base.shape), key=("reshape", shape), strides=plain(strides, shape))
 
 
@@ -120,11 +120,11 @@ def transpose(a, axes=None):
     if not isinstance(x, Tracer):
         return ops.transpose(x, axes=axes)
     if axes == tuple(range(n)):
-        return x.view(fresh, lambda base, new: new, key=("same",), strides=strides_of(x))
+        return x.alias(fresh, lambda base, new: new, key=("same",), strides=strides_of(x))
     back = tuple(sorted(range(n), key=axes.__getitem__))
     old = strides_of(x) or contiguous(x.shape)
     strides = tuple(old[k] for k in axes) if len(axes) == n else old
-    return x.view(lambda base: ops.transpose(base, axes=axes), lambda base, new: ops.transpose(new, axes=back), key=("transpose", axes),
+    return x.alias(lambda base: ops.transpose(base, axes=axes), lambda base, new: ops.transpose(new, axes=back), key=("transpose", axes),
                   strides=plain(strides, tuple(x.shape[k] for k in axes)) if len(axes) == n else None)
 
 
@@ -206,7 +206,7 @@ def broadcast_to(array, shape, subok=False):
     shape = _shape_argument((shape,) if not isinstance(shape, (tuple, list)) else shape)
     if not isinstance(x, Tracer):
         return ops.broadcast_to(x, shape=shape)
-    return x.view(lambda base: ops.broadcast_to(base, shape=shape), _read_only, key=("broadcast", shape), strides=(0,) * len(shape))
+    return x.alias(lambda base: ops.broadcast_to(base, shape=shape), _read_only, key=("broadcast", shape), strides=(0,) * len(shape))
 
 
 @implements(np.broadcast_arrays)

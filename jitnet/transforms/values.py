@@ -171,7 +171,7 @@ class Staged:
 
         def flat(*tracers):
             if own:  # the function may write into its arguments: they are its own
-                tracers = [Tracer(x.trace, x._atom, x.weak) for x in tracers]
+                tracers = [Tracer(x.owner, x._atom, x.weak) for x in tracers]
             out = function(*tree.unflatten(structure, tracers))
             aux = []
             if has_aux:
