@@ -82,11 +82,27 @@ class Binder:
         numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums or ())
         for number in numbers:
             if not -len(self.positions) <= number < len(self.positions):
-                raise StaticArgumentError(f"jit: `{self.name}` has no positional parameter number {number} that could be static",
-                                          f"its positional parameters are {', '.join(self.positions) or 'none'}")
+                raise StaticArgumentError(
+                    f"jit: `{self.name}` has no positional parameter number {number} that could be static",
+                    f"its positional parameters are {', '.join(self.positions) or 'none'}")
         self.static = frozenset(wanted) | {self.positions[k] for k in numbers}
+        self.is_method = False  # then an object in front whose class is no container is taken apart by attributes
         self._plans: dict[tuple, Plan] = {}
         self._forms: dict[tuple, Form] = {}
+
+    def parse(self, args: tuple, kwargs: dict) -> tuple[Plan, tuple[StaticValue, ...], tuple, list]:
+        """(plan, static values, structure, leaves) of a call."""
+        if self.is_method and args and is_plain_object(args[0]):
+            args = (Instance(args[0]), *args[1:])
+        plan = self.plan(len(args), tuple(kwargs))
+        if plan.plain:
+            dynamic, statics = (args, {}), ()
+        else:
+            values = (*args, *kwargs.values())
+            dynamic = plan.dynamic(values)
+            statics = tuple([static_value(self.name, name, values[n]) for n, name in plan.statics])
+        leaves, structure = tree.flatten(dynamic)
+        return plan, statics, structure, leaves
 
     def plan(self, count: int, keywords: tuple[str, ...]) -> Plan:
         """The plan for `count` positional arguments and these keywords; TypeError as Python raises it when they do not fit."""
@@ -103,16 +119,19 @@ class Binder:
         args = [(n, self.positions[k] if k < len(self.positions) else f"{self.variadic}[{k - len(self.positions)}]")
                 for k, n in enumerate(bound.args)]
         kwargs = [(n, name) for name, n in bound.kwargs.items()]
-        statics = tuple((n, name) for n, name in args + kwargs if name in self.static)
-        form = tuple((name, name in self.static) for _, name in args), tuple((name, name in self.static) for _, name in kwargs)
-        traced = tuple(n for n, name in args if name not in self.static), tuple((n, name) for n, name in kwargs if name not in self.static)
-        return Plan(tuple(args), tuple(kwargs), statics, *traced, self._forms.setdefault(form, Form(*form)), not keywords and not statics)
+        statics = tuple((n, name) for n, name in args + kwargs if name.partition("[")[0] in self.static)
+        static = dict(statics)
+        form = tuple((name, n in static) for n, name in args), tuple((name, n in static) for n, name in kwargs)
+        form = self._forms.setdefault(form, Form(*form))
+        traced_args = tuple(n for n, _ in args if n not in static)
+        traced_kwargs = tuple((n, name) for n, name in kwargs if n not in static)
+        return Plan(tuple(args), tuple(kwargs), statics, traced_args, traced_kwargs, form, not keywords and not statics)
 
 
 class StaticValue:
     """A static value as part of a key: equal when class and value are, so 1, 1.0 and True differ."""
 
-    __slots__ = ("value", "_key", "_hash")
+    __slots__ = ("_hash", "_key", "value")
 
     def __init__(self, value):
         self.value, self._key = value, _static_key(value)
@@ -142,8 +161,8 @@ def static_value(name: str, parameter: str, value) -> StaticValue:
     except TypeError:
         hint = {list: "pass a tuple instead of a list", dict: "pass a tuple of its items instead of a dict",
                 np.ndarray: f"arrays are never static: take {parameter!r} out of the static names"}
-        raise StaticArgumentError(f"{name}: the static argument `{parameter}` is a {type(value).__name__}, which cannot be hashed",
-                                  hint.get(type(value), "pass a value that has `__hash__` and `__eq__`")) from None
+        what = f"{name}: the static argument `{parameter}` is a {type(value).__name__}, which cannot be hashed"
+        raise StaticArgumentError(what, hint.get(type(value), "pass a value that has `__hash__` and `__eq__`")) from None
 
 
 # Leaves
@@ -188,13 +207,14 @@ def _convert(value, names: Sequence[str], k: int):
     if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
         raise TraceTypeError(f"{names[k]} is a {kind}, an array of another library", "convert it first: `np.asarray(x)`")
     if isinstance(value, complex):
-        raise TraceTypeError(f"{names[k]} is a complex number, which jitnet does not compile", "pass real and imaginary parts apart")
+        raise TraceTypeError(f"{names[k]} is a complex number, which jitnet does not compile",
+                             "pass real and imaginary parts apart")
     raise TraceTypeError(f"{names[k]} is a {kind}, which is no array and no number",
                          "name it in `static_argnames`, or pass an array, a number or a container of them")
 
 
 def leaf_type(leaf, prepared) -> tuple:
-    """(shape, dtype, scalar) of a leaf: its part of the key. `scalar` is the class of a Python or NumPy scalar, None for an array."""
+    """(shape, dtype, scalar) of a leaf, its part of the key; scalar: class of a Python or NumPy scalar, None for an array."""
     kind = type(prepared)
     if kind is np.ndarray:
         return prepared.shape, prepared.dtype, type(leaf) if isinstance(leaf, np.generic) else None
@@ -221,6 +241,27 @@ class LeafNames(Sequence):
 
     def __getitem__(self, k: int) -> str:
         return f"{self.function}: argument `{self.paths()[k]}`"
+
+
+class Call:
+    """One call, taken apart. `leaves` are the caller's own, `prepared` what a program takes in their place."""
+
+    __slots__ = ("leaves", "names", "plan", "prepared", "statics", "structure", "types")
+
+    def __init__(self, name: str, plan: Plan, statics: tuple[StaticValue, ...], structure: tuple, leaves: list):
+        self.plan, self.statics, self.structure, self.leaves = plan, statics, structure, leaves
+        self.names = LeafNames(name, plan, structure)
+        self.prepared = [prepare(leaf, self.names, k) for k, leaf in enumerate(leaves)]
+        self.types = tuple(map(leaf_type, leaves, self.prepared))
+
+    @property
+    def key(self) -> tuple:
+        return self.plan.form, self.statics, self.structure
+
+    @property
+    def numbers_only(self) -> bool:
+        """Whether no argument is an array: then results are jitnet Arrays."""
+        return all(scalar in WEAK for _, _, scalar in self.types)
 
 
 def tree_paths(structure: tuple, path: str) -> list[str]:
@@ -311,3 +352,9 @@ tree.register(Instance, _flatten_instance, _unflatten_instance)
 def is_plain_object(value) -> bool:
     """Whether a method's `self` is an object with attributes that `tree` knows no structure of."""
     return hasattr(value, "__dict__") and not isinstance(value, type) and tree.structure(value) == tree.LEAF
+
+
+def is_instance(structure: tuple) -> bool:
+    """Whether the first argument is the object of a compiled method."""
+    args = structure[1][0][1]
+    return bool(args) and args[0][0] == "registered" and isinstance(args[0][2], InstanceKind)

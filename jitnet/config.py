@@ -44,4 +44,5 @@ def debug_level() -> int:
 def describe() -> str:
     """The table of variables with their values now, for people."""
     width = max(map(len, VARIABLES))
-    return "\n".join(f"{name:<{width}}  {value(name) or '(not set)'}\n{'':<{width}}  {text}" for name, (_, text) in VARIABLES.items())
+    rows = [(name, value(name) or "(not set)", text) for name, (_, text) in VARIABLES.items()]
+    return "\n".join(f"{name:<{width}}  {now}\n{'':<{width}}  {text}" for name, now, text in rows)

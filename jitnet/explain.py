@@ -23,7 +23,7 @@ class Steps(tuple):
         parts, before = [], None
         for name, graph in self:
             text = print_graph(graph)
-            parts.append(f"# {name}: no change" if text == before else f"# {name}: {len(graph.eqns)} {_plural('equation', graph.eqns)}\n{text}")
+            parts.append(f"# {name}: no change" if text == before else f"# {name}: {_count('equation', graph.eqns)}\n{text}")
             before = text
         return "\n\n".join(parts)
 
@@ -46,7 +46,7 @@ def explain(name: str, compiled) -> Text:
     """A line per step with the bytes it moves, the user's lines in it, then what was stored between steps and why."""
     graph = compiled.graph
     types = ", ".join(map(str, graph.input_types))
-    lines = [f"{name}({types}): {len(graph.eqns)} {_plural('equation', graph.eqns)} became {_counted(compiled.kernels)}; "
+    lines = [f"{name}({types}): {_count('equation', graph.eqns)} became {_counted(compiled.kernels)}; "
              f"{size_text(arena_bytes(compiled))} of scratch memory"]
     infos = {id(info.step): info for info in compiled.kernels}
     lines += ["", *_steps(compiled.program.steps, infos, "")]
@@ -69,27 +69,34 @@ def _steps(steps, infos: dict, indent: str) -> Iterator[str]:
                 yield f"{indent}- branch {k} of {len(step.branches)}"
                 yield from _steps(branch, infos, indent + "    ")
         else:
-            rounds = f"{step.count} {_plural('round', step.count)}" if isinstance(step.count, int) else "rounds while a condition holds"
-            yield f"{indent}- native loop, {rounds if step.cond is None or isinstance(step.count, int) else 'rounds while a condition holds'}"
+            yield f"{indent}- native loop, {_rounds(step)}"
             yield from _steps((*step.before, *step.body), infos, indent + "    ")
 
 
+def _rounds(step) -> str:
+    if step.cond is not None:
+        return "rounds while a condition holds"
+    return _count("round", step.count) if isinstance(step.count, int) else "as many rounds as an argument says"
+
+
 def _counted(kernels) -> str:
-    names = {"kernel": "kernel", "blas": "BLAS call", "copy": "copy", "callback": "Python callback", "loop": "loop"}
+    names = {"blas": "BLAS call", "callback": "Python callback"}
     kinds = [info.kind for info in kernels]
-    parts = [f"{kinds.count(kind)} {_plural(names.get(kind, kind), kinds.count(kind))}" for kind in dict.fromkeys(kinds)]
+    parts = [_count(names.get(kind, kind), kinds.count(kind)) for kind in dict.fromkeys(kinds)]
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts) or "no step at all"
 
 
-def _plural(word: str, things) -> str:
+def _count(word: str, things) -> str:
+    """`1 copy`, `2 copies`, `3 kernels`; `things` is how many, or the things themselves."""
     many = things if isinstance(things, int) else len(things)
-    return word if many == 1 else word[:-1] + "ies" if word.endswith("py") else word + "s"
+    return f"{many} {word if many == 1 else word[:-1] + 'ies' if word.endswith('py') else word + 's'}"
 
 
 def _headline(info) -> str:
     """`kernel_1: reads 4.2 kB, writes 4.1 kB, in 8 parallel chunks`"""
     what = {"kernel": "", "copy": "", "blas": "", "callback": " (NumPy, called back from the native program)"}
-    parts = [f"{info.name}{what.get(info.kind, f' ({info.kind})')}: reads {size_text(info.reads)}, writes {size_text(info.writes)}"]
+    kind = what.get(info.kind, f" ({info.kind})")
+    parts = [f"{info.name}{kind}: reads {size_text(info.reads)}, writes {size_text(info.writes)}"]
     extent, grain = getattr(info.step, "extent", 0), getattr(info.step, "grain", 0)
     if grain and extent > grain:
         parts.append(f"in {-(-extent // grain)} parallel chunks")
@@ -102,8 +109,8 @@ def _user_lines(eqns: tuple[Eqn, ...]) -> list[str]:
     for eqn in eqns:
         table.setdefault(_line(eqn), []).append(eqn.op.name)
     ordered = sorted(table.items(), key=lambda item: (item[0] is None, item[0] and (item[0].file, item[0].line)))
-    rows = [(place(source) if source else "(no line)", ", ".join(_runs(ops)), source.text if source else "") for source, ops in ordered]
-    return columns(rows)
+    return columns([(place(source) if source else "(no line)", ", ".join(_runs(ops)), source.text if source else "")
+                    for source, ops in ordered])
 
 
 def _line(eqn: Eqn) -> Source | None:
@@ -133,7 +140,8 @@ def _unfused(compiled) -> Iterator[tuple[str, str, str]]:
     for var, eqns in readers.items():
         origin = _origin(definition[var], var)
         where = place(origin.source) if origin.source else "(no line)"
-        yield f"{var.type}", f"{origin.op.name.removeprefix('partial_')} at {where}", _reason(definition[var], var, eqns, var in outputs)
+        name = origin.op.name.removeprefix("partial_")
+        yield str(var.type), f"{name} at {where}", _reason(definition[var], var, eqns, var in outputs)
 
 
 def _stored(atom, definition) -> Var | None:
@@ -168,8 +176,9 @@ def _reason(producer: Eqn, var: Var, readers: list[Eqn], is_output: bool) -> str
         return f"a result of {producer.op.name}, whose body is a program of its own"
     if producer.op.kind != "kernel":
         return f"{producer.op.name} is a step of its own, its result lies in memory"
-    if any(eqn.op.kind == "control" for eqn in readers):
-        return f"read by {', '.join(dict.fromkeys(e.op.name for e in readers if e.op.kind == 'control'))}, whose body is a program of its own"
+    controls = dict.fromkeys(eqn.op.name for eqn in readers if eqn.op.kind == "control")
+    if controls:
+        return f"read by {', '.join(controls)}, whose body is a program of its own"
     foreign = [eqn.op.name for eqn in readers if eqn.op.kind != "kernel"]
     if foreign:
         return f"{', '.join(dict.fromkeys(foreign))} is a step of its own, its operands lie in memory"
@@ -203,13 +212,13 @@ def memory(name: str, compiled) -> Text:
             ("results", _bytes(graph.output_types), ", ".join(map(str, graph.output_types)))]
     if compiled.program is not None:
         consts = compiled.program.consts
-        rows += [("constants", size_text(sum(c.nbytes for c in consts)), f"{len(consts)} {_plural('array', consts)}"),
+        rows += [("constants", size_text(sum(c.nbytes for c in consts)), _count("array", consts)),
                  ("arena", size_text(compiled.program.arena_bytes), "scratch memory, kept from call to call")]
     lines = [f"{name}: memory of one run", *(f"  {line}" for line in columns(rows, right=(1,)))]
     lives = _lives(compiled.kernels)
     if lives:
-        lines += ["", f"in the arena, over {len(compiled.kernels)} {_plural('step', compiled.kernels)}:"]
-        table = [(f"{offset}", size_text(nbytes), _bar(first, last, len(compiled.kernels))) for offset, nbytes, first, last in lives]
+        lines += ["", f"in the arena, over {_count('step', compiled.kernels)}:"]
+        table = [(str(at), size_text(size), _bar(first, last, len(compiled.kernels))) for at, size, first, last in lives]
         lines += [f"  {line}" for line in columns([("offset", "size", "from first write to last read"), *table], right=(0, 1))]
     return Text("\n".join(lines))
 
@@ -239,7 +248,8 @@ def _buffers(info) -> Iterator[tuple[object, int, bool]]:
         found = [(s, b.atom.type.nbytes, b.role == "output") for s, b in zip(slots, info.nest.buffers) if b.role != "status"]
     elif len(info.eqns) == 1 and len(slots) == len(info.eqns[0].inputs) + len(info.eqns[0].outputs):
         eqn = info.eqns[0]
-        found = [(s, a.type.nbytes, k >= len(eqn.inputs)) for k, (s, a) in enumerate(zip(slots, (*eqn.inputs, *eqn.outputs)))]
+        atoms = (*eqn.inputs, *eqn.outputs)
+        found = [(s, a.type.nbytes, k >= len(eqn.inputs)) for k, (s, a) in enumerate(zip(slots, atoms))]
     else:
         found = [(s, info.writes if k else info.reads, k > 0) for k, s in enumerate(slots[:2])]
     return (f for f in sorted(found, key=lambda f: f[2]) if f[0].kind == "arena")
@@ -257,8 +267,7 @@ def report(name: str, record, level: int, trace_ms: float, compile_ms: float, co
     graph: Graph = record.traced.graph
     types = ", ".join(map(str, graph.input_types))
     parts = [f"jitnet: {name}({types}): traced in {trace_ms:.1f} ms, compiled in {compile_ms:.1f} ms: "
-             f"{len(graph.eqns)} {_plural('equation', graph.eqns)}, {len(record.compiled.kernels)} {_plural('step', record.compiled.kernels)}, "
-             f"{compiles} new {_plural('kernel', compiles)}"]
+             f"{_count('equation', graph.eqns)}, {_count('step', record.compiled.kernels)}, {_count('new kernel', compiles)}"]
     if level >= 2:
         parts.append(explain(name, record.compiled))
     if level >= 3:

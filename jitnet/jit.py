@@ -4,7 +4,7 @@ A call goes the shortest way that knows it:
 
     native entry      all arguments by position, NumPy arrays and Python numbers of types seen before: no Python in between
     variant's entry   after binding names, splitting static values off and flattening containers in Python
-    record            a program looked up by the leaves' types, run from Python: in-place arguments, outputs of changing structure
+    record            a program looked up by the leaves' types, run from Python: in-place arguments, results of changing form
     compile           trace, passes, kernels: once per key, under one lock
 """
 from __future__ import annotations
@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import config, explain, tree
-from .arguments import (WEAK, Binder, Instance, InstanceKind, LeafNames, Plan, StaticValue, is_plain_object, leaf_type, prepare,
-                        static_value)
+from .arguments import WEAK, Binder, Call, is_instance
 from .errors import TraceTypeError, TraceValueError
 from .ir import Graph, check_graph
 from .printing import identifier
@@ -33,29 +32,9 @@ from .tracer import Traced, current_trace, trace
 from .types import ArrayType, known_dtype
 
 MISS = object()  # what a native entry gives when none of its programs fits
+LOOKING_INSIDE = ("graph", "lower", "steps", "source", "explain", "memory")
 MAX_RECORDS = 4096  # programs kept per function; the oldest goes first
 _compiling = threading.RLock()  # one for all functions: tracing one may compile another
-
-
-class Call:
-    """One call, taken apart. `leaves` are the caller's own, `prepared` what a program takes in their place."""
-
-    __slots__ = ("plan", "statics", "structure", "leaves", "names", "prepared", "types")
-
-    def __init__(self, name: str, plan: Plan, statics: tuple[StaticValue, ...], structure: tuple, leaves: list):
-        self.plan, self.statics, self.structure, self.leaves = plan, statics, structure, leaves
-        self.names = LeafNames(name, plan, structure)
-        self.prepared = [prepare(leaf, self.names, k) for k, leaf in enumerate(leaves)]
-        self.types = tuple(map(leaf_type, leaves, self.prepared))
-
-    @property
-    def key(self) -> tuple:
-        return self.plan.form, self.statics, self.structure
-
-    @property
-    def numbers_only(self) -> bool:
-        """Whether no argument is an array: then results are jitnet Arrays."""
-        return all(scalar in WEAK for _, _, scalar in self.types)
 
 
 @dataclass(eq=False)
@@ -84,11 +63,12 @@ class Record:
             if not isinstance(arrays[k], np.ndarray):
                 continue
             if not arrays[k].flags.writeable:
-                raise TraceValueError(f"{call.names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
+                raise TraceValueError(f"{call.names[k]} is read-only, and the function writes into it",
+                                      "pass a copy: `x.copy()`")
             for other, array in enumerate(arrays):
                 if other != k and isinstance(array, np.ndarray) and _overlap(arrays[k], array):
-                    raise TraceValueError(f"{call.names[k]} shares memory with `{call.names.paths()[other]}`, and the function writes into it",
-                                          "pass a copy of one of them: `x.copy()`")
+                    what = f"shares memory with `{call.names.paths()[other]}`, and the function writes into it"
+                    raise TraceValueError(f"{call.names[k]} {what}", "pass a copy of one of them: `x.copy()`")
 
 
 def _overlap(x: np.ndarray, y: np.ndarray) -> bool:
@@ -108,8 +88,8 @@ class Variant:
 
 
 class JitFunction:
-    """A compiled function. Call it like the one it was made from; `graph`, `steps`, `source`, `explain`, `memory` and `lower` take the
-    same arguments and show what happens to them."""
+    """A compiled function. Call it like the one it was made from; `graph`, `steps`, `source`, `explain`, `memory`
+    and `lower` take the same arguments and show what happens to them."""
 
     # A slot of this name makes `f(x)` call what it holds, without a Python frame: the native entry, once there is one.
     __slots__ = ("__call__", "__dict__", "__weakref__")
@@ -119,7 +99,6 @@ class JitFunction:
         self.device = known_device(device, "jit")
         self._binder = Binder(function, static_argnames, static_argnums)
         self._name = self._binder.name
-        self._is_method = False
         self.clear()
 
     def clear(self) -> None:
@@ -148,7 +127,7 @@ class JitFunction:
         return self
 
     def __set_name__(self, owner: type, name: str):
-        self._is_method = True
+        self._binder.is_method = True
 
     def __get__(self, instance, owner=None):
         return self if instance is None else BoundJit(self, instance)
@@ -160,15 +139,12 @@ class JitFunction:
         try:
             if current_trace() is not None:
                 return self.__wrapped__(*args, **kwargs)
-            plan, statics, structure, leaves = self._parse(args, kwargs)
+            plan, statics, structure, leaves = self._binder.parse(args, kwargs)
             variant = self._variants.get((plan.form, statics, structure))
             if variant is not None and variant.entry is not None:
-                arrays = False
-                for leaf in leaves:
-                    if type(leaf) is Array:
-                        arrays = True
-                        break
-                outs = variant.entry.call(*([leaf._data if type(leaf) is Array else leaf for leaf in leaves] if arrays else leaves))
+                plain = [leaf._data if type(leaf) is Array else leaf for leaf in leaves]
+                arrays = Array in map(type, leaves)
+                outs = variant.entry.call(*plain)
                 if outs is not MISS:
                     structure = variant.out_structure
                     return _result([outs] if structure == tree.LEAF else outs, structure, arrays)
@@ -179,20 +155,6 @@ class JitFunction:
         except BaseException as error:
             cut(error)
             raise
-
-    def _parse(self, args: tuple, kwargs: dict) -> tuple[Plan, tuple[StaticValue, ...], tuple, list]:
-        """(plan, static values, structure, leaves) of a call."""
-        if self._is_method and args and is_plain_object(args[0]):
-            args = (Instance(args[0]), *args[1:])
-        plan = self._binder.plan(len(args), tuple(kwargs))
-        if plan.plain:
-            dynamic, statics = (args, {}), ()
-        else:
-            values = (*args, *kwargs.values())
-            dynamic = plan.dynamic(values)
-            statics = tuple([static_value(self._name, name, values[n]) for n, name in plan.statics])
-        leaves, structure = tree.flatten(dynamic)
-        return plan, statics, structure, leaves
 
     def _record(self, call: Call) -> Record:
         """The program for this call, compiled now if there is none yet."""
@@ -220,7 +182,7 @@ class JitFunction:
 
         def flat(*tracers):
             args, kwargs = call.plan.rebuild(tree.unflatten(call.structure, tracers), call.statics)
-            before = dict(vars(args[0])) if self._is_method and _is_instance(call.structure) else None
+            before = dict(vars(args[0])) if is_instance(call.structure) else None
             leaves, structure = tree.flatten(self.__wrapped__(*args, **kwargs))
             if before is not None:
                 self._check_attributes(args[0], before)
@@ -239,8 +201,9 @@ class JitFunction:
         after = vars(instance)
         for name in after.keys() | before.keys():
             if after.get(name, MISS) is not before.get(name, MISS):
-                raise TraceTypeError(f"{self._name}: the compiled method sets the attribute `self.{name}`, which would hold a traced value",
-                                     "return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
+                raise TraceTypeError(
+                    f"{self._name}: the compiled method sets the attribute `self.{name}`, which would hold a traced value",
+                    "return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
 
     def _compile(self, call: Call) -> Record:
         from .compile import compile_graph
@@ -253,7 +216,8 @@ class JitFunction:
         record.compiled = compile_graph(record.traced.graph)
         if debug:
             done = time.perf_counter()
-            explain.report(self._name, record, debug, 1e3 * (traced - start), 1e3 * (done - traced), cache.info().compiles - known)
+            new = cache.info().compiles - known
+            explain.report(self._name, record, debug, 1e3 * (traced - start), 1e3 * (done - traced), new)
         return record
 
     def _connect(self, call: Call, variant: Variant, record: Record) -> None:
@@ -313,7 +277,7 @@ class JitFunction:
     # Looking inside
 
     def _look(self, args: tuple, kwargs: dict) -> Record:
-        call = Call(self._name, *self._parse(args, kwargs))
+        call = Call(self._name, *self._binder.parse(args, kwargs))
         variant = self._variants.get(call.key)
         record = variant.records.get(call.types) if variant is not None else None
         return record if record is not None else self._trace(call)
@@ -326,7 +290,7 @@ class JitFunction:
     @cutting
     def lower(self, /, *args, **kwargs):
         """The compiled object for these arguments: `.run(arrays)`, `.program`, `.stages`, `.kernels`; nothing is run."""
-        return self._record(Call(self._name, *self._parse(args, kwargs))).compiled
+        return self._record(Call(self._name, *self._binder.parse(args, kwargs))).compiled
 
     @cutting
     def steps(self, /, *args, **kwargs) -> explain.Steps:
@@ -359,16 +323,10 @@ class BoundJit(functools.partial):
 
     def __getattr__(self, name: str):
         value = getattr(self.func, name)
-        return functools.partial(value, *self.args) if name in ("graph", "lower", "steps", "source", "explain", "memory") else value
+        return functools.partial(value, *self.args) if name in LOOKING_INSIDE else value
 
     def __repr__(self) -> str:
         return f"<bound jit {self.func._name} of {self.args[0]!r}>"
-
-
-def _is_instance(structure: tuple) -> bool:
-    """Whether the first argument is the object of a compiled method."""
-    args = structure[1][0][1]
-    return bool(args) and args[0][0] == "registered" and isinstance(args[0][2], InstanceKind)
 
 
 def _result(outs, structure: tuple, arrays: bool):
@@ -395,5 +353,6 @@ def jit(function: Callable | None = None, *, static_argnames=(), static_argnums=
     if function is None:
         return functools.partial(jit, static_argnames=static_argnames, static_argnums=static_argnums, device=device)
     if not callable(function):
-        raise TraceTypeError(f"jit: a {type(function).__name__} cannot be called", "pass a function: `jit(f)`, or decorate it with `@jit`")
+        raise TraceTypeError(f"jit: a {type(function).__name__} cannot be called",
+                             "pass a function: `jit(f)`, or decorate it with `@jit`")
     return JitFunction(function, static_argnames, static_argnums, device)

@@ -38,7 +38,7 @@ def scope(graph: Graph) -> dict:
     ops = {eqn.op.name: eqn.op for inner in printer.order for eqn in inner.eqns}
     names = {name: emitter(op) for name, op in (OPS | ops).items()}
     names |= {name: dtype.type for name, dtype in DTYPES.items()}
-    return names | {"graph": graph_of_types} | {name: value for name, value in printer.bound.values()}
+    return names | {"graph": graph_of_types} | dict(printer.bound.values())
 
 
 def rebuild(graph: Graph) -> Graph:
@@ -84,7 +84,7 @@ def _trace(function, types) -> Graph:
 
 
 class _Printer:
-    """Names for everything in a Graph: functions, constants and other objects once for the whole text, variables per function."""
+    """Names for everything in a Graph: functions, constants and other objects for the whole text, variables per function."""
 
     def __init__(self, graph: Graph):
         self.taken = set(OPS) | set(DTYPES) | {"graph", "np"} | set(keyword.kwlist)
@@ -165,7 +165,8 @@ class _Printer:
         left = ", ".join(names[v] for v in eqn.outputs)
         if eqn.op.multiple_outputs and len(eqn.outputs) == 1:
             left += ","
-        arguments = [self._atom(a, names) for a in eqn.inputs] + [f"{k}={self._value(v)}" for k, v in eqn.params.items()]
+        arguments = [self._atom(a, names) for a in eqn.inputs]
+        arguments += [f"{k}={self._value(v)}" for k, v in eqn.params.items()]
         return f"    {left}{' = ' if left else ''}{eqn.op.name}({', '.join(arguments)})"
 
     def _atom(self, atom: Atom, names: dict[Var, str]) -> str:
@@ -196,7 +197,9 @@ class _Printer:
 
 def _literal(value) -> bool:
     """Whether `_value` can write it down."""
-    return value is None or isinstance(value, (bool, int, float, str, np.generic)) or isinstance(value, np.dtype) and value in SHORT_NAMES
+    if isinstance(value, np.dtype):
+        return value in SHORT_NAMES
+    return value is None or isinstance(value, (bool, int, float, str, np.generic))
 
 
 def scalar_text(value: np.ndarray) -> str:

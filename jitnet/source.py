@@ -21,6 +21,7 @@ import numpy as np
 from .errors import Source
 from .ir import Eqn
 from .printing import identifier, place
+from .types import ArrayType
 
 HEADER = '''from jitnet.codegen.intrinsics import *
 
@@ -78,8 +79,7 @@ class _Program:
             self.put(1, f"{out} = np.empty({t.shape}, {_dtype(t.dtype)})")
         self.put(1, f"arena = np.zeros({self.program.arena_bytes}, np.uint8)")
         for k, c in enumerate(self.program.consts):
-            value = f"np.array({c.tolist()}, {_dtype(c.dtype)})" if c.size <= 16 and np.isfinite(c).all() else f"...  # {c.dtype}{list(c.shape)}"
-            self.put(1, f"const_{k} = {value}")
+            self.put(1, f"const_{k} = {_constant(c)}")
         self.block(self.program.steps, 1)
         self.put(1, f"return {', '.join(self.outputs) or '()'}")
         return "\n".join(self.lines) + "\n"
@@ -152,7 +152,9 @@ class _Program:
     def buffer(self, slot) -> str:
         if slot.kind == "arena":
             return "arena"
-        return f"const_{slot.index}" if slot.kind == "const" else (self.arguments if slot.kind == "input" else self.outputs)[slot.index]
+        if slot.kind == "const":
+            return f"const_{slot.index}"
+        return (self.arguments if slot.kind == "input" else self.outputs)[slot.index]
 
     @staticmethod
     def offset(slot) -> str:
@@ -163,6 +165,15 @@ class _Program:
 
     def flat(self, slot, dtype: str) -> str:
         return f"flat({self.buffer(slot)}, {dtype}{self.offset(slot)})"
+
+
+def _constant(value: np.ndarray) -> str:
+    """A constant as an expression that gives its very bits."""
+    if value.size <= 16 and np.isfinite(value).all():
+        return f"np.array({value.tolist()}, {_dtype(value.dtype)})"
+    if value.nbytes <= 4096:
+        return f"np.frombuffer(bytes.fromhex({value.tobytes().hex()!r}), {_dtype(value.dtype)}).reshape({value.shape})"
+    return f"...  # {ArrayType(value.shape, value.dtype)}, too long to be written here"
 
 
 def _dtype(dtype) -> str:

@@ -27,9 +27,9 @@ def size_text(nbytes: int) -> str:
     """`640 B`, `1.5 kB`, `64.0 MB`"""
     if nbytes < 1000:
         return f"{nbytes} B"
-    value, unit = float(nbytes), ""
-    for unit in ("kB", "MB", "GB", "TB"):
+    value = float(nbytes)
+    for unit in ("kB", "MB", "GB"):
         value /= 1000
         if value < 999.95:
-            break
-    return f"{value:.1f} {unit}"
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"

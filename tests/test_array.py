@@ -78,15 +78,17 @@ def test_operators_in_place():
 
 
 @pytest.mark.parametrize("call", [
-    lambda a: a.sum(), lambda a: a.sum(axis=0), lambda a: a.mean(axis=1, keepdims=True), lambda a: a.std(ddof=1), lambda a: a.max(),
-    lambda a: a.argmax(axis=1), lambda a: a.reshape(3, 2), lambda a: a.reshape(-1), lambda a: a.transpose(1, 0), lambda a: a.astype(int),
-    lambda a: a.clip(1, 3), lambda a: a.cumsum(), lambda a: a.copy(), lambda a: a.flatten(), lambda a: a.ravel(), lambda a: a.round(),
-    lambda a: a.repeat(2), lambda a: a.swapaxes(0, 1), lambda a: a.take([0, 2]), lambda a: a.any(), lambda a: a.all(axis=0),
-    lambda a: a.squeeze(), lambda a: a.prod(), lambda a: a.var(), lambda a: a.dot(a.T), lambda a: a.trace(), lambda a: a.diagonal(),
-    lambda a: np.tanh(a), lambda a: np.add.reduce(a), lambda a: np.concatenate([a, a]), lambda a: np.where(a > 1, a, 0),
-    lambda a: np.einsum("ij,kj->ik", a, a), lambda a: np.stack((a, a)), lambda a: np.linalg.norm(a), lambda a: np.sort(a)[::-1],
-    lambda a: a[0], lambda a: a[0, 1], lambda a: a[:, ::-1], lambda a: a[a > 2], lambda a: a[[1, 0]], lambda a: a[..., None],
-    lambda a: ops.exp(a), lambda a: ops.add(a, 2.0), lambda a: ops.sum(a, axis=(1,)), lambda a: ops.where(a > 1, a, np.float32(0)),
+    lambda a: a.sum(), lambda a: a.sum(axis=0), lambda a: a.mean(axis=1, keepdims=True), lambda a: a.std(ddof=1),
+    lambda a: a.max(), lambda a: a.argmax(axis=1), lambda a: a.reshape(3, 2), lambda a: a.reshape(-1),
+    lambda a: a.transpose(1, 0), lambda a: a.astype(int), lambda a: a.clip(1, 3), lambda a: a.cumsum(),
+    lambda a: a.copy(), lambda a: a.flatten(), lambda a: a.ravel(), lambda a: a.round(), lambda a: a.repeat(2),
+    lambda a: a.swapaxes(0, 1), lambda a: a.take([0, 2]), lambda a: a.any(), lambda a: a.all(axis=0),
+    lambda a: a.squeeze(), lambda a: a.prod(), lambda a: a.var(), lambda a: a.dot(a.T), lambda a: a.trace(),
+    lambda a: a.diagonal(), lambda a: np.tanh(a), lambda a: np.add.reduce(a), lambda a: np.concatenate([a, a]),
+    lambda a: np.where(a > 1, a, 0), lambda a: np.einsum("ij,kj->ik", a, a), lambda a: np.stack((a, a)),
+    lambda a: np.linalg.norm(a), lambda a: np.sort(a)[::-1], lambda a: a[0], lambda a: a[0, 1], lambda a: a[:, ::-1],
+    lambda a: a[a > 2], lambda a: a[[1, 0]], lambda a: a[..., None], lambda a: ops.exp(a), lambda a: ops.add(a, 2.0),
+    lambda a: ops.sum(a, axis=(1,)), lambda a: ops.where(a > 1, a, np.float32(0)),
 ])
 def test_methods_and_functions(call):
     same(call(A), call(X))
@@ -102,7 +104,8 @@ def test_functions_that_give_several():
 def test_out_and_dtypes_that_jitnet_does_not_know():
     a = jitnet.asarray(np.zeros((2, 3), np.float32))
     assert np.add(A, 1, out=a) is a and a[0, 0] == 1
-    assert np.sum(A, axis=0, out=(b := jitnet.asarray(np.zeros(3, np.float32)))) is b
+    b = jitnet.asarray(np.zeros(3, np.float32))
+    assert np.sum(A, axis=0, out=b) is b
     same(b, X.sum(axis=0))
     assert type(np.fft.fft(A)) is np.ndarray
 

@@ -16,7 +16,8 @@ def test_every_variable_of_the_code_is_in_the_table():
 def test_the_page_is_the_table():
     page = (ROOT / "docs" / "environment.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", page, re.MULTILINE)
-    assert rows == [(name, f"`{default}`" if default else "not set", text) for name, (default, text) in config.VARIABLES.items()]
+    expected = [(name, f"`{default}`" if default else "not set", text) for name, (default, text) in config.VARIABLES.items()]
+    assert rows == expected
 
 
 def test_values(monkeypatch):

@@ -57,11 +57,13 @@ def test_explain_shows_loops():
 
 def loops(x):
     total, rows = jitnet.scan(lambda c, v: (np.tanh(c) + v, c * 2), x[0], x)
-    return total, rows, jitnet.while_loop(lambda v: np.sum(v) < 50, lambda v: v * 2 + 1, x), jitnet.cond(x[0, 0] > 0, np.sin, np.cos, x)
+    doubled = jitnet.while_loop(lambda v: np.sum(v) < 50, lambda v: v * 2 + 1, x)
+    return total, rows, doubled, jitnet.cond(x[0, 0] > 0, np.sin, np.cos, x)
 
 
 def gathers(x):
-    return x[np.array([2, 0, 2])] * 2, np.sort(x, axis=0), np.sum(x.T @ x, axis=0), x.T.reshape(-1)[::3], np.concatenate([x, x + 1])
+    picked, ordered = x[np.array([2, 0, 2])] * 2, np.sort(x, axis=0)
+    return picked, ordered, np.sum(x.T @ x, axis=0), x.T.reshape(-1)[::3], np.concatenate([x, x + 1])
 
 
 def gradient(x):
@@ -173,13 +175,14 @@ def test_debug_levels(monkeypatch, capfd):
         f(X)
         texts[level] = capfd.readouterr().err
     assert texts[0] == ""
-    assert re.fullmatch(r"jitnet: <lambda>\(f32\[3,4\]\): traced in [\d.]+ ms, compiled in [\d.]+ ms: 2 equations, 1 step, \d new kernels?\n",
-                        texts[1])
+    assert re.fullmatch(r"jitnet: <lambda>\(f32\[3,4\]\): traced in [\d.]+ ms, compiled in [\d.]+ ms: "
+                        r"2 equations, 1 step, \d new kernels?\n", texts[1])
     assert "became 1 kernel" in texts[2] and "def kernel_0" not in texts[2]
     assert "def kernel_0(buffers, sizes, start, stop):" in texts[3] and "# fuse" not in texts[3]
     assert "# fuse: 1 equation" in texts[4]
 
 
 def test_text_helpers():
-    assert [size_text(n) for n in (0, 999, 1000, 1536, 999_999, 64_000_000)] == ["0 B", "999 B", "1.0 kB", "1.5 kB", "1.0 MB", "64.0 MB"]
+    sizes = [size_text(n) for n in (0, 999, 1000, 1536, 999_999, 64_000_000, 5e15)]
+    assert sizes == ["0 B", "999 B", "1.0 kB", "1.5 kB", "1.0 MB", "64.0 MB", "5000.0 TB"]
     assert columns([("a", "10"), ("bbb", "2")], right=(1,)) == ["a    10", "bbb   2"] and columns([]) == []

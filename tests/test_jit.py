@@ -75,7 +75,8 @@ class Params:
 def test_containers_go_in_and_come_out():
     @jitnet.jit
     def step(params, pair, table):
-        return {"params": Params(params.w + pair.left, params.b * 2), "pair": pair, "rest": [table["k"][0], None, (table["z"],)]}
+        new = Params(params.w + pair.left, params.b * 2)
+        return {"params": new, "pair": pair, "rest": [table["k"][0], None, (table["z"],)]}
 
     args = Params(X, X[0]), Pair(X + 1, X), {"z": X, "k": (X * 3, 4)}
     for _ in range(3):
@@ -163,7 +164,8 @@ def test_static_arguments_that_do_not_fit():
                            "  name it in `static_argnames`, or pass an array, a number or a container of them"),
     (1j, "scale: argument `x` is a complex number, which jitnet does not compile\n  pass real and imaginary parts apart"),
     (1 << 70, f"scale: argument `x` is {1 << 70}, which does not fit into 64 bits\n  pass a float"),
-    (np.ma.masked_array(X), "scale: argument `x` is a masked array, which jitnet does not compile\n  fill it first: `x.filled(0)`"),
+    (np.ma.masked_array(X), "scale: argument `x` is a masked array, which jitnet does not compile\n"
+                            "  fill it first: `x.filled(0)`"),
     (np.float16([1]), "scale: argument `x`: jitnet does not compile the dtype float16\n"
                       "  convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64"),
 ])

@@ -21,7 +21,8 @@ def names_of_ops(sum, max, lambda_=1):
 
 
 def constants(x):
-    return [np.where(x > np.float32(0.1), x * np.arange(3, dtype=np.float32), np.float32(np.nan)), x + np.arange(3, dtype=np.float32), 2.5]
+    steps = np.arange(3, dtype=np.float32)
+    return [np.where(x > np.float32(0.1), x * steps, np.float32(np.nan)), x + steps, 2.5]
 
 
 def movements(x):
@@ -45,8 +46,8 @@ def test_text_runs_and_traces_to_itself(function, count, rng):
         assert print_graph(again, sources=False) == print_graph(graph, sources=False)
         names = scope(graph)
         exec(print_graph(graph), names)
-        function_name = next(line for line in reversed(print_graph(graph).split("\n")) if line.startswith("def "))[4:].split("(")[0]
-        out = names[function_name](*arrays)
+        head = [line for line in print_graph(graph).split("\n") if line.startswith("def ")][-1]
+        out = names[head[4:].split("(")[0]](*arrays)
         out = list(out) if isinstance(out, tuple) else [out]
         for got, same, want in zip(out, eval_graph(again, *arrays), eval_graph(graph, *arrays), strict=True):
             np.testing.assert_array_equal(got, want)
