@@ -21,11 +21,10 @@ from numba.core import (
     interpreter,
     ir_utils,
     lowering,
-    postproc,
+    ssa,
     typed_passes,
     types,
     typing,
-    untyped_passes,
 )
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.fastmathpass import rewrite_module
@@ -164,15 +163,13 @@ def _lower(function, signature):
     typing_context, target = _contexts()
     identity = bytecode.FunctionIdentity.from_function(function)
     func_ir = interpreter.Interpreter(identity).interpret(bytecode.ByteCode(identity))
+    # Numba's passes of these names recompute lifetimes and emit deletions besides, which numbers and pointers never need.
+    func_ir.blocks = ssa.reconstruct_ssa(func_ir).blocks
     func_ir._definitions = ir_utils.build_definitions(func_ir.blocks)
-    state = compiler.StateDict()
-    state.func_ir, state.locals = func_ir, {}
-    postproc.PostProcessor(func_ir).run()
-    untyped_passes.ReconstructSSA().run_pass(state)
     typemap, result, calltypes, _ = typed_passes.type_inference_stage(
         typing_context, target, func_ir, signature.args, signature.return_type)
-    typed_passes.PreLowerStripPhis().run_pass(state)
-    postproc.PostProcessor(func_ir).run(True)
+    func_ir = typed_passes.PreLowerStripPhis()._strip_phi_nodes(func_ir)
+    func_ir._definitions = ir_utils.build_definitions(func_ir.blocks)
     library = target.codegen().create_library(identity.func_qualname)
     description = funcdesc.PythonFunctionDescriptor.from_specialized_function(
         func_ir, typemap, result, calltypes, mangler=target.mangler, inline=False, noalias=False, abi_tags=[])
