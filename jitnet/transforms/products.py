@@ -143,7 +143,7 @@ def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> 
         for x, t, name in zip(leaves, inner.out_types, names):
             if is_float(t.dtype):
                 check_derivative(x, t, name, "cotangent")
-                cts.append(np.asarray(x, t.dtype) if weak_class(x) and not hasattr(x, "trace") else x)
+                cts.append(np.asarray(x, t.dtype) if isinstance(x, (bool, int, float)) else x)
             else:
                 cts.append(None)
         found = apply(cts + [None] * (len(outs) - inner.num_outs))
