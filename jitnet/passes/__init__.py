@@ -9,8 +9,8 @@ from .expand import expand, inline_recomputations
 from .fold import fold
 from .simplify import simplify
 
-# Simple equations before equal ones are looked for: x * 1 and x are then the same. What protects recomputations from being merged goes
-# right after that, and the second round finds what folding, merging and inlining have brought together.
+# Simple equations before equal ones are looked for: x * 1 and x are then the same. What protects recomputations from being
+# merged goes right after that, and the second round finds what folding, merging and inlining have brought together.
 PASSES = (expand, simplify, fold, common_subexpressions, inline_recomputations, simplify, fold, dead_code)
 
 

@@ -1,8 +1,9 @@
 """common_subexpressions: of equations that compute the same thing, the first stays and the others become its result.
 
-Two equations are the same when op, operands and parameters are: constants by their bits, Graphs by their structure, the operands of
-operations that commute exactly in any order. Numbers stand for what was seen before, so a key is a short tuple of them and the pass is
-linear. A call that computes something a second time on purpose (the derivative of `checkpoint`) is left alone.
+Two equations are the same when op, operands and parameters are: constants by their bits, Graphs by their structure, the
+operands of operations that commute exactly in any order. Numbers stand for what was seen before, so a key is a short tuple of
+them and the pass is linear. A call that computes something a second time on purpose (the derivative of `checkpoint`) is left
+alone.
 """
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ MAX_DIGEST = 1 << 20  # bytes of an array that is compared by its contents; larg
 
 COMMUTATIVE = {ops.add, ops.multiply, ops.equal, ops.not_equal, ops.logical_and, ops.logical_or, ops.logical_xor,
                ops.bitwise_and, ops.bitwise_or, ops.bitwise_xor}
-COMMUTATIVE_INTEGERS = {ops.maximum, ops.minimum, ops.gcd, ops.lcm}  # of floats, NumPy's maximum(0.0, -0.0) depends on their order
+COMMUTATIVE_INTEGERS = {ops.maximum, ops.minimum, ops.gcd, ops.lcm}  # of floats, maximum(0.0, -0.0) depends on their order
 
 
 class _Keys:
@@ -86,7 +87,7 @@ class _Keys:
         number = self.graphs.get(id(graph))
         if number is None:
             inner: dict[Var, int] = {v: -1 - k for k, v in enumerate(graph.inputs)}
-            inner_key = lambda a: inner[a] if type(a) is Var else self.atom(a)  # noqa: E731
+            inner_key = lambda a: inner[a] if type(a) is Var else self.atom(a)
             parts: list = [tuple([(t.shape, t.dtype) for t in graph.input_types])]
             for eqn in graph.eqns:
                 parts.append((eqn.op, self.params(eqn.params), tuple([inner_key(a) for a in eqn.inputs])))
@@ -99,7 +100,7 @@ class _Keys:
     def equation(self, eqn: Eqn) -> tuple:
         numbers = [self.atom(a) for a in eqn.inputs]
         op = eqn.op
-        if op in COMMUTATIVE or op in COMMUTATIVE_INTEGERS and eqn.inputs[0].type.dtype.kind != "f":
+        if op in COMMUTATIVE or (op in COMMUTATIVE_INTEGERS and eqn.inputs[0].type.dtype.kind != "f"):
             numbers.sort()
         return op, self.params(eqn.params), *numbers
 

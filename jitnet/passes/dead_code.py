@@ -3,7 +3,7 @@
 The inputs of the graph itself stay: the user passes them. The Graphs inside equations lose inputs and outputs too:
 
     switch, call   outputs that nobody reads; operands that no branch reads
-    scan           ys that nobody reads; carries that are neither read outside nor needed by what is; consts and xs that are not read
+    scan           ys that nobody reads; carries neither read outside nor needed by what is; consts and xs that are not read
     while_loop     carries that neither the condition nor a wanted result needs; consts that are not read
 """
 from __future__ import annotations
@@ -21,7 +21,7 @@ def select(values: Sequence, flags: Sequence[bool]) -> tuple:
 
 
 class Liveness:
-    """Which Vars of a graph are needed, grown output by output: an equation is visited once, a loop each time more of it is needed."""
+    """Which Vars of a graph are needed, grown output by output. A loop is looked at each time more of it is needed."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
@@ -50,7 +50,7 @@ class Liveness:
         return [v in self.needed for v in self.graph.inputs]
 
 
-# Which operands and outputs of an equation that holds Graphs are needed: per op a rule (eqn, outputs wanted) -> (operands, outputs) to keep
+# What is needed of an equation that holds Graphs: per op a rule (eqn, outputs wanted) -> (operands, outputs) to keep
 
 def _of_graphs(graphs: Sequence[Graph], wanted: Flags) -> Flags:
     """The inputs that some of the graphs need for the wanted outputs."""
@@ -73,7 +73,7 @@ def _call(eqn: Eqn, wanted: Flags) -> tuple[Flags, Flags]:
 
 
 def _grow(live: Liveness, keep: Flags, carry_in: Sequence[Var], carry_out: Sequence[Atom]) -> None:
-    """Marks in `keep` the carries that are needed: those whose value at the start of a round something needed reads, and so on."""
+    """Marks in `keep` the carries that are needed: their value at the start of a round is read by something needed."""
     live.need(select(carry_out, keep))
     new = [-1]
     while new:  # each time round keeps at least one carry more
@@ -114,7 +114,7 @@ def needed_operands(eqn: Eqn, wanted: Flags) -> tuple[Flags, Flags]:
 # The parameters that are left
 
 def _narrow(graph: Graph, inputs: Flags, outputs: Flags) -> Graph:
-    """The graph with only the marked inputs and outputs, and without what these do not need; the same object when it needs it all."""
+    """The graph with only the marked inputs and outputs and what these need; the same object when that is all of it."""
     outs = select(graph.outputs, outputs)
     eqns, changed = _sweep(graph.eqns, {a for a in outs if type(a) is Var})
     if not changed and all(inputs) and all(outputs):
@@ -130,7 +130,8 @@ def _scan_params(p, inputs: Flags, outputs: Flags) -> dict:
 def _while_params(p, inputs: Flags, outputs: Flags) -> dict:
     n_cond = p["cond_consts"]
     cond_consts, rest = inputs[:n_cond], inputs[n_cond:]
-    return {"cond": _narrow(p["cond"], [*cond_consts, *outputs], [True] * len(p["cond"].outputs)), "body": _narrow(p["body"], rest, outputs),
+    cond = _narrow(p["cond"], [*cond_consts, *outputs], [True] * len(p["cond"].outputs))
+    return {"cond": cond, "body": _narrow(p["body"], rest, outputs),
             "cond_consts": sum(cond_consts), "body_consts": sum(rest[:p["body_consts"]])}
 
 
@@ -142,7 +143,7 @@ PARAMS = {
 
 
 def _narrowed(eqn: Eqn, wanted: Flags) -> Eqn:
-    """The equation without the operands, outputs and inner equations that the wanted outputs do not need; the same object when it needs all."""
+    """The equation with only the operands, outputs and inner equations that are needed; itself when that is all."""
     inputs, outputs = needed_operands(eqn, wanted)
     params = {**eqn.params, **PARAMS[eqn.op.name](eqn.params, inputs, outputs)}
     if all(inputs) and all(outputs) and params == eqn.params:

@@ -1,4 +1,4 @@
-"""expand: equations that other equations say better. `inline_recomputations`: the last calls, once nothing can merge them any more.
+"""expand: equations that other equations say better. `inline_recomputations`: the last calls, once nothing can merge them.
 
     call(*operands, graph)   -> the equations of its graph, unless it is there to compute something a second time
     switch(constant, ...)    -> the branch it takes
@@ -30,9 +30,9 @@ def _switch(out: Rewriter, eqn: Eqn) -> list[Atom]:
 
 
 def _arg_extreme(out: Rewriter, eqn: Eqn) -> list[Atom]:
-    """The first position of the extreme: the smallest position at which x equals it. A NaN is equal to nothing, but is itself the extreme.
+    """The first position of the extreme: the smallest at which x equals it. A NaN equals nothing, but is itself the extreme.
 
-    The start value of the search is the largest integer rather than the size of the axis: the kernel does not depend on sizes.
+    Where x differs stands the largest integer, rather than the size of the axis: the kernel does not depend on sizes.
     """
     (x,), axes = eqn.inputs, eqn.params["axis"]
     shape = x.type.shape

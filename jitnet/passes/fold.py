@@ -1,7 +1,7 @@
 """fold: equations that only read constants become constants, computed by NumPy now instead of by every run.
 
-Scalars and small arrays only. What makes values from nothing but a shape (iota, broadcast_to) stays an equation: inside a kernel it is
-free, as an array it would have to be stored and read.
+Scalars and small arrays only. What makes values from nothing but a shape (iota, broadcast_to) stays an equation: inside a
+kernel it is free, as an array it would have to be stored and read.
 """
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .rewrite import Rewriter, everywhere
 
 MAX_SIZE = 1024  # elements of an array that is computed here
 _NEVER = ("control", "creation")
-# what an op may raise for values that it refuses (an integer to a negative power, an index out of bounds); ImportError: no SciPy here
+# what an op raises for values that it refuses (an integer to a negative power, an index out of bounds), or without SciPy
 _REFUSALS = (ArithmeticError, ValueError, TypeError, LookupError, ImportError)
 
 
 def evaluate(eqn: Eqn, inputs: list[Const]) -> list[Const] | None:
-    """The outputs of an equation of constants; None where they are too large or the op refuses these values, which a run then reports."""
+    """The outputs of an equation of constants; None where they are too large, or refused by the op (a run reports that)."""
     if eqn.op.kind in _NEVER or eqn.op is ops.broadcast_to:
         return None
-    if any([a.type.size > MAX_SIZE for a in (*inputs, *eqn.outputs)]):
+    if any(a.type.size > MAX_SIZE for a in (*inputs, *eqn.outputs)):
         return None
     try:
         with np.errstate(all="ignore"):
             values = eqn.op.evaluate([a.value for a in inputs], eqn.params)
     except _REFUSALS:
         return None
-    if any([(x.shape, x.dtype) != (v.type.shape, v.type.dtype) for x, v in zip(values, eqn.outputs, strict=True)]):
+    if any((x.shape, x.dtype) != (v.type.shape, v.type.dtype) for x, v in zip(values, eqn.outputs, strict=True)):
         return None
     return [Const(np.array(x, order="C")) for x in values]
 

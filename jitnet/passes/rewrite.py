@@ -1,7 +1,7 @@
 """What the passes are written with: `Rewriter`, a Graph being written from another one, and passes that reach inner Graphs too.
 
-A pass walks the equations once, in order. `env` says which atom stands for a Var of the old graph (itself where nothing changed);
-Vars that keep their meaning keep their identity, so most equations go over as they are.
+A pass walks the equations once, in order. `env` says which atom stands for a Var of the old graph (itself where nothing
+changed); Vars that keep their meaning keep their identity, so most equations go over as they are.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..types import ArrayType
 class Rewriter:
     """A Graph being written: its equations, what they define, and which atom stands for which Var of the old graph."""
 
-    __slots__ = ("eqns", "env", "definition", "source")
+    __slots__ = ("definition", "env", "eqns", "source")
 
     def __init__(self):
         self.eqns: list[Eqn] = []
@@ -88,10 +88,10 @@ def map_subgraphs(eqn: Eqn, transform: Callable[[Graph], Graph]) -> Eqn:
 
 def map_inner(graph: Graph, transform: Callable[[Graph], Graph]) -> Graph:
     """The graph with `transform` applied to the Graphs inside its equations; the same object when none of them changed."""
-    if not any([eqn.op.kind == "control" for eqn in graph.eqns]):
+    if not any(eqn.op.kind == "control" for eqn in graph.eqns):
         return graph
     eqns = tuple([map_subgraphs(eqn, transform) if eqn.op.kind == "control" else eqn for eqn in graph.eqns])
-    return graph if all([a is b for a, b in zip(eqns, graph.eqns)]) else graph.replace(eqns=eqns)
+    return graph if all(a is b for a, b in zip(eqns, graph.eqns)) else graph.replace(eqns=eqns)
 
 
 def everywhere(transform: Callable[[Graph], Graph]) -> Callable[[Graph], Graph]:

@@ -1,8 +1,8 @@
-"""simplify: local algebra. A rule looks at one equation and at what its operands are, and gives the equation or atom that is the same.
+"""simplify: local algebra. A rule looks at one equation and what makes its operands, and gives an equal equation or atom.
 
-Every rule is exact: it keeps dtype, NaN, infinities and the sign of zero (of a NaN only that it is one); a power by a small whole number
-alone may differ from NumPy's in the last place. No rule looks at a size other than to find a movement that moves nothing, so the same
-rules fire for every batch size.
+Every rule is exact: it keeps dtype, NaN, infinities and the sign of zero (of a NaN only that it is one). Only the third power
+may differ from NumPy's, in the last place. No rule looks at a size other than to find a movement that moves nothing, so the
+same rules fire for every batch size.
 
 One walk over the equations: operands are simple already when an equation is reached, and its rules run until none fires.
 """
@@ -84,7 +84,7 @@ class Simplifier(Rewriter):
         return self.place(Eqn(op, tuple(inputs), params, (Var(type_),), self.source))
 
     def place(self, eqn: Eqn) -> Atom:
-        """The atom that stands for the output of an equation of one output, which is written down unless a rule finds it elsewhere."""
+        """The atom that stands for the output of an equation, which is written down unless a rule finds that atom elsewhere."""
         for _ in range(MAX_STEPS):
             for rule in RULES[eqn.op]:
                 new = rule(self, eqn)

@@ -1,4 +1,4 @@
-"""The rules of `simplify` for arithmetic, choice, logic and casts. Constant operands have been read through broadcasts: they are 0-d."""
+"""The rules of `simplify` for arithmetic, choice, logic and casts. Constants are 0-d: broadcasts have been read through."""
 from __future__ import annotations
 
 import numpy as np
@@ -50,7 +50,7 @@ def _multiply(s, eqn):
     if v == 1:
         return s.shaped(eqn, x)  # x * 1 -> x; of bools, x and True -> x
     if kind in "iub" and v == 0:
-        return s.shaped(eqn, scalar(0, eqn.outputs[0].type.dtype))  # x * 0 -> 0, of integers only: NaN * 0 is NaN, and -1.0 * 0 is -0.0
+        return s.shaped(eqn, scalar(0, eqn.outputs[0].type.dtype))  # x * 0 -> 0, of integers: NaN * 0 is NaN, -1.0 * 0 is -0.0
     if kind in "if":
         if v == -1:
             return s.becomes(eqn, ops.negative, x)  # x * -1 -> -x
@@ -136,7 +136,7 @@ def _power(s, eqn):
     if v == 2:
         return s.becomes(eqn, ops.multiply, x, x)  # x ** 2 -> x * x
     if v == 3:
-        return s.becomes(eqn, ops.multiply, s.emit(ops.multiply, [x, x]), x)  # x ** 3 -> x * x * x, to one unit in the last place
+        return s.becomes(eqn, ops.multiply, s.emit(ops.multiply, [x, x]), x)  # x ** 3 -> x * x * x, but for the last place
     if dtype.kind == "f":
         if v == -1:
             return s.becomes(eqn, ops.divide, scalar(1, dtype), x)  # x ** -1 -> 1 / x
@@ -157,7 +157,7 @@ def _round(s, eqn):
     """floor, ceil, trunc: of integers, and of what is whole already."""
     (x,) = eqn.inputs
     inner = s.definition.get(x)
-    whole = x.type.dtype.kind != "f" or inner is not None and inner.op in (ops.floor, ops.ceil, ops.trunc, ops.rint)
+    whole = x.type.dtype.kind != "f" or (inner is not None and inner.op in (ops.floor, ops.ceil, ops.trunc, ops.rint))
     return x if whole and x.type.dtype == eqn.outputs[0].type.dtype else None  # floor(rint(u)) -> rint(u)
 
 
@@ -217,8 +217,10 @@ def _where(s, eqn):
         return s.becomes(eqn, ops.where, inner.inputs[0], y, x)  # where(not c, x, y) -> where(c, y, x)
     if x.type.dtype == BOOL and c.type.shape == eqn.outputs[0].type.shape:
         values = _value(x), _value(y)
-        if None not in values:  # equal ones were dealt with by `fold`
-            return None if values[0] == values[1] else c if values[0] else s.becomes(eqn, ops.logical_not, c)  # where(c, True, False) -> c
+        if values == (True, False):
+            return c  # where(c, True, False) -> c
+        if values == (False, True):
+            return s.becomes(eqn, ops.logical_not, c)  # where(c, False, True) -> not c
     for k in (1, 2):
         inner = s.made_by(ops.where, eqn.inputs[k])
         if inner is not None and inner.inputs[0] is c:
@@ -230,8 +232,8 @@ def _where(s, eqn):
 
 
 def holds_all(wide: np.dtype, narrow: np.dtype) -> bool:
-    """Whether every value of one dtype is exactly one of the other (np.can_cast calls int64 -> float64 safe, which it is not)."""
-    if narrow == BOOL or narrow == wide:
+    """Whether every value of one dtype is exactly one of the other (np.can_cast calls int64 -> float64 safe: it is not)."""
+    if narrow in (BOOL, wide):
         return True
     if wide.kind == "f":
         if narrow.kind == "f":
@@ -266,8 +268,8 @@ def _identity(s, eqn):
 
 
 RULES = {
-    ops.multiply: _multiply, ops.add: _add, ops.subtract: _subtract, ops.divide: _divide, ops.negative: _negative, ops.power: _power,
-    ops.abs: _abs, ops.floor: _round, ops.ceil: _round, ops.trunc: _round,
+    ops.multiply: _multiply, ops.add: _add, ops.subtract: _subtract, ops.divide: _divide,
+    ops.negative: _negative, ops.power: _power, ops.abs: _abs, ops.floor: _round, ops.ceil: _round, ops.trunc: _round,
     ops.maximum: _extreme, ops.minimum: _extreme, ops.fmax: _extreme, ops.fmin: _extreme,
     ops.logical_and: _and_or, ops.logical_or: _and_or, ops.bitwise_and: _and_or, ops.bitwise_or: _and_or,
     ops.logical_not: _not, ops.invert: _not, ops.where: _where, ops.cast: _cast, stop_gradient: _identity,

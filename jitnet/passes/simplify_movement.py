@@ -1,4 +1,4 @@
-"""The rules of `simplify` for movements and for reductions over nothing: two movements become one, and one that moves nothing vanishes."""
+"""The rules of `simplify` for movements (two become one, one that moves nothing vanishes) and for reductions over nothing."""
 from __future__ import annotations
 
 from .. import ops
@@ -32,7 +32,8 @@ def _transpose(s, eqn):
     inner = s.made_by(ops.transpose, x)
     if inner is not None:
         before = inner.params["axes"]
-        return s.becomes(eqn, ops.transpose, inner.inputs[0], axes=tuple([before[a] for a in axes]))  # transpose(transpose(u)) -> transpose(u)
+        axes = tuple([before[a] for a in axes])
+        return s.becomes(eqn, ops.transpose, inner.inputs[0], axes=axes)  # transpose(transpose(u)) -> transpose(u)
     return _repeated(s, eqn)
 
 
@@ -42,7 +43,9 @@ def _broadcast_to(s, eqn):
     if x.type.shape == shape:
         return x  # broadcast_to(x, its shape) -> x
     u = s.unspread(x)
-    return s.becomes(eqn, ops.broadcast_to, u, shape=shape) if u is not x else None  # broadcast_to(broadcast_to(u)) -> broadcast_to(u)
+    if u is x:
+        return None
+    return s.becomes(eqn, ops.broadcast_to, u, shape=shape)  # broadcast_to(broadcast_to(u)) -> broadcast_to(u)
 
 
 # Slices. A region is start, size, step per axis.
@@ -59,7 +62,7 @@ def _last(start: int, size: int, step: int) -> int:
 def _slice(s, eqn):
     (x,) = eqn.inputs
     start, size, step = _region(eqn)
-    if size == x.type.shape and not any(start) and all([k == 1 or n < 2 for k, n in zip(step, size)]):
+    if size == x.type.shape and not any(start) and all(k == 1 or n < 2 for k, n in zip(step, size)):
         return x  # slice(x, all of it) -> x
     inner = s.definition.get(x)
     rule = _OF_SLICE.get(inner.op) if inner is not None else None
@@ -116,7 +119,9 @@ def _slice_of_concatenate(s, eqn, inner):
         if first < begin + n:
             low = tuple([begin if a == axis else 0 for a in range(piece.type.ndim)])
             start = _inside(eqn, low, piece.type.shape)
-            return _slice_of(s, eqn, piece, start) if start is not None else None  # slice(concatenate(.., u, ..), within u) -> slice(u)
+            if start is None:
+                return None
+            return _slice_of(s, eqn, piece, start)  # slice(concatenate(.., u, ..), within u) -> slice(u)
         begin += n
     return None
 
@@ -128,14 +133,15 @@ def _slice_of_update(s, eqn, inner):
         return v  # slice(update_slice(u, v), the region that was written) -> v
     if _apart(eqn, at, v.type.shape, by):
         return _slice_of(s, eqn, x, eqn.params["start"])  # slice(update_slice(u, v), outside of it) -> slice(u)
-    if all([k == 1 for k in by]):
+    if all(k == 1 for k in by):
         start = _inside(eqn, at, v.type.shape)
         if start is not None:
             return _slice_of(s, eqn, v, start)  # slice(update_slice(u, v), within v) -> slice(v)
     return None
 
 
-_OF_SLICE = {ops.slice: _slice_of_slice, ops.pad: _slice_of_pad, ops.concatenate: _slice_of_concatenate, ops.update_slice: _slice_of_update}
+_OF_SLICE = {ops.slice: _slice_of_slice, ops.pad: _slice_of_pad, ops.concatenate: _slice_of_concatenate,
+             ops.update_slice: _slice_of_update}
 
 
 def _update_slice(s, eqn):
@@ -146,8 +152,10 @@ def _update_slice(s, eqn):
     if 0 in v.type.shape:
         return x  # update_slice(x, nothing) -> x
     inner = s.made_by(ops.update_slice, x)
-    if inner is not None and inner.inputs[1].type.shape == v.type.shape and (inner.params["start"], inner.params["step"]) == (start, step):
-        return s.becomes(eqn, ops.update_slice, inner.inputs[0], v, start=start, step=step)  # the first of two writes to one region goes
+    same = inner is not None and (inner.params["start"], inner.params["step"]) == (start, step)
+    if same and inner.inputs[1].type.shape == v.type.shape:
+        # update_slice(update_slice(u, w), v) -> update_slice(u, v), of one region
+        return s.becomes(eqn, ops.update_slice, inner.inputs[0], v, start=start, step=step)
     inner = s.made_by(ops.slice, v)
     if inner is not None and inner.inputs[0] is x and _region(inner) == (start, v.type.shape, step):
         return x  # update_slice(x, what stands there) -> x
@@ -156,7 +164,9 @@ def _update_slice(s, eqn):
 
 def _same_bits(a: Atom, b: Atom) -> bool:
     """Whether two 0-d atoms are one value."""
-    return a is b or (type(a) is Const and type(b) is Const and a.type.dtype == b.type.dtype and a.value.tobytes() == b.value.tobytes())
+    if type(a) is not Const or type(b) is not Const:
+        return a is b
+    return a.type.dtype == b.type.dtype and a.value.tobytes() == b.value.tobytes()
 
 
 def _pad(s, eqn):
@@ -184,8 +194,9 @@ def _concatenate(s, eqn):
     if not pieces:
         return None
     value = s.splat(pieces[0])
-    if value is not None and all([(other := s.splat(a)) is not None and _same_bits(value, other) for a in pieces[1:]]):
-        return s.becomes(eqn, ops.broadcast_to, value, shape=eqn.outputs[0].type.shape)  # concatenate(c everywhere, c everywhere)
+    if value is not None and all((other := s.splat(a)) is not None and _same_bits(value, other) for a in pieces[1:]):
+        # concatenate(c everywhere, c everywhere) -> c everywhere
+        return s.becomes(eqn, ops.broadcast_to, value, shape=eqn.outputs[0].type.shape)
     return _rejoined(s, eqn, pieces, axis)
 
 
@@ -198,10 +209,10 @@ def _rejoined(s, eqn, pieces, axis):
     end = at[axis]
     for piece in pieces:
         part = s.made_by(ops.slice, piece)
-        if part is None or part.inputs[0] is not first.inputs[0] or any([k != 1 for k in part.params["step"]]):
+        if part is None or part.inputs[0] is not first.inputs[0] or any(k != 1 for k in part.params["step"]):
             return None
         start = part.params["start"]
-        if start[axis] != end or any([a != b for k, (a, b) in enumerate(zip(start, at)) if k != axis]):
+        if start[axis] != end or any(a != b for k, (a, b) in enumerate(zip(start, at)) if k != axis):
             return None
         end += piece.type.shape[axis]
     return s.becomes(eqn, ops.slice, first.inputs[0], start=at, size=eqn.outputs[0].type.shape, step=None)
@@ -223,7 +234,7 @@ def _reduction(s, eqn):
 
 
 RULES = {
-    ops.reshape: _reshape, ops.transpose: _transpose, ops.broadcast_to: _broadcast_to, ops.slice: _slice, ops.update_slice: _update_slice,
-    ops.pad: _pad, ops.concatenate: _concatenate,
-    ops.sum: _reduction, ops.prod: _reduction, ops.max: _reduction, ops.min: _reduction, ops.any: _reduction, ops.all: _reduction,
+    ops.reshape: _reshape, ops.transpose: _transpose, ops.broadcast_to: _broadcast_to, ops.slice: _slice,
+    ops.update_slice: _update_slice, ops.pad: _pad, ops.concatenate: _concatenate,
+    **dict.fromkeys((ops.sum, ops.prod, ops.max, ops.min, ops.any, ops.all), _reduction),
 }

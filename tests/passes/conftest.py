@@ -82,7 +82,8 @@ def body_text(graph):
 class Graphs:
     """What the tests of passes work with."""
 
-    build, from_text, body, same_bits, same_meaning = map(staticmethod, (build, from_text, body_text, assert_same_bits, assert_same_meaning))
+    build, from_text, body = staticmethod(build), staticmethod(from_text), staticmethod(body_text)
+    same_bits, same_meaning = staticmethod(assert_same_bits), staticmethod(assert_same_meaning)
 
     @staticmethod
     def rewrites(transform, types, arguments, before, after, draws=20, **names):
@@ -94,6 +95,12 @@ class Graphs:
         if draws:
             assert_same_meaning(graph, result, draws)
         return graph, result
+
+    @staticmethod
+    def scan(types, arguments, body, num_consts=0, num_carry=1, length=5, wanted=""):
+        """The Graph of one scan of a body over the arguments; `wanted` picks outputs."""
+        options = f"num_consts={num_consts}, num_carry={num_carry}, length={length}, reverse=False"
+        return from_text(types, arguments, f"return scan({arguments}, body=body, {options}){wanted}", body=body)
 
     @staticmethod
     def ops(graph):

@@ -32,7 +32,8 @@ PAIRS = [
 
 @pytest.mark.parametrize(("first", "second", "same"), [p[1:] for p in PAIRS], ids=[p[0] for p in PAIRS])
 def test_pair(graphs, first, second, same):
-    graph = graphs.from_text("f32[4], f32[4], i32[4], i32[4]", "x, y, i, j", f"return {first}, {second}", ones=ONES, again=AGAIN, other=OTHER)
+    types, arrays = "f32[4], f32[4], i32[4], i32[4]", {"ones": ONES, "again": AGAIN, "other": OTHER}
+    graph = graphs.from_text(types, "x, y, i, j", f"return {first}, {second}", **arrays)
     result = common_subexpressions(graph)
     assert (result.outputs[0] is result.outputs[1]) is same
     assert len(result.eqns) == len(graph.eqns) // (2 if same else 1)
@@ -68,7 +69,8 @@ def test_loops_of_equal_structure_are_one(graphs):
     graphs.same_meaning(graph, result)
 
 
-@pytest.mark.parametrize("other", ["add(multiply(c, x), f32(0.25))", "add(multiply(x, x), f32(0.5))", "multiply(add(c, x), f32(0.5))"])
+@pytest.mark.parametrize("other", [
+    "add(multiply(c, x), f32(0.25))", "add(multiply(x, x), f32(0.5))", "multiply(add(c, x), f32(0.5))"])
 def test_loops_of_other_structure_are_two(graphs, other):
     graph = scans(graphs, "add(multiply(c, x), f32(0.5))", other)
     assert common_subexpressions(graph) is graph
@@ -76,7 +78,7 @@ def test_loops_of_other_structure_are_two(graphs, other):
 
 def test_inside_loops(graphs):
     body = graphs.from_text("f32[3], f32[3]", "c, x", "return multiply(add(c, x), exp(add(c, x)))")
-    graph = graphs.from_text("f32[3], f32[5,3]", "c, xs", "return scan(c, xs, body=body, num_consts=0, num_carry=1, length=5, reverse=False)", body=body)
+    graph = graphs.scan("f32[3], f32[5,3]", "c, xs", body)
     result = common_subexpressions(graph)
     assert graphs.body(result.eqns[0].params["body"]) == "a = add(c, x)\nb = exp(a)\nd = multiply(a, b)\nreturn d"
     graphs.same_meaning(graph, result)
@@ -84,6 +86,9 @@ def test_inside_loops(graphs):
 
 def test_recomputations_are_kept_apart(graphs):
     body = graphs.from_text("f32[3]", "a", "return exp(a)")
-    text = "a, = call(x, graph=body, kind='recompute', rule=None)\nb, = call(x, graph=body, kind='recompute', rule=None)\nreturn a, b"
-    graph = graphs.from_text("f32[3]", "x", text, body=body)
+    graph = graphs.from_text("f32[3]", "x", """
+        a, = call(x, graph=body, kind='recompute', rule=None)
+        b, = call(x, graph=body, kind='recompute', rule=None)
+        return a, b
+    """, body=body)
     assert common_subexpressions(graph) is graph

@@ -4,7 +4,7 @@ from jitnet.passes.dead_code import dead_code
 
 
 def test_chain_that_nobody_reads(graphs):
-    graph, result = graphs.rewrites(dead_code, "f32[3], f32[3]", "x, unused", """
+    _, result = graphs.rewrites(dead_code, "f32[3], f32[3]", "x, unused", """
         a = exp(x)
         b = multiply(a, unused)
         c = add(b, f32(1.0))
@@ -19,7 +19,7 @@ def test_chain_that_nobody_reads(graphs):
 
 def test_nothing_to_do(graphs):
     body = graphs.from_text("f32[], f32[]", "c, x", "return add(c, x), exp(x)")
-    graph = graphs.from_text("f32[], f32[5]", "c, xs", "return scan(c, xs, body=body, num_consts=0, num_carry=1, length=5, reverse=False)", body=body)
+    graph = graphs.scan("f32[], f32[5]", "c, xs", body)
     assert dead_code(graph) is graph
 
 
@@ -64,9 +64,11 @@ def test_long_chains_of_carries(graphs):
     """Each carry is read by the one before: whoever returns the first needs all."""
     n = 40
     names = [f"c{k}" for k in range(n)]
-    body = graphs.from_text(", ".join(["f32[]"] * n), ", ".join(names), "return " + ", ".join([f"add({a}, {b})" for a, b in zip(names, names[1:])] + names[-1:]))
+    types, arguments = ", ".join(["f32[]"] * n), ", ".join(names)
+    sums = [f"add({a}, {b})" for a, b in zip(names, names[1:])]
+    body = graphs.from_text(types, arguments, "return " + ", ".join(sums + names[-1:]))
     for wanted, left in ((0, n), (n - 3, 3)):
-        graph = graphs.from_text("f32[]", "x", f"return scan({', '.join(['x'] * n)}, body=body, num_consts=0, num_carry={n}, length=3, reverse=False)[{wanted}]", body=body)
+        graph = graphs.scan(types, arguments, body, num_carry=n, length=3, wanted=f"[{wanted}]")
         result = check_graph(dead_code(graph))
         assert result.eqns[0].params["num_carry"] == left
         graphs.same_meaning(graph, result, draws=3)
@@ -74,7 +76,8 @@ def test_long_chains_of_carries(graphs):
 
 def while_graph(graphs, returned):
     cond = graphs.from_text("i64[], f32[], i64[], f32[], f32[]", "n, unread, i, a, b", "return less(i, n)")
-    body = graphs.from_text("f32[], f32[], i64[], f32[], f32[]", "k, m, i, a, b", "return add(i, i64(1)), multiply(a, k), add(multiply(b, m), a)")
+    body = graphs.from_text("f32[], f32[], i64[], f32[], f32[]", "k, m, i, a, b",
+                            "return add(i, i64(1)), multiply(a, k), add(multiply(b, m), a)")
     return graphs.from_text("f32[], f32[]", "k, m", f"""
         t = tanh(m)
         i, a, b = while_loop(i64(5), t, k, t, i64(0), k, t, cond=cond, body=body, cond_consts=2, body_consts=2)
@@ -99,7 +102,8 @@ def test_while_loop_with_all_of_its_carry(graphs):
 
 
 def test_switch_loses_outputs_and_operands(graphs):
-    branches = tuple(graphs.from_text("f32[], f32[], f32[]", "a, b, c", f"return {text}") for text in ("exp(a), add(b, c)", "negative(b), multiply(a, c)"))
+    texts = ("exp(a), add(b, c)", "negative(b), multiply(a, c)")
+    branches = tuple(graphs.from_text("f32[], f32[], f32[]", "a, b, c", f"return {text}") for text in texts)
     graph = graphs.from_text("i64[], f32[], f32[]", "i, x, y", """
         t = tanh(y)
         a, b = switch(i, x, y, t, branches=branches)
@@ -114,9 +118,11 @@ def test_switch_loses_outputs_and_operands(graphs):
 
 def test_call_loses_outputs_and_operands(graphs):
     inner = graphs.from_text("f32[], f32[]", "a, b", "return exp(a), exp(b)")
-    graph = graphs.from_text("f32[], f32[]", "x, y", "a, b = call(x, y, graph=inner, kind='recompute', rule=None)\nreturn b", inner=inner)
+    text = "a, b = call(x, y, graph=inner, kind='recompute', rule=None)\nreturn b"
+    graph = graphs.from_text("f32[], f32[]", "x, y", text, inner=inner)
     result = check_graph(dead_code(graph))
-    assert [len(v) for v in (result.eqns[0].inputs, result.eqns[0].outputs, result.eqns[0].params["graph"].eqns)] == [1, 1, 1]
+    (eqn,) = result.eqns
+    assert [len(v) for v in (eqn.inputs, eqn.outputs, eqn.params["graph"].eqns)] == [1, 1, 1]
     graphs.same_meaning(graph, result)
 
 
@@ -127,7 +133,7 @@ def test_loops_in_loops(graphs):
         return add(c, x), d
     """, inner=inner)
     body = outer.replace(inputs=(outer.inputs[3], *outer.inputs[:3]))  # zs is a const of the outer loop
-    graph = graphs.from_text("f32[], f32[5]", "x, zs", "return scan(zs, x, x, zs, body=body, num_consts=1, num_carry=2, length=5, reverse=False)[0]", body=body)
+    graph = graphs.scan("f32[5], f32[], f32[], f32[5]", "zs, a, b, xs", body, num_consts=1, num_carry=2, wanted="[0]")
     result = check_graph(dead_code(graph))
     loop = result.eqns[0].params["body"].eqns[0]
     assert (result.eqns[0].params["num_carry"], loop.params["num_carry"], graphs.ops(loop.params["body"])) == (1, 1, ["add"])

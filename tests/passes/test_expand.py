@@ -1,4 +1,4 @@
-"""expand: calls inlined, argmax and argmin of any kind of values, integer matrix products; what protects recomputation goes last."""
+"""expand: calls inlined, argmax and argmin of all dtypes, integer matrix products; what protects recomputation goes last."""
 import numpy as np
 import pytest
 
@@ -64,16 +64,21 @@ def test_float_matmul_stays(graphs, dtype):
     assert expand(graph) is graph
 
 
+def called(graph, kind, *operands):
+    """The outputs of a call of a graph."""
+    return bind(call, operands, {"graph": graph, "kind": kind, "rule": None})
+
+
 def calling(graphs, kind):
     """A graph with two calls of one graph, one of which is inside the other one's Graph."""
     inner = graphs.from_text("f32[3], f32[3]", "a, b", "return add(a, b), multiply(a, b)")
 
     def middle(a, b):
-        s, p = bind(call, [a, b], {"graph": inner, "kind": "checkpoint", "rule": None})
-        return bind(call, [s, p], {"graph": inner, "kind": kind, "rule": None})[0]
+        s, p = called(inner, "checkpoint", a, b)
+        return called(inner, kind, s, p)[0]
 
     outer = graphs.build("f32[3], f32[3]", middle)
-    return graphs.build("f32[3], f32[3]", lambda x, y: bind(call, [x, y], {"graph": outer, "kind": "checkpoint", "rule": None})[0] * x)
+    return graphs.build("f32[3], f32[3]", lambda x, y: called(outer, "checkpoint", x, y)[0] * x)
 
 
 def test_calls_in_calls_are_inlined(graphs):
@@ -94,10 +99,10 @@ def test_recomputation_stays_until_the_end(graphs):
 
 def test_recomputed_equations_are_not_merged_with_the_first_ones(graphs):
     body = graphs.from_text("f32[3]", "a", "return exp(a)")
-    graph = graphs.build("f32[3]", lambda x: [ops.exp(x), bind(call, [x], {"graph": body, "kind": "recompute", "rule": None})[0]])
+    graph = graphs.build("f32[3]", lambda x: [ops.exp(x), called(body, "recompute", x)[0]])
     result = run_passes(graph)[-1][1]
     assert graphs.ops(result) == ["exp", "exp"]
-    twice = graphs.build("f32[3]", lambda x: [ops.exp(x), bind(call, [x], {"graph": body, "kind": "checkpoint", "rule": None})[0]])
+    twice = graphs.build("f32[3]", lambda x: [ops.exp(x), called(body, "checkpoint", x)[0]])
     assert graphs.ops(run_passes(twice)[-1][1]) == ["exp"]
 
 
