@@ -131,7 +131,7 @@ class BatchedVjpRule(VjpRule):
         def run(*slices):
             outs, residuals = self.inner.forward(slices)
             leaves, kept["structure"] = tree.flatten(residuals)
-            kept["fixed"] = {k: x for k, x in enumerate(leaves) if not is_array(x)}
+            kept["fixed"] = {k: x for k, x in enumerate(leaves) if not is_array(x) or type(x) in (bool, int)}
             kept["outs"] = len(outs)
             return [*outs, *(x for k, x in enumerate(leaves) if k not in kept["fixed"])]
 

@@ -186,7 +186,7 @@ class Staged:
             return [*outs, *aux]
 
         traced = trace(flat, types, name, weak=weak)
-        self.graph, self.captured = traced.graph, list(traced.captured)
+        self.graph, self.captured = live(traced.graph), list(traced.captured)
         self.name = name
 
     @property

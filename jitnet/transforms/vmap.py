@@ -114,7 +114,8 @@ def vmap(fun: Callable, in_axes=0, out_axes=0) -> Callable:
     def mapped(*args, **kwargs):
         leaves, structure = tree.flatten((args, kwargs))
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
-            raise TraceValueError(f"vmap: in_axes has {len(in_axes)} entries, and `{name}` was given {len(args)} arguments",
+            raise TraceValueError(f"vmap: in_axes has {len(in_axes)} entries, and `{name}` was given {len(args)} argument"
+                                  f"{'' if len(args) == 1 else 's'}",
                                   "give in_axes one entry per argument, or one number for all")
         axes = spread_axes(in_axes, tree.structure(args), "in_axes") + [0] * tree.size(tree.structure(kwargs))
         places = [i for i, a in enumerate(axes) if a is not None]
