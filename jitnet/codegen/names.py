@@ -15,7 +15,7 @@ def table(arity, dtypes, names):
 # name -> (number of arguments, dtypes); the result has the arguments' dtype, bool for the predicates
 SCALAR_FUNCTIONS = {
     **table(1, FLOATS, "exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
-                    "cbrt sigmoid softplus"),
+                    "cbrt sigmoid softplus erf erfc erfinv lgamma digamma"),
     **table(2, FLOATS, "logaddexp atan2 hypot copysign nextafter ldexp"),
     **table(1, FLOATS, "fabs isnan isinf isfinite signbit"),
     **table(1, FLOATS + INTS, "abs sign floor ceil trunc rint"),
