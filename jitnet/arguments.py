@@ -101,7 +101,7 @@ class Binder:
             values = (*args, *kwargs.values())
             dynamic = plan.dynamic(values)
             statics = tuple([static_value(self.name, name, values[n]) for n, name in plan.statics])
-        leaves, structure = tree.flatten(dynamic)
+        leaves, structure = tree.flatten(dynamic, ordered=True)
         return plan, statics, structure, leaves
 
     def plan(self, count: int, keywords: tuple[str, ...]) -> Plan:

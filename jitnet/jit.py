@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,6 +35,7 @@ from .types import ArrayType, known_dtype
 MISS = object()  # what a native entry gives when none of its programs fits
 LOOKING_INSIDE = ("graph", "lower", "steps", "source", "explain", "memory")
 MAX_RECORDS = 4096  # programs kept per function; the oldest goes first
+RECONNECT_AFTER = 16  # a native entry holds few programs: one that ran so often from Python comes back into it
 _compiling = threading.RLock()  # one for all functions: tracing one may compile another
 
 
@@ -44,6 +46,7 @@ class Record:
     traced: Traced
     out_structure: tuple
     compiled: object = None
+    runs: int = 0  # runs from Python
 
     def run(self, call: Call) -> list[np.ndarray]:
         """The outputs as NumPy arrays; arguments that the function writes into hold their new values."""
@@ -95,7 +98,7 @@ class JitFunction:
     __slots__ = ("__call__", "__dict__", "__weakref__")
 
     def __init__(self, function: Callable, static_argnames=(), static_argnums=(), device=None):
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=("__dict__",) if isinstance(function, types.FunctionType) else ())
         self.device = known_device(device, "jit")
         self._binder = Binder(function, static_argnames, static_argnums)
         self._name = self._binder.name
@@ -162,19 +165,30 @@ class JitFunction:
         variant = self._variants.get(key)
         record = variant.records.get(types) if variant is not None else None
         if record is not None:
+            record.runs += 1
+            if record.runs % RECONNECT_AFTER == 0:
+                with _compiling:
+                    self._connect(call, variant, record)
             return record
         with _compiling:
             variant = self._variants.get(key)
             record = variant.records.get(types) if variant is not None else None
             if record is None:
                 record = self._compile(call)
+                self._make_room()
                 variant = self._variants.setdefault(key, Variant())
-                if self.traces >= MAX_RECORDS:
-                    variant.records.pop(next(iter(variant.records)), None)
                 variant.records[types] = record
                 self._traces = [*self._traces[-KEPT:], TraceKey(*key, call.types, call.names)]
                 self._connect(call, variant, record)
         return record
+
+    def _make_room(self) -> None:
+        """Drops the oldest program when there are too many."""
+        if self.traces >= MAX_RECORDS:
+            key, oldest = next(iter(self._variants.items()))
+            del oldest.records[next(iter(oldest.records))]
+            if not oldest.records:
+                del self._variants[key]
 
     def _trace(self, call: Call) -> Record:
         """The function traced for the types of this call."""
@@ -183,7 +197,7 @@ class JitFunction:
         def flat(*tracers):
             args, kwargs = call.plan.rebuild(tree.unflatten(call.structure, tracers), call.statics)
             before = dict(vars(args[0])) if is_instance(call.structure) else None
-            leaves, structure = tree.flatten(self.__wrapped__(*args, **kwargs))
+            leaves, structure = tree.flatten(self.__wrapped__(*args, **kwargs), ordered=True)
             if before is not None:
                 self._check_attributes(args[0], before)
             structures.append(structure)

@@ -1,6 +1,7 @@
 """Nested arguments flattened and rebuilt: tuple, list, dict, named tuple, dataclass, None and registered classes.
 
-A structure is a nested tuple that compares and hashes, so it can be part of a cache key.
+A structure is a nested tuple that compares and hashes, so it can be part of a cache key. Dicts with the same keys have the same
+structure, leaves in the order of the sorted keys; rebuilt, a dict has its own order again.
 """
 from __future__ import annotations
 
@@ -11,6 +12,12 @@ from typing import Any
 _registry: dict[type, tuple] = {}  # class -> (flatten, unflatten)
 LEAF = ("leaf",)
 NONE = ("none",)
+
+
+class Keys(tuple):
+    """The sorted keys of a dict; `order` is how they stood, which plays no part in comparison."""
+
+    order: tuple
 
 
 def register(cls: type, flatten, unflatten) -> type:
@@ -24,43 +31,46 @@ def registered_children(obj) -> list:
     return list(_registry[type(obj)][0](obj)[0])
 
 
-def flatten(tree) -> tuple[list, tuple]:
-    """(leaves, structure) of a nested container.
+def flatten(tree, ordered: bool = False) -> tuple[list, tuple]:
+    """(leaves, structure) of a nested container. ordered: the order of a dict's keys is part of its structure.
 
     >>> from jitnet import tree
     >>> tree.flatten({"w": 1, "b": (2, None)})[0]
     [2, 1]
     """
     leaves: list = []
-    return leaves, _flatten(tree, leaves)
+    return leaves, _flatten(tree, leaves, ordered)
 
 
-def _flatten(node, leaves: list) -> tuple:
+def _flatten(node, leaves: list, ordered: bool) -> tuple:
     kind = type(node)
     if kind is tuple or kind is list:
-        return (kind, tuple([_flatten(child, leaves) for child in node]))
+        return (kind, tuple([_flatten(child, leaves, ordered) for child in node]))
     if kind is dict or kind is OrderedDict:
-        keys = tuple(_sorted(node)) if kind is dict else tuple(node)
-        return (kind, keys, tuple([_flatten(node[key], leaves) for key in keys]))
+        keys = tuple(node) if ordered or kind is OrderedDict else _keys(node)
+        return (kind, keys, tuple([_flatten(node[key], leaves, ordered) for key in keys]))
     if node is None:
         return NONE
     if kind in _registry:
         children, static = _registry[kind][0](node)
-        return ("registered", kind, static, tuple([_flatten(child, leaves) for child in children]))
+        return ("registered", kind, static, tuple([_flatten(child, leaves, ordered) for child in children]))
     if isinstance(node, tuple) and hasattr(kind, "_fields"):
-        return ("named", kind, tuple([_flatten(child, leaves) for child in node]))
+        return ("named", kind, tuple([_flatten(child, leaves, ordered) for child in node]))
     if dataclasses.is_dataclass(kind) and not isinstance(node, type):
         names = tuple(f.name for f in dataclasses.fields(kind))
-        return ("dataclass", kind, names, tuple([_flatten(getattr(node, n), leaves) for n in names]))
+        return ("dataclass", kind, names, tuple([_flatten(getattr(node, n), leaves, ordered) for n in names]))
     leaves.append(node)
     return LEAF
 
 
-def _sorted(keys):
+def _keys(node: dict) -> tuple:
+    order = tuple(node)
     try:
-        return sorted(keys)
+        keys = Keys(sorted(order))
     except TypeError:  # keys of several kinds: insertion order
-        return list(keys)
+        return order
+    keys.order = order
+    return order if keys == order else keys
 
 
 def unflatten(structure: tuple, leaves) -> Any:
@@ -80,7 +90,9 @@ def _unflatten(structure: tuple, leaves) -> Any:
     if kind is list:
         return children
     if kind is dict or kind is OrderedDict:
-        return kind(zip(structure[1], children))
+        keys = structure[1]
+        table = kind(zip(keys, children))
+        return {key: table[key] for key in keys.order} if type(keys) is Keys else table
     if kind == "registered":
         return _registry[structure[1]][1](structure[2], children)
     if kind == "named":

@@ -1,9 +1,12 @@
 """jit: argument kinds, keys, results, in-place arguments, methods, threads and errors."""
 import dataclasses
+import gc
+import importlib
 import inspect
 import pickle
 import threading
 import traceback
+import weakref
 from collections import namedtuple
 
 import numpy as np
@@ -319,6 +322,28 @@ def test_new_shapes_compile_no_kernel():
         f(np.ones((n, 5)))
     assert f.traces == 6
     assert jitnet.cache.info().compiles <= before + 1  # a single row may merge its axes in another way
+
+
+def test_many_shapes_and_a_bounded_number_of_programs(monkeypatch):
+    f = jitnet.jit(lambda x, n: x * 2, static_argnames="n")
+    for _ in range(40):
+        for n in range(1, 13):
+            assert f(np.ones(n), 0).shape == (n,)
+    assert f.traces == 12
+    monkeypatch.setattr(importlib.import_module("jitnet.jit"), "MAX_RECORDS", 5)
+    g = jitnet.jit(lambda x, n: x * 2, static_argnames="n")
+    for k in range(20):
+        g(np.ones(k % 7 + 1), k % 3)
+    assert g.traces == 5
+
+
+def test_a_function_that_nobody_holds_goes():
+    f = jitnet.jit(lambda x: x + 1)
+    f(X)
+    alive = weakref.ref(f)
+    del f
+    gc.collect()
+    assert alive() is None
 
 
 def test_threads_share_one_function():
