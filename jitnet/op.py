@@ -159,9 +159,13 @@ def float_rule(name: str, dtype: np.dtype) -> np.dtype:
     if dtype.kind == "f":
         return dtype
     if dtype.itemsize == 1:
-        raise TraceTypeError(f"{name}: of {short_dtype(dtype)} is a float16 in NumPy, which jitnet does not compile",
-                             "convert the array first: `x.astype(np.float32)`")
+        raise _half(name, [dtype])
     return np.dtype(np.float32) if dtype.itemsize == 2 else F64
+
+
+def _half(name: str, dtypes) -> TraceTypeError:
+    return TraceTypeError(f"{name}: of {' and '.join(map(_dtype_text, dtypes))} is a float16 in NumPy, which jitnet does not compile",
+                          "convert the array first: `x.astype(np.float32)`")
 
 
 def ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
@@ -172,7 +176,7 @@ def ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.d
         raise TraceTypeError(f"{name}: NumPy has no {name} of " + " and ".join(_dtype_text(d) for d in dtypes), _DTYPE_HINTS.get(
             name, "convert the array first: `x.astype(...)`")) from None
     if out.char == "e":
-        float_rule(name, BOOL)  # raises
+        raise _half(name, dtypes)
     return operands, out
 
 

@@ -308,19 +308,25 @@ class Tracer(Operators):
         out._view = View(self, get, put, key, strides)
         return out
 
+    def check_writable(self) -> Trace:
+        """The trace under way, which must be the one this array belongs to."""
+        trace = current_trace()
+        array = self
+        while array is not None:
+            if array.owner is not trace:
+                raise LeakedTracerError(f"an array of `{array.owner.name}` ({array.type}) is written "
+                                        + (f"inside `{trace.name}`" if trace else "after its trace has ended"),
+                                        "return the new value from the inner function, and write it outside")
+            array = array._view.base if array._view is not None else None
+        return trace
+
     def assign(self, value: Tracer) -> None:
         """Makes this array (and what it is a view of) hold the value, which has its type."""
-        trace = current_trace()
-        if self.owner is not trace:
-            raise LeakedTracerError(f"an array of `{self.owner.name}` ({self.type}) is written inside `{trace.name if trace else 'nothing'}`",
-                                    "return the new value from the inner function, and write it outside")
+        trace = self.check_writable()
         view = self._view
         if view is not None:
             base = view.base
-            if base.owner is trace:
-                base.assign(view.put(Tracer(trace, base.current()), Tracer(trace, value.current())))
-            else:
-                base.assign(base)  # raises: the array belongs to another trace
+            base.assign(view.put(Tracer(trace, base.current()), Tracer(trace, value.current())))
             view.seen = base.version
         self._atom = value.current()
         self.version += 1

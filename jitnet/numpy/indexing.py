@@ -239,6 +239,7 @@ def _moved(out, rank: int, place: int):
 
 def setitem(x: Tracer, raw, value) -> None:
     """x[raw] = value: the rest of x stays; the value is cast to the dtype of x and broadcast."""
+    x.check_writable()
     mask = as_array(raw) if isinstance(raw, list) or not isinstance(raw, (tuple, slice, type(None), type(Ellipsis), int)) else None
     if mask is not None and mask.dtype == np.bool_ and mask.ndim and (has_priority(mask) or as_array(value).ndim == 0):
         return _set_masked(x, mask, value)
@@ -256,6 +257,7 @@ def setitem(x: Tracer, raw, value) -> None:
 
 def add_at(x: Tracer, raw, value) -> None:
     """np.add.at(x, raw, value): a place named several times gets every addend."""
+    x.check_writable()
     key = parse(raw, x)
     if key.arrays:
         _scatter(x, raw, key, value, ops.scatter_add)

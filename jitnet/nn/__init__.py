@@ -1,0 +1,2 @@
+"""Neural networks: functions of arrays in `functional`."""
+from . import functional as functional
