@@ -68,9 +68,18 @@ def _kernels() -> dict[str, cache.Kernel]:
     name, functions = _library()
     for word, function in functions.items():
         table[word] = function
+    if hasattr(os, "register_at_fork"):  # threads that were computing are not there in a child
+        os.register_at_fork(after_in_child=functools.partial(_reset, table))
     text = SOURCE.format(library=name)
     return {dtype: cache.Kernel(text, f"{key}-{short}", loaded.address[f"jitnet_matmul_{short}"], loaded)
             for dtype, short in ((np.dtype(np.float32), "f32"), (np.dtype(np.float64), "f64"))}
+
+
+def _reset(table) -> None:
+    if table[blas_code.RUNNING]:
+        table[blas_code.RUNNING] = table[blas_code.LOCK] = 0
+        if table[blas_code.SET_THREADS]:
+            ctypes.CFUNCTYPE(None, ctypes.c_int)(table[blas_code.SET_THREADS])(table[blas_code.BEFORE])
 
 
 def _library() -> tuple[str, dict[int, int]]:

@@ -1,7 +1,8 @@
 """The thread pool that parallel kernels run on: Intel TBB, else OpenMP or Numba's workqueue, else the calling thread.
 
 The pools are the small C libraries inside Numba, loaded without importing Numba. A kernel's range is cut into chunks before a
-pool sees it, so the number of threads never changes a result. `JITNET_NUM_THREADS` sets the number to start with.
+pool sees it, so the number of threads never changes a result. `JITNET_NUM_THREADS` sets the number to start with,
+`JITNET_THREADING` asks for one pool: tbb, omp, workqueue or serial.
 
 TBB comes first because its threads do not wait for one another: with another process keeping one of two cores busy, the
 slowest tenth of its calls take 1.1 times what one thread takes, OpenMP's four times.
