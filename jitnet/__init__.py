@@ -1,7 +1,7 @@
 """jitnet: a tensor compiler for NumPy code. `@jitnet.jit` a function of arrays; `jitnet.grad` and its kin rewrite it."""
 __version__ = "0.1.0"
 
-from . import config as config, errors as errors, numpy as numpy, tree as tree
+from . import config as config, errors as errors, nn as nn, numpy as numpy, testing as testing, tree as tree
 from .control import cond as cond, fori_loop as fori_loop, map as map, scan as scan, switch as switch, while_loop as while_loop
 from .jit import JitFunction as JitFunction, jit as jit
 from .numpy import where as where
