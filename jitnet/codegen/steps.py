@@ -77,6 +77,7 @@ class Builder:
         self.slots.update(zip(graph.inputs, inputs))
         places, dying = output_places(graph), last_uses(graph)
         targets = {v: outputs[k] for v, k in places.items() if outputs[k] is not None}
+        self.given = set(targets)   # their storage is the caller's
         for k, eqn in enumerate(graph.eqns):
             if eqn.op.kind == "movement" and is_view(eqn):
                 if eqn.op.name == "reshape" and eqn.inputs[0] in self.slots:
@@ -103,7 +104,7 @@ class Builder:
 
     def release(self, v: Var) -> None:
         slot = self.slots.get(v)
-        if slot is not None and slot.kind == "arena" and v in self.definition and not slot.strides:
+        if slot is not None and slot.kind == "arena" and v in self.definition and v not in self.given:
             self.arena.free(slot.offset, v.type.nbytes)
 
     # Steps
