@@ -39,13 +39,25 @@ class _Table(np.ndarray):
     """The words that native code reads, and the Python objects that they point at."""
 
 
+SLOT = "_data"
+
+
+@functools.cache
+def slot_word(cls: type) -> int:
+    """Which word of an instance holds what its slot `_data` refers to."""
+    probe, marker = cls.__new__(cls), object()
+    getattr(cls, SLOT).__set__(probe, marker)
+    words = (ctypes.c_int64 * (cls.__basicsize__ // 8)).from_address(id(probe))
+    return list(words).index(id(marker))
+
+
 class _Record:
     """One guarded program: native words, and what has to live as long as they are used."""
 
-    def __init__(self, program: Program, weak: Mapping[int, type], same: Mapping[int, object], written: Sequence[int],
-                 single: bool):
-        self.program = program
-        self.keep: list[object] = [program, same]
+    def __init__(self, program: Program, weak: Mapping[int, type], same: Mapping[int, object], wrapped: Mapping[int, type],
+                 written: Sequence[int], single: bool, wrap_outputs: type | None):
+        self.program, self.wrap_outputs = program, wrap_outputs
+        self.keep: list[object] = [program, same, wrapped]
         words = [0] * layout.RECORD_WORDS
         arguments = len(program.inputs) + len(same)
         positions = [i for i in range(arguments) if i not in same]
@@ -53,21 +65,25 @@ class _Record:
             if position in same:
                 words += [layout.KIND_SAME, 0, id(same[position]), 0]
             else:
-                words += self._argument(positions.index(position), weak.get(position), position in written)
+                words += self._argument(positions.index(position), weak.get(position), wrapped.get(position),
+                                        position in written)
         words[layout.R_OWNER], words[layout.R_BLOCK] = id(self), program.address
         words[layout.R_ARGUMENT_COUNT] = arguments
         words[layout.R_RELEASE], words[layout.R_SINGLE] = int(program.work >= RELEASE_FROM), int(single)
         words[layout.R_OUTPUTS], words[layout.R_OUTPUT_COUNT] = self._outputs(), len(program.outputs)
+        if wrap_outputs is not None:
+            words[layout.R_WRAPPER], words[layout.R_SLOT] = id(wrap_outputs), slot_word(wrap_outputs)
         self.words = np.array(words, np.int64)
         self.address = self.words.ctypes.data
 
-    def _argument(self, index: int, weak: type | None, written: bool) -> list[int]:
+    def _argument(self, index: int, weak: type | None, wrapper: type | None, written: bool) -> list[int]:
         shape, dtype = self.program.inputs[index]
         word = layout.F_IO + index
         self.keep.append(dtype)
         if weak is None:
             flags = layout.C_CONTIGUOUS | layout.ALIGNED | (layout.WRITEABLE if written else 0)
-            return [layout.KIND_ARRAY, word, id(dtype), flags, len(shape), *shape]
+            around = (id(wrapper), slot_word(wrapper)) if wrapper is not None else (0, 0)
+            return [layout.KIND_ARRAY, word, id(dtype), flags, len(shape), *around, *shape]
         if shape != ():
             raise ValueError(f"a scalar argument is an array of shape (), not {shape}")
         if issubclass(weak, np.generic):
@@ -116,17 +132,19 @@ class Entry:
         self.call = _new_function()(ctypes.addressof(method), table, None)
 
     def add(self, program: Program, *, weak_scalars: Mapping[int, type] | None = None, same: Mapping[int, object] | None = None,
-            written: Sequence[int] = (), single_output: bool = False) -> None:
+            wrapped: Mapping[int, type] | None = None, written: Sequence[int] = (), single_output: bool = False,
+            wrap_outputs: type | None = None) -> None:
         """From now on calls whose arguments fit run `program`.
 
         weak_scalars: position -> float, int, bool (exactly that Python type, converted to the input's dtype) or a NumPy scalar
-        type. same: position -> object that has to stand there itself; it is no input of the program. written: positions whose
-        arrays the program writes. single_output: the call returns the array itself, else a tuple. An entry holds 8 programs;
-        the one used longest ago goes.
+        type. same: position -> object that has to stand there itself; it is no input of the program. wrapped: position ->
+        class, exactly that of the argument, which holds the array in its slot `_data`. written: positions whose arrays the
+        program writes. single_output: the call returns the output itself, else a tuple. wrap_outputs: class like those in
+        `wrapped` to return the outputs in. An entry holds 8 programs; the one used longest ago goes.
         """
         if single_output and len(program.outputs) != 1:
             raise ValueError(f"single_output needs one output, the program has {len(program.outputs)}")
-        record = _Record(program, weak_scalars or {}, same or {}, written, single_output)
+        record = _Record(program, weak_scalars or {}, same or {}, wrapped or {}, written, single_output, wrap_outputs)
         with self._lock:
             self._set([record, *self._in_order()[:layout.MAX_RECORDS - 1]])
 
@@ -179,11 +197,19 @@ def _python_call(entry: Entry, *args, **kwargs):
             inputs = _matches(record, args)
             if inputs is not None:
                 try:
-                    outputs = [out[()] if out.ndim == 0 else out for out in record.program.run(inputs)]
+                    outputs = [_finished(record, out) for out in record.program.run(inputs)]
                 except BaseException as error:
                     return entry.on_error(record.program, error)
                 return outputs[0] if record.words[layout.R_SINGLE] else tuple(outputs)
     return entry.fallback(*args, **kwargs)
+
+
+def _finished(record: _Record, out: np.ndarray):
+    if record.wrap_outputs is None:
+        return out[()] if out.ndim == 0 else out
+    around = record.wrap_outputs.__new__(record.wrap_outputs)
+    setattr(around, SLOT, out)
+    return around
 
 
 def _matches(record: _Record, args) -> list[np.ndarray] | None:
@@ -196,7 +222,10 @@ def _matches(record: _Record, args) -> list[np.ndarray] | None:
         at += layout.SCALAR_WORDS
         shape, dtype = record.program.inputs[word - layout.F_IO] if kind != layout.KIND_SAME else ((), None)
         if kind == layout.KIND_ARRAY:
-            at += 1 + len(shape)
+            wrapper = words[at + 1]
+            at += layout.ARRAY_WORDS - layout.SCALAR_WORDS + len(shape)
+            if wrapper:
+                argument = getattr(argument, SLOT, None) if id(type(argument)) == wrapper else None
             fits = (type(argument) is np.ndarray and argument.dtype is dtype and argument.shape == shape
                     and argument.flags.num & second == second)
         elif kind in (layout.KIND_SAME, layout.KIND_NUMPY_SCALAR):

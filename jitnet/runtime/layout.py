@@ -6,10 +6,10 @@ functions, and the pool of large freed blocks. All of them are arrays of int64.
 """
 
 # api
-(ARRAY_TYPE, FLOAT_TYPE, LONG_TYPE, TRUE, FALSE, NEW_ARRAY, ARRAY_RETURN, INCREF, DECREF, TUPLE_NEW, TUPLE_SET,
+(ARRAY_TYPE, FLOAT_TYPE, LONG_TYPE, TRUE, FALSE, NEW_ARRAY, ARRAY_RETURN, INCREF, DECREF, TUPLE_NEW, TUPLE_SET, NEW_OBJECT,
  VECTORCALL, SAVE_THREAD, RESTORE_THREAD, LONG_AS_LONG, LONG_FROM_LONG, MALLOC, FREE, MADVISE, PARALLEL_FOR,
  NUM_THREADS, POOL_EXCLUSIVE, POOL_BUSY, CHUNKS, MEMORY_HANDLER, ALIGNED_FROM, HELD_LOCK, HELD_BYTES, HELD_BOUND,
- HELD_COUNT, HELD) = range(31)
+ HELD_COUNT, HELD) = range(32)
 HELD_MAX = 32  # freed blocks kept at most: pairs (address, capacity) from HELD on
 API_WORDS = HELD + 2 * HELD_MAX
 POOLED_FROM = 1 << 20  # bytes: smaller blocks go back to malloc at once
@@ -38,12 +38,13 @@ MAX_RECORDS = 8
 TABLE_WORDS = T_RECORDS + MAX_RECORDS
 
 # record
-(R_OWNER, R_BLOCK, R_ARGUMENT_COUNT, R_RELEASE, R_SINGLE, R_OUTPUTS, R_OUTPUT_COUNT, R_ARGUMENTS) = range(8)
+(R_OWNER, R_BLOCK, R_ARGUMENT_COUNT, R_RELEASE, R_SINGLE, R_OUTPUTS, R_OUTPUT_COUNT,
+ R_WRAPPER, R_SLOT, R_ARGUMENTS) = range(10)
 RECORD_WORDS = R_ARGUMENTS
 OUTPUT_WORDS = 4  # descr, ndim, address of the shape, bytes
 # arguments: (kind, frame word, ...), as long as the kind wants
 KIND_ARRAY, KIND_FLOAT, KIND_INT, KIND_BOOL, KIND_NUMPY_SCALAR, KIND_SAME = range(6)
-ARRAY_WORDS = 5  # kind, word, descr, flags, ndim, then the shape
+ARRAY_WORDS = 7  # kind, word, descr, flags, ndim, class around the array or 0, its word with the array, then the shape
 SCALAR_WORDS = 4  # kind, word, (dtype code, frame word of the cell) or (type or object, unused)
 DTYPE_CODES = {"f4": 0, "f8": 1, "i1": 2, "i2": 3, "i4": 4, "i8": 5, "u1": 6, "u2": 7, "u4": 8, "u8": 9, "b1": 10}
 

@@ -66,7 +66,7 @@ class Api:
         self.address = self.words.ctypes.data
         python = ctypes.pythonapi
         for word, name in [(layout.INCREF, "Py_IncRef"), (layout.DECREF, "Py_DecRef"), (layout.TUPLE_NEW, "PyTuple_New"),
-                           (layout.TUPLE_SET, "PyTuple_SetItem"),
+                           (layout.TUPLE_SET, "PyTuple_SetItem"), (layout.NEW_OBJECT, "PyType_GenericAlloc"),
                            (layout.VECTORCALL, "PyObject_Vectorcall"), (layout.SAVE_THREAD, "PyEval_SaveThread"),
                            (layout.RESTORE_THREAD, "PyEval_RestoreThread"), (layout.MALLOC, "PyMem_RawMalloc"),
                            (layout.LONG_AS_LONG, "PyLong_AsLongLongAndOverflow"), (layout.FREE, "PyMem_RawFree"),

@@ -37,6 +37,14 @@ def match(record, args, frame):
         second = load64(want + 24)
         if kind == KIND_ARRAY:
             ndim = load64(want + 32)
+            wrapper = load64(want + 40)
+            if wrapper != 0:
+                if cls != wrapper:
+                    return 0
+                argument = load64(argument + 8 * load64(want + 48))
+                if argument == 0:
+                    return 0
+                cls = load64(argument + 8 * OBJECT_TYPE)
             if (cls != load64(api + 8 * ARRAY_TYPE) or load64(argument + 8 * ARRAY_DESCR) != first
                     or load32(argument + 8 * ARRAY_NDIM) != ndim
                     or (load32(argument + 8 * ARRAY_FLAGS) & second) != second):
@@ -132,6 +140,16 @@ def fresh_array(api, want):
     return array
 
 
+def finished(api, record, array):
+    """An output as the caller gets it: wrapped, or as NumPy returns it (a scalar where there are no axes)."""
+    wrapper = load64(record + 8 * R_WRAPPER)
+    if wrapper == 0:
+        return call1(load64(api + 8 * ARRAY_RETURN), array)
+    around = call2(load64(api + 8 * NEW_OBJECT), wrapper, 0)
+    store64(around + 8 * load64(record + 8 * R_SLOT), array)
+    return around
+
+
 def call(self, args, count, names):
     """The PyCFunction (METH_FASTCALL | METH_KEYWORDS) behind an entry."""
     table = load64(self + 8 * ARRAY_DATA)
@@ -180,12 +198,11 @@ def call(self, args, count, names):
             code = run(frame, block)
     if code == DONE:
         if load64(record + 8 * R_SINGLE) != 0:
-            result = call1(load64(api + 8 * ARRAY_RETURN), load64(arrays))
+            result = finished(api, record, load64(arrays))
         else:
             result = call1(load64(api + 8 * TUPLE_NEW), outputs)
             for i in range(outputs):
-                item = call1(load64(api + 8 * ARRAY_RETURN), load64(arrays + 8 * i))
-                call3(load64(api + 8 * TUPLE_SET), result, i, item)
+                call3(load64(api + 8 * TUPLE_SET), result, i, finished(api, record, load64(arrays + 8 * i)))
     else:
         for i in range(made):
             call1(decref, load64(arrays + 8 * i))

@@ -166,6 +166,57 @@ def test_same_object(make_entry, add_program):
     assert e.call(A, "slow", A, None)[0] == "fallback" and e.call(A, mode, A, 0)[0] == "fallback"
 
 
+class Holder:
+    """Like jitnet.Array: an array in a slot."""
+    __slots__ = ("__weakref__", "_data", "other")
+
+    def __init__(self, data):
+        self._data = data
+
+
+class OtherHolder(Holder):
+    __slots__ = ()
+
+
+def test_wrapped_arrays_in_and_out(make_entry, add_program):
+    e = make_entry(fallback)
+    e.add(add_program(), wrapped={0: Holder, 1: Holder}, single_output=True, wrap_outputs=Holder)
+    e.add(add_program(), wrapped={1: Holder})
+    out = e.call(Holder(A), Holder(A))
+    assert type(out) is Holder and type(out._data) is np.ndarray and out._data.tolist() == (2 * A).tolist()
+    assert not hasattr(out, "other") and weakref.ref(out)() is out and gc.is_tracked(out)
+    [plain] = e.call(A, Holder(A))
+    assert plain.tolist() == (2 * A).tolist()
+    for bad in ((Holder(A), A), (Holder(A), Holder(A.astype(float))), (Holder(A), Holder(None)), (Holder(A), OtherHolder(A)),
+                (Holder(A), Holder.__new__(Holder)), (Holder(Holder(A)), Holder(A)), (A, A)):
+        assert e.call(*bad)[0] == "fallback"
+
+
+def test_wrapped_outputs_without_axes_stay_arrays(make_entry, elementwise, array_type):
+    step = KernelStep(elementwise("a[i + 1] + a[i]", 1), (IN0, OUT0), (), 1)
+    e = make_entry(fallback)
+    e.add(Program([step], [array_type((4,))], [array_type(())]), wrapped={0: Holder}, wrap_outputs=Holder)
+    [out] = e.call(Holder(A))
+    assert type(out._data) is np.ndarray and out._data.shape == () and out._data == 1
+
+
+def test_wrapped_arrays_keep_their_reference_counts(add_program):
+    e = Entry(fallback)
+    e.add(add_program(), wrapped={0: Holder, 1: Holder}, single_output=True, wrap_outputs=Holder)
+    a, kept = Holder(A.copy()), []
+    watched = [a, a._data, Holder, a._data.dtype]
+    for _ in range(10):
+        e.call(a, a)
+    gc.collect()
+    before = [sys.getrefcount(x) for x in watched]
+    for _ in range(500):
+        kept.append(e.call(a, a))
+    assert sys.getrefcount(Holder) - before[2] == 500 and sys.getrefcount(kept[0]._data) == 2
+    kept.clear()
+    gc.collect()
+    assert [sys.getrefcount(x) for x in watched] == before
+
+
 def test_written_arguments_have_to_be_writable(make_entry, elementwise, array_type):
     step = KernelStep(elementwise("a[i] + f32(1)", 1), (IN0, IN0), (), 4)
     e = make_entry(fallback)
