@@ -86,7 +86,8 @@ class Binder:
                     f"jit: `{self.name}` has no positional parameter number {number} that could be static",
                     f"its positional parameters are {', '.join(self.positions) or 'none'}")
         self.static = frozenset(wanted) | {self.positions[k] for k in numbers}
-        self.is_method = False  # then an object in front whose class is no container is taken apart by attributes
+        # Of a method, an object in front whose class is no container is taken apart by attributes.
+        self.is_method = self.positions[:1] == ["self"]
         self._plans: dict[tuple, Plan] = {}
         self._forms: dict[tuple, Form] = {}
 

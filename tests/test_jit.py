@@ -276,6 +276,16 @@ class Layer:
     def update(self, x):
         self.w -= x
 
+    @property
+    @jitnet.jit
+    def doubled(self):
+        return self.w * 2
+
+    @staticmethod
+    @jitnet.jit
+    def tripled(x):
+        return x * 3
+
     @jitnet.jit
     def wrong(self, x):
         self.last = x
@@ -294,6 +304,8 @@ def test_methods():
     one.update(x)
     np.testing.assert_array_equal(one.w, [-1, 0, 1])
     assert "self_w" in str(one.update.graph(x))
+    np.testing.assert_array_equal(one.doubled, [-2, 0, 2])
+    np.testing.assert_array_equal(Layer.tripled(x), one.tripled(x))
     with pytest.raises(errors.TraceTypeError) as error:
         one.wrong(x)
     assert whole(error) == ("wrong: the compiled method sets the attribute `self.last`, which would hold a traced value\n"
