@@ -170,10 +170,13 @@ def _half(name: str, dtypes) -> TraceTypeError:
 
 def ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
     """(operand dtypes, output dtype) of the loop that NumPy itself would run."""
+    if set(dtypes) == {int}:
+        dtypes = (I64,) * len(dtypes)  # NumPy compares two Python ints as objects, of any size; here they have 64 bits
     try:
         *operands, out = ufunc.resolve_dtypes((*(np.dtype(bool) if d is bool else d for d in dtypes), None))
     except TypeError:
-        raise TraceTypeError(f"{name}: NumPy has no {name} of " + " and ".join(_dtype_text(d) for d in dtypes), _DTYPE_HINTS.get(
+        raise TraceTypeError(f"{name}: NumPy has no {name} of " + " and ".join(_dtype_text(d) for d in dtypes),
+                             _DTYPE_HINTS.get(
             name, "convert the array first: `x.astype(...)`")) from None
     if out.char == "e":
         raise _half(name, dtypes)
@@ -245,7 +248,8 @@ class Elementwise(Op):
                 if t.shape != shape and t.shape:
                     shape = broadcast_shapes(*[t.shape for t in types])
                     if shape is None:
-                        raise TraceTypeError(f"{self.name}: shapes do not broadcast: " + " and ".join(map(str, types)), _broadcast_hint(types))
+                        raise TraceTypeError(f"{self.name}: shapes do not broadcast: " + " and ".join(map(str, types)),
+                                             _broadcast_hint(types))
                     break
             dtype = self._rule(tuple([t.dtype for t in types]))[1]
         for t in types:
@@ -298,7 +302,8 @@ def unbroadcast(ct, shape: tuple[int, ...]):
     from .ops import broadcast_to, reshape, sum
 
     extra = len(ct.shape) - len(shape)
-    if extra < 0 or any(n != m and n == 1 for n, m in zip(ct.shape[extra:], shape)):  # a rule that returned less than the full shape
+    if extra < 0 or any(n != m and n == 1 for n, m in zip(ct.shape[extra:],
+                                                          shape)):  # a rule that returned less than the full shape
         return unbroadcast(broadcast_to(ct, shape=broadcast_shapes(ct.shape, shape)), shape)
     axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and ct.shape[extra + i] != 1)
     ct = sum(ct, axis=axes) if axes else ct
@@ -379,7 +384,8 @@ class _Ruled(Op):
             from .ops import zeros_like
 
             return [self(*(zeros_like(x) if t is None else t for t, x in zip(tangents, inputs)), **params)]
-        out = None if self.jvp_rule is None else self.jvp_rule(tangents, outs if self.multiple_outputs else outs[0], *inputs, **params)
+        out = None if self.jvp_rule is None else self.jvp_rule(tangents, outs if self.multiple_outputs else outs[0], *inputs,
+                                                               **params)
         return list(out) if self.multiple_outputs and out is not None else [out] * len(outs)
 
     def vjp(self, cts, outs, inputs, params, needed):
@@ -389,7 +395,8 @@ class _Ruled(Op):
         return list(out) if isinstance(out, (tuple, list)) else [out]
 
     def batch(self, size, inputs, batched, params):
-        return self.batch_rule(size, inputs, batched, params) if self.batch_rule else super().batch(size, inputs, batched, params)
+        return self.batch_rule(size, inputs, batched, params) if self.batch_rule else super().batch(size, inputs, batched,
+                                                                                                    params)
 
 
 class Movement(_Ruled):
