@@ -201,17 +201,20 @@ def test_wrapped_outputs_without_axes_stay_arrays(make_entry, elementwise, array
 
 
 def test_wrapped_arrays_keep_their_reference_counts(add_program):
+    class Own(Holder):  # nothing else refers to it
+        __slots__ = ()
+
     e = Entry(fallback)
-    e.add(add_program(), wrapped={0: Holder, 1: Holder}, single_output=True, wrap_outputs=Holder)
-    a, kept = Holder(A.copy()), []
-    watched = [a, a._data, Holder, a._data.dtype]
+    e.add(add_program(), wrapped={0: Own, 1: Own}, single_output=True, wrap_outputs=Own)
+    a, kept = Own(A.copy()), []
+    watched = [a, a._data, Own, a._data.dtype]
     for _ in range(10):
         e.call(a, a)
     gc.collect()
     before = [sys.getrefcount(x) for x in watched]
     for _ in range(500):
         kept.append(e.call(a, a))
-    assert sys.getrefcount(Holder) - before[2] == 500 and sys.getrefcount(kept[0]._data) == 2
+    assert sys.getrefcount(Own) - before[2] == 500 and sys.getrefcount(kept[0]._data) == 2
     kept.clear()
     gc.collect()
     assert [sys.getrefcount(x) for x in watched] == before
