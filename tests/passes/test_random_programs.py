@@ -103,7 +103,8 @@ class Program:
             self.put(ops.broadcast_to, x, shape=[(2, *shape), shape][rng.integers(2)])
         elif what in (3, 4):
             step = tuple(int(rng.choice([1, 1, 2, -1])) for _ in shape)
-            size = tuple(int(rng.integers(1, (m + abs(k) - 1) // abs(k) + 1)) if m else 0 for m, k in zip(shape, step))
+            most = [(m + abs(k) - 1) // abs(k) for m, k in zip(shape, step)]
+            size = tuple(m if m < 2 or rng.random() < 0.6 else int(rng.integers(1, m + 1)) for m in most)
             spans = [(s - 1) * abs(k) if m else 0 for m, s, k in zip(shape, size, step)]
             start = tuple(int(rng.integers(0, m - w)) + w * (k < 0) if m else 0 for m, w, k in zip(shape, spans, step))
             self.put(ops.slice, x, start=start, size=size, step=step)
@@ -172,7 +173,7 @@ def test_random_programs_keep_their_bits(graphs, seed):
 WRONG = {
     "x + 0.0 -> x": (ops.add, lambda s, eqn: s.shaped(eqn, eqn.inputs[0]) if _is(eqn.inputs[1], 0.0) else None),
     "x * 0.0 -> 0.0": (ops.multiply, lambda s, eqn: s.shaped(eqn, eqn.inputs[1]) if _is(eqn.inputs[1], 0.0) else None),
-    "x - y -> y - x": (ops.subtract, lambda s, eqn: s.becomes(eqn, ops.add, *reversed(eqn.inputs))),
+    "x - y -> y + x": (ops.subtract, lambda s, eqn: s.becomes(eqn, ops.add, *reversed(eqn.inputs))),
     "slice backwards": (ops.slice, lambda s, eqn: eqn.inputs[0] if eqn.params["size"] == eqn.inputs[0].type.shape else None),
 }
 
