@@ -24,8 +24,8 @@ STRIPS = 16        # strips that are wanted when columns are all there is to sha
 SUM_BLOCK = 4096   # elements summed in lanes before they join the compensated total: as accurate as pairwise
 MAP_BLOCK = 16384  # elements of the innermost axis in one block of a map with rows
 PREFIXES = {"input": "x", "output": "out", "scratch": "out", "status": "status"}
-TILE_LENGTH = 128  # a transposing map turns tiles of one cache line by this many rows
-NARROW_TILE = 16   # the same for dtypes whose blocks are not turned in registers
+SQUARE = 128       # a transposing map reads and writes squares of this edge: runs of 512 bytes, few pages at a time
+MOST_TURNED = 3    # squares of one kernel that wait on the stack
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Writer:
             self.names[id(node)] = self.constant(node)
             return
         if node.kind == "load" and id(node.access) in self.tiles:
-            text = f"{self.tiles[id(node.access)]}[(j - tile_start) * {TILE_LENGTH} + i - block_start]"
+            text = f"{self.tiles[id(node.access)]}[(j - square_start) * {SQUARE} + i - block_start]"
         elif node.kind == "load":
             text = f"{self.buffer_names[node.access.buffer]}[{self.address(node.access, depth)}]"
         elif node.kind == "index":
@@ -203,11 +203,10 @@ class Writer:
             self.axis_names[nest.chunk] = "chunk"
             self.fixed.append(nest.chunk)
         if nest.tile is not None:
-            self.turned = [a for a in nest.accesses if self.turns(a)]
-            edge = min((EDGE[short_dtype(a.buffer.dtype)] for a in self.turned), default=NARROW_TILE)
-            dims.append(("tile", *self.chunked("tile", nest.tile, edge)))
+            self.turned = [a for a in nest.accesses if self.turns(a)][:MOST_TURNED]
+            dims.append(("square", *self.chunked("square", nest.tile, SQUARE)))
         if nest.form == "map" and nest.inner and (nest.rows or nest.tile is not None):
-            width = TILE_LENGTH if nest.tile is not None else min(MAP_BLOCK, max(nest.inner[0].extent, 1))
+            width = SQUARE if nest.tile is not None else min(MAP_BLOCK, max(nest.inner[0].extent, 1))
             dims.append(("block", *self.chunked("block", nest.inner[0], width)))
         elif nest.form == "columns":
             width = STRIP if nest.split else min(STRIP, max(LEAST_STRIP, -(-nest.column.extent // (STRIPS * LEAST_STRIP)) * LEAST_STRIP))
@@ -275,7 +274,7 @@ class Writer:
             self.axis_names[nest.tile], self.axis_names[inner] = "j", "i"
             for access in self.turned:
                 self.turn(access, depth)
-            self.put(depth, "for j in range(tile_start, tile_stop):")
+            self.put(depth, "for j in range(square_start, square_stop):")
             depth += 1
             self.fixed.append(nest.tile)
             self.base_depth = depth
@@ -287,9 +286,17 @@ class Writer:
         self.prepare(stage)
         self.put(depth, "for i in range(block_start, block_stop):")
         self.stage_body(stage, depth + 1)
-        self.work = max(1, min(MAP_BLOCK, inner.extent) if nest.tile is None else TILE_LENGTH * min(NARROW_TILE, nest.tile.extent))
+        self.work = max(1, min(MAP_BLOCK, inner.extent) if nest.tile is None else min(SQUARE, inner.extent) * min(SQUARE, nest.tile.extent))
 
     # Tiles
+
+    def renamed(self, access: Access, name: str, depth: int) -> str:
+        """The address of a load with the inner axis under another name."""
+        inner = self.nest.inner[0]
+        self.axis_names[inner], kept = name, self.axis_names[inner]
+        text = self.address(access, depth)
+        self.axis_names[inner] = kept
+        return text
 
     def turns(self, access: Access) -> bool:
         """Is this load contiguous along the tile axis, strided along the inner one, and of a dtype that registers can turn?"""
@@ -300,18 +307,22 @@ class Writer:
     def turn(self, access: Access, depth: int) -> None:
         """Copies the tile of a load to the stack, turned so that the inner axis is contiguous."""
         dtype, source = short_dtype(access.buffer.dtype), self.buffer_names[access.buffer]
-        edge, tile, full = EDGE[dtype], f"tile{self.count('turned')}", f"full{self.count('full')}"
-        self.header.append(f"    {tile} = local_{dtype}({edge * TILE_LENGTH})")
+        edge, tile, number = EDGE[dtype], f"tile{self.count('turned')}", self.count("full")
+        self.header.append(f"    {tile} = local_{dtype}({SQUARE * SQUARE})")
         address, stride = self.address(access, depth), self.stride(access, self.nest.inner[0])
-        self.put(depth, f"{full} = block_start")
-        self.put(depth, f"if tile_stop - tile_start == {edge}:")
-        self.put(depth + 1, f"{full} = block_start + (block_stop - block_start) // {edge} * {edge}")
-        self.put(depth + 1, "j = tile_start")
-        self.put(depth + 1, f"for i in range(block_start, {full}, {edge}):")
-        self.put(depth + 2, f"transpose_{dtype}({source}, {address}, {stride}, {tile}, i - block_start, {TILE_LENGTH})")
-        self.put(depth, f"for i in range({full}, block_stop):")
-        self.put(depth + 1, "for j in range(tile_start, tile_stop):")
-        self.put(depth + 2, f"{tile}[(j - tile_start) * {TILE_LENGTH} + i - block_start] = {source}[{address}]")
+        full_i, full_j = f"full_i{number}", f"full_j{number}"
+        place = f"(j - square_start) * {SQUARE} + i - block_start"
+        self.put(depth, f"{full_i} = block_start + (block_stop - block_start) // {edge} * {edge}")
+        self.put(depth, f"{full_j} = square_start + (square_stop - square_start) // {edge} * {edge}")
+        self.put(depth, f"for i in range(block_start, {full_i}, {edge}):")
+        self.put(depth + 1, f"for j in range(square_start, {full_j}, {edge}):")
+        self.put(depth + 2, f"transpose_{dtype}({source}, {address}, {stride}, {tile}, {place}, {SQUARE})")
+        self.put(depth + 1, f"for j in range({full_j}, square_stop):")
+        self.put(depth + 2, f"for k in range(i, i + {edge}):")
+        self.put(depth + 3, f"{tile}[{place.replace('i -', 'k -')}] = {source}[{self.renamed(access, 'k', depth)}]")
+        self.put(depth, f"for i in range({full_i}, block_stop):")
+        self.put(depth + 1, "for j in range(square_start, square_stop):")
+        self.put(depth + 2, f"{tile}[{place}] = {source}[{address}]")
         self.tiles[id(access)] = tile
 
     def statements(self, block: Block, depth: int) -> None:
