@@ -41,6 +41,7 @@ def markdown(figures):
     text += probe_sections(figures["probes"])
     failures = [f"- {job['case']}, {job['size']}: {name}: {first_line(result)}" for job in figures["jobs"]
                 for name, result in job["results"].items() if "why" in result]
+    failures += [f"- {probe}: {first_line(row)}" for probe, rows in figures["probes"].items() for row in failed_rows(rows)]
     if failures:
         text += ["## Not measured\n", "\n".join(failures) + "\n"]
     return "\n".join(text)
@@ -62,6 +63,13 @@ def milliseconds(seconds):
 
 def count(number):
     return "–" if number is None else str(number)
+
+
+def failed_rows(table):
+    """The rows, at any depth, that say why they have no figures."""
+    if "why" in table:
+        return [table]
+    return [row for value in table.values() if isinstance(value, dict) for row in failed_rows(value)]
 
 
 def first_line(result):
@@ -144,10 +152,12 @@ def probe_sections(probes):
         text += ["## A batch size never seen, ms\n", "First call of the training step on new batch sizes, after others ran.\n",
                  table(["framework", "median", "best", "worst", "kernels compiled"], rows)]
     if probes.get("1,000-equation chain"):
-        rows = [[name, f"{row['length']:,}", milliseconds(row["lower"]), milliseconds(row["first"])]
+        rows = [[name, f"{row['length']:,}", *(milliseconds(row[key]) for key in ("cold", "lower", "first"))]
                 for name, answer in probes["1,000-equation chain"].items() for row in answer.get("rows", [])]
-        text += ["## Long functions, ms\n", "A chain of array operations: traced and lowered, then compiled and run once.\n",
-                 table(["framework", "operations", "trace to program", "then to the first result"], rows)]
+        text += ["## Long functions, ms\n",
+                 "A chain of array operations from its trace to the program, kernels compiled in between; the same once more,\n"
+                 "with the kernels at hand; and from the program to the first result, which is where JAX compiles.\n",
+                 table(["framework", "operations", "with compiling", "trace to program", "first result"], rows)]
     if probes.get("one core kept busy"):
         columns = [(state, name) for state in ("quiet", "busy") for name in ("one thread", "all threads")]
         rows = [[case, *(microseconds(row.get(state, {}).get(name)) for state, name in columns)]
@@ -173,7 +183,7 @@ def picture(figures, path):
     if not jobs:
         return
     colours = {IN_CACHE: "tab:blue", OUT_OF_CACHE: "tab:orange"}
-    jobs = sorted(jobs, key=lambda job: (job["group"] == FUSED, job["size"] == IN_CACHE))
+    jobs = sorted(jobs, key=lambda job: (job["group"] != FUSED, job["size"] != IN_CACHE))
     figure, axes = plt.subplots(figsize=(8, 1 + 0.19 * len(jobs)), layout="constrained")
     axes.barh(range(len(jobs)), [ratio(job) - 1 for job in jobs], left=1,
               color=[colours.get(job["size"], "tab:green") for job in jobs])
@@ -181,11 +191,11 @@ def picture(figures, path):
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_ylim(-0.6, len(jobs) - 0.4)
+    axes.set_ylim(len(jobs) - 0.4, -0.6)
     axes.set_xlabel("best peer's time / jitnet's")
     axes.set_title(f"{figures['machine']['cpu']}, {figures['machine']['cores']} cores", fontsize=9)
     for label, colour in (*colours.items(), ("other", "tab:green")):
         axes.bar(0, 0, color=colour, label=label)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.03), ncols=3, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -113,9 +113,14 @@ def chain_rows(figures):
     return {row["length"]: row["lower"] for row in ours.get("rows", [])}
 
 
+def chain_cold(figures):
+    ours = figures["probes"].get("1,000-equation chain", {}).get("jitnet", {})
+    return next((row["cold"] for row in ours.get("rows", []) if row["length"] == 1000), 0.0)
+
+
 def chain_time(figures):
     return row("chain of 1,000 equations, trace to program", "≤ 3 s", [chain_rows(figures).get(1000)],
-               lambda v: f"{v[0]:.2f} s", lambda v: v[0] <= 3)
+               lambda v: f"{v[0]:.2f} s ({chain_cold(figures):.2f} s with its kernels compiled)", lambda v: v[0] <= 3)
 
 
 def chain_growth(figures):
