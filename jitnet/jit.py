@@ -4,7 +4,7 @@ A call goes the shortest way that knows it:
 
     native entry      all arguments by position, NumPy arrays and Python numbers of types seen before: no Python in between
     variant's entry   after binding names, splitting static values off and flattening containers in Python
-    record            a program looked up by the leaves' types, run from Python: in-place arguments, results of changing form
+    record            a program looked up by the types of the leaves, run from Python: copied arguments, changing results
     compile           trace, passes, kernels: once per key, under one lock
 """
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import config, explain, tree
-from .arguments import WEAK, Binder, Call, is_instance
+from .arguments import WEAK, Binder, Call, LeafNames, is_instance
 from .errors import TraceTypeError, TraceValueError
 from .ir import Graph, check_graph
 from .printing import identifier
@@ -41,44 +41,20 @@ _compiling = threading.RLock()  # one for all functions: tracing one may compile
 
 @dataclass(eq=False)
 class Record:
-    """A function compiled for one key: its program, the structure of its result, and which leaves it writes into."""
+    """A function compiled for one key: its program and the structure of its result.
+
+    The program's last outputs are the new values of the arguments that the function writes into, `traced.written`.
+    """
 
     traced: Traced
     out_structure: tuple
     compiled: object = None
     runs: int = 0  # runs from Python
 
-    def run(self, call: Call) -> list[np.ndarray]:
-        """The outputs as NumPy arrays; arguments that the function writes into hold their new values."""
-        self._check_writable(call)
+    def run(self, call: Call) -> list:
+        """The outputs as NumPy arrays and scalars."""
         arrays = [leaf if type(leaf) is np.ndarray else np.asarray(leaf, WEAK[type(leaf)]) for leaf in call.prepared]
-        outs = self.compiled.run(arrays)
-        written = self.traced.written
-        for k, new in zip(written, outs[len(outs) - len(written):], strict=True):
-            target = call.leaves[k]
-            if isinstance(target, (np.ndarray, Array)):
-                np.copyto(target._data if type(target) is Array else target, new)
-        return outs[:len(outs) - len(written)]
-
-    def _check_writable(self, call: Call):
-        arrays = [leaf._data if type(leaf) is Array else leaf for leaf in call.leaves]
-        for k in self.traced.written:
-            if not isinstance(arrays[k], np.ndarray):
-                continue
-            if not arrays[k].flags.writeable:
-                raise TraceValueError(f"{call.names[k]} is read-only, and the function writes into it",
-                                      "pass a copy: `x.copy()`")
-            for other, array in enumerate(arrays):
-                if other != k and isinstance(array, np.ndarray) and _overlap(arrays[k], array):
-                    what = f"shares memory with `{call.names.paths()[other]}`, and the function writes into it"
-                    raise TraceValueError(f"{call.names[k]} {what}", "pass a copy of one of them: `x.copy()`")
-
-
-def _overlap(x: np.ndarray, y: np.ndarray) -> bool:
-    try:
-        return np.shares_memory(x, y, max_work=10_000)
-    except np.exceptions.TooHardError:
-        return True
+        return [out if out.ndim else out[()] for out in self.compiled.run(arrays)]
 
 
 @dataclass(eq=False)
@@ -86,8 +62,42 @@ class Variant:
     """Programs for one form, structure and set of static values, by the types of the leaves."""
 
     records: dict[tuple, Record] = field(default_factory=dict)
-    entry: object = None  # native, over the leaves
-    out_structure: tuple | None = None  # of all programs in the entry
+    entry: object = None  # native, over the leaves; its programs agree in the next two
+    out_structure: tuple | None = None
+    written: tuple[int, ...] = ()
+
+
+def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
+    """TraceValueError when an argument that will be written is read-only or shares memory with another."""
+    arrays = [leaf._data if type(leaf) is Array else leaf for leaf in leaves]
+    for k in written:
+        if not isinstance(arrays[k], np.ndarray):  # a scalar: what is written stays inside the function
+            continue
+        if not arrays[k].flags.writeable:
+            raise TraceValueError(f"{names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
+        for other, array in enumerate(arrays):
+            if other != k and isinstance(array, np.ndarray) and _overlap(arrays[k], array):
+                what = f"shares memory with `{names.paths()[other]}`, and the function writes into it"
+                raise TraceValueError(f"{names[k]} {what}", "pass a copy of one of them: `x.copy()`")
+
+
+def _overlap(x: np.ndarray, y: np.ndarray) -> bool:
+    try:
+        return np.may_share_memory(x, y) and np.shares_memory(x, y, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def write_back(written: tuple[int, ...], leaves: list, outs) -> list:
+    """The results among the outputs; the others, the last ones, go into the arguments that the function wrote into."""
+    if not written:
+        return outs
+    results = len(outs) - len(written)
+    for k, new in zip(written, outs[results:], strict=True):
+        target = leaves[k]
+        if isinstance(target, (np.ndarray, Array)):
+            np.copyto(target._data if type(target) is Array else target, new)
+    return outs[:results]
 
 
 class JitFunction:
@@ -144,17 +154,21 @@ class JitFunction:
                 return self.__wrapped__(*args, **kwargs)
             plan, statics, structure, leaves = self._binder.parse(args, kwargs)
             variant = self._variants.get((plan.form, statics, structure))
+            kinds = set(map(type, leaves))
+            arrays = Array in kinds or kinds <= WEAK.keys()
             if variant is not None and variant.entry is not None:
-                plain = [leaf._data if type(leaf) is Array else leaf for leaf in leaves]
-                arrays = Array in map(type, leaves)
+                plain = [leaf._data if type(leaf) is Array else leaf for leaf in leaves] if Array in kinds else leaves
+                if variant.written:
+                    check_writable(variant.written, plain, LeafNames(self._name, plan, structure))
                 outs = variant.entry.call(*plain)
                 if outs is not MISS:
-                    structure = variant.out_structure
-                    return _result([outs] if structure == tree.LEAF else outs, structure, arrays)
+                    if variant.out_structure == tree.LEAF and not variant.written:
+                        return Array(np.asarray(outs)) if arrays else outs
+                    return _result(write_back(variant.written, plain, outs), variant.out_structure, arrays)
             call = Call(self._name, plan, statics, structure, leaves)
             record = self._record(call)
-            arrays = call.numbers_only or any(type(leaf) is Array for leaf in leaves)
-            return _result([out if out.ndim else out[()] for out in record.run(call)], record.out_structure, arrays)
+            check_writable(record.traced.written, leaves, call.names)
+            return _result(write_back(record.traced.written, leaves, record.run(call)), record.out_structure, arrays)
         except BaseException as error:
             cut(error)
             raise
@@ -236,22 +250,19 @@ class JitFunction:
 
     def _connect(self, call: Call, variant: Variant, record: Record) -> None:
         """Makes the program reachable without Python, where the arguments and the result are of a kind that allows it."""
-        program = record.compiled.program
-        if program is None or record.traced.written or call.numbers_only:
-            return
-        if variant.out_structure is None:
-            variant.out_structure = record.out_structure
-        if variant.out_structure != record.out_structure:  # one entry gives results of one structure
-            return
         from .runtime.entry import Entry
 
-        single = record.out_structure == tree.LEAF
+        program, structure, written = record.compiled.program, record.out_structure, record.traced.written
         if variant.entry is None:
+            variant.out_structure, variant.written = structure, written
             variant.entry = Entry(_miss, self._failed)
+        if (variant.out_structure, variant.written) != (structure, written):
+            return
+        single = structure == tree.LEAF and not written
         scalars = {k: scalar for k, (_, _, scalar) in enumerate(call.types) if scalar is not None}
         variant.entry.add(program, weak_scalars=scalars, single_output=single)
-        guards = self._guards(call)
-        if guards is not None and (single or record.out_structure == (tuple, (tree.LEAF,) * len(program.outputs))):
+        guards = None if written or call.numbers_only else self._guards(call)
+        if guards is not None and (single or structure == (tuple, (tree.LEAF,) * len(program.outputs))):
             if self._entry is None:
                 self._entry = Entry(self._call, self._failed, self._name)
             self._entry.add(program, weak_scalars=guards[0], same=guards[1], single_output=single)
