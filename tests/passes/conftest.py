@@ -9,7 +9,8 @@ from jitnet.printing import emitter, graph_of_types, print_graph, scope
 from jitnet.tracer import trace
 
 SPECIAL = {
-    "f": [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -3.7, 1e-40, -1e-40, 5e-324, 3e38, -3e38, 1e-20, 1e20],
+    "f": [np.nan, np.inf, -np.inf, 0.0, -0.0, -0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -3.7, 1e-40, -1e-40, 5e-324, 3e38, -3e38,
+          1e-20, 1e20],
     "i": [0, 1, -1, 2, -2, 3, 7, -8, 100, 127, -128, 2**15 - 1, 2**31 - 1, -2**31, 2**63 - 1, -2**63],
     "u": [0, 1, 2, 3, 7, 100, 127, 128, 255, 2**16 - 1, 2**32 - 1, 2**64 - 1],
     "b": [False, True],

@@ -209,6 +209,17 @@ def test_rule(graphs, types, before, after):
     graphs.same_meaning(graph, result)
 
 
+@pytest.mark.parametrize(("before", "wrong"), [
+    ("add(x, f32(0.0))", "x"), ("subtract(x, f32(-0.0))", "x"), ("subtract(f32(0.0), x)", "negative(x)"),
+    ("subtract(x, x)", "multiply(x, f32(0.0))"), ("fmax(x, f32('-inf'))", "x"),
+    ("multiply(x, f32(0.0))", "multiply(abs(x), f32(0.0))"), ("maximum(x, f32(0.0))", "fmax(x, f32(0.0))")])
+def test_values_find_a_wrong_rule(graphs, before, wrong):
+    """The special values tell these expressions apart, which are equal on ordinary numbers."""
+    before, wrong = (graphs.from_text(*X, f"return {text}") for text in (before, wrong))
+    with pytest.raises(AssertionError):
+        graphs.same_meaning(before, wrong)
+
+
 def test_cube_is_within_one_unit_in_the_last_place(graphs, rng):
     graph = graphs.from_text("f64[1000]", "x", "return power(x, f64(3.0))")
     result = simplify(graph)
