@@ -37,7 +37,8 @@ class Source:
 
 def _internal(name: str) -> bool:
     parts = name.replace("\\", "/")
-    known = name.startswith(_PACKAGE) or "/numpy/" in parts or "/scipy/" in parts or parts.endswith(("functools.py", "contextlib.py"))
+    known = name.startswith(_PACKAGE) or "/numpy/" in parts or "/scipy/" in parts or parts.endswith(("functools.py",
+                                                                                                     "contextlib.py"))
     _is_internal[name] = known
     return known
 

@@ -24,7 +24,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .errors import TraceTypeError
-from .types import BOOL, F64, I64, ArrayType, broadcast_shapes, normalize_axes, promote, short_dtype
+from .promotion import float_rule, ufunc_rule
+from .types import BOOL, I64, ArrayType, broadcast_shapes, normalize_axes, promote
 
 OPS: dict[str, Op] = {}            # name -> op: every primitive, for printing, tests and docs
 NUMPY_FUNCTIONS: dict[Any, Any] = {}  # NumPy function -> what runs when it meets a traced value
@@ -154,50 +155,15 @@ def _op_named(name: str) -> Op:
 
 # Elementwise: one scalar expression at every point of the broadcast shapes
 
-def float_rule(name: str, dtype: np.dtype) -> np.dtype:
-    """The float dtype that a function of floats computes in, as NumPy's ufuncs choose it."""
-    if dtype.kind == "f":
-        return dtype
-    if dtype.itemsize == 1:
-        raise _half(name, [dtype])
-    return np.dtype(np.float32) if dtype.itemsize == 2 else F64
-
-
-def _half(name: str, dtypes) -> TraceTypeError:
-    return TraceTypeError(f"{name}: of {' and '.join(map(_dtype_text, dtypes))} is a float16 in NumPy, which jitnet does not compile",
-                          "convert the array first: `x.astype(np.float32)`")
-
-
-def ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
-    """(operand dtypes, output dtype) of the loop that NumPy itself would run."""
-    if set(dtypes) == {int}:
-        dtypes = (I64,) * len(dtypes)  # NumPy compares two Python ints as objects, of any size; here they have 64 bits
-    try:
-        *operands, out = ufunc.resolve_dtypes((*(np.dtype(bool) if d is bool else d for d in dtypes), None))
-    except TypeError:
-        raise TraceTypeError(f"{name}: NumPy has no {name} of " + " and ".join(_dtype_text(d) for d in dtypes),
-                             _DTYPE_HINTS.get(
-            name, "convert the array first: `x.astype(...)`")) from None
-    if out.char == "e":
-        raise _half(name, dtypes)
-    return operands, out
-
-
-def _dtype_text(dtype) -> str:
-    return f"a Python {dtype.__name__}" if isinstance(dtype, type) else short_dtype(dtype)
-
-
-_DTYPE_HINTS = {"subtract": "of bools, `x ^ y` is the difference", "negative": "of bools, `~x` is the negation"}
-
-
 class Elementwise(Op):
     """out[i] = expr(x[i], y[i], ...), broadcast as NumPy does.
 
-    dtypes: None (what the NumPy ufunc of that name does; without one, the common dtype), "float" (integers become floats as in NumPy),
-    "test" (float in, bool out), "logical" (taken as bool, gives bool), or a function of the tuple of dtypes -> (operand dtypes, output dtype).
+    dtypes: None (what the NumPy ufunc of that name does; without one, the common dtype), "float" (integers become floats as
+    in NumPy), "test" (float in, bool out), "logical" (taken as bool, gives bool), or a function of the tuple of dtypes ->
+    (operand dtypes, output dtype).
     bool_expr: the expression for bool operands, where it differs.
-    jvp: per operand a function (t, out, *inputs) linear in t, or None where the derivative is zero: the Jacobian is diagonal, so the same
-    function gives the vjp.
+    jvp: per operand a function (t, out, *inputs) linear in t, or None where the derivative is zero: the Jacobian is
+    diagonal, so the same function gives the vjp.
     """
 
     kind = "elementwise"
@@ -315,8 +281,9 @@ def unbroadcast(ct, shape: tuple[int, ...]):
 class Reduction(Op):
     """Combines the elements along `axis`, a tuple of axes that vanish.
 
-    combine: intrinsic name "add_reduce_"..., or "argmax"/"argmin". identity: dtype -> start value (None: no identity, empty is an
-    error). dtypes: "same", "sum" (bool and small integers widen to 64 bits), "bool" (any, all), "index" (int64 position).
+    combine: intrinsic name "add_reduce_"..., or "argmax"/"argmin". identity: dtype -> start value (None: no identity, empty
+    is an error). dtypes: "same", "sum" (bool and small integers widen to 64 bits), "bool" (any, all), "index" (int64
+    position).
     """
 
     kind = "reduction"
@@ -360,9 +327,11 @@ class Reduction(Op):
 class _Ruled(Op):
     """An op whose type, derivative and batch rules are given as functions.
 
-    type_rule(types, params) -> ArrayType (or a list of them); canonical_rule(types, params) -> params;
-    jvp(tangents, out, *inputs, **params) -> tangent of the output; "linear": the op itself, applied to the tangents (linear in every operand);
-    vjp(ct, out, *inputs, **params) -> cotangents, one per operand (None: zero); batch(size, inputs, batched, params) -> outputs.
+    type_rule(types, params) -> ArrayType (or a list of them)
+    canonical_rule(types, params) -> params
+    jvp(tangents, out, *inputs, **params) -> tangent of the output; "linear": the op itself, applied to the tangents
+    vjp(ct, out, *inputs, **params) -> cotangents, one per operand (None: zero)
+    batch(size, inputs, batched, params) -> outputs
     """
 
     def __init__(self, body, *, type_rule, canonical_rule=None, batch=None, dtype_rule=None, **options):
@@ -384,8 +353,8 @@ class _Ruled(Op):
             from .ops import zeros_like
 
             return [self(*(zeros_like(x) if t is None else t for t, x in zip(tangents, inputs)), **params)]
-        out = None if self.jvp_rule is None else self.jvp_rule(tangents, outs if self.multiple_outputs else outs[0], *inputs,
-                                                               **params)
+        known = outs if self.multiple_outputs else outs[0]
+        out = None if self.jvp_rule is None else self.jvp_rule(tangents, known, *inputs, **params)
         return list(out) if self.multiple_outputs and out is not None else [out] * len(outs)
 
     def vjp(self, cts, outs, inputs, params, needed):
@@ -395,15 +364,14 @@ class _Ruled(Op):
         return list(out) if isinstance(out, (tuple, list)) else [out]
 
     def batch(self, size, inputs, batched, params):
-        return self.batch_rule(size, inputs, batched, params) if self.batch_rule else super().batch(size, inputs, batched,
-                                                                                                    params)
+        return (self.batch_rule or super().batch)(size, inputs, batched, params)
 
 
 class Movement(_Ruled):
     """Elements in other places, unchanged: reshape, transpose, broadcast, slice, pad, concatenate.
 
-    index_map(out_index, in_type, params) -> in_index, lists of `codegen.affine.Affine`, one per axis (None when there is no such map):
-    it is how a movement melts into the loads of the kernel that reads it.
+    index_map(out_index, in_type, params) -> in_index, lists of `codegen.affine.Affine`, one per axis (None when there is no
+    such map): it is how a movement melts into the loads of the kernel that reads it.
     """
 
     kind = "movement"

@@ -68,11 +68,13 @@ def write_into(target, value, name: str):
     from .tracer import Tracer, current_trace
 
     if not np.can_cast(value.dtype, target.dtype, "same_kind"):
-        raise TraceTypeError(f"{name}: a {short_dtype(value.dtype)} result cannot be written into a {short_dtype(target.dtype)} array",
+        raise TraceTypeError(f"{name}: a {short_dtype(value.dtype)} result cannot be written into a "
+                             f"{short_dtype(target.dtype)} array",
                              "convert the array first: `x = x.astype(...)`")
     if value.shape != target.shape:
         if broadcast_shapes(value.shape, target.shape) != target.shape:
-            raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into {target.type}", "assign it to a new name instead")
+            raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into {target.type}",
+                                 "assign it to a new name instead")
         value = broadcast_to(value, shape=target.shape)
     trace = current_trace() or target.owner
     target.assign(Tracer(trace, trace.atom(value, target.dtype)))
@@ -85,7 +87,8 @@ class Operators:
     __slots__ = ()
 
 
-BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide, "mod": np.remainder,
+BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide,
+          "mod": np.remainder,
           "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
           "rshift": np.right_shift, "matmul": np.matmul}
 COMPARE = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}

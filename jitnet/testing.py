@@ -18,7 +18,8 @@ from .transforms import jvp, vjp
 from .transforms.values import FLOAT0
 from .types import is_float, type_of_array
 
-__all__ = ["apply_affine", "canonical", "check_batch", "check_grads", "check_index_map", "check_rules", "check_values", "numerical_jvp", "op_graph"]
+__all__ = ["apply_affine", "canonical", "check_batch", "check_grads", "check_index_map", "check_rules", "check_values",
+           "numerical_jvp", "op_graph"]
 
 
 def _is_float(x) -> bool:
@@ -27,7 +28,8 @@ def _is_float(x) -> bool:
 
 def _random_like(container, rng: np.random.Generator):
     """Random directions for the float leaves of a container, float0 zeros for the others."""
-    return tree.map(lambda x: rng.standard_normal(np.shape(x)).astype(np.asarray(x).dtype) if _is_float(x) else np.zeros(np.shape(x), FLOAT0),
+    return tree.map(lambda x: rng.standard_normal(np.shape(x)).astype(np.asarray(x).dtype) if _is_float(x)
+                    else np.zeros(np.shape(x), FLOAT0),
                     container)
 
 
@@ -45,16 +47,19 @@ def _dot(a, b) -> float:
 def numerical_jvp(function: Callable, args: Sequence, tangents: Sequence, step: float = 1e-5):
     """The derivative of function(*args) in the direction of the tangents, by central differences; nested like the output."""
     high, low = function(*_moved(tuple(args), tuple(tangents), step)), function(*_moved(tuple(args), tuple(tangents), -step))
-    return tree.map(lambda h, l: (np.asarray(h, np.float64) - np.asarray(l, np.float64)) / (2 * step) if _is_float(h) else np.zeros(np.shape(h), FLOAT0),
+    return tree.map(lambda h, l: (np.asarray(h, np.float64) - np.asarray(l, np.float64)) / (2 * step) if _is_float(h)
+                    else np.zeros(np.shape(h), FLOAT0),
                     high, low)
 
 
-def check_grads(function: Callable, args: Sequence, order: int = 1, modes: Sequence[str] = ("forward", "reverse"), *, step: float = 1e-5,
+def check_grads(function: Callable, args: Sequence, order: int = 1, modes: Sequence[str] = ("forward", "reverse"), *,
+                step: float = 1e-5,
                 rtol: float = 1e-5, atol: float = 1e-5, seed: int = 0) -> None:
-    """None when the derivatives of a function at float64 arguments agree with central differences; AssertionError that says which does not.
+    """None when the derivatives of a function at float64 arguments agree with central differences; AssertionError that says
+    which does not.
 
-    args: the positional arguments, containers or arrays. order: 2 checks the derivatives of the derivatives too, and so on. Each mode is
-    checked along one random direction: forward by `jvp`, reverse by `vjp` (its product with the direction).
+    args: the positional arguments, containers or arrays. order: 2 checks the derivatives of the derivatives too, and so on.
+    Each mode is checked along one random direction: forward by `jvp`, reverse by `vjp` (its product with the direction).
 
     >>> import numpy as np
     >>> from jitnet.testing import check_grads
@@ -69,7 +74,8 @@ def check_grads(function: Callable, args: Sequence, order: int = 1, modes: Seque
         _, tangent = jvp(function, args, directions)
         for place, (a, b) in enumerate(zip(tree.leaves(tangent), tree.leaves(expected))):
             if np.asarray(a).dtype != FLOAT0:
-                np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=f"forward derivative of `{name}`, output {place}")
+                np.testing.assert_allclose(a, b, rtol=rtol, atol=atol,
+                                           err_msg=f"forward derivative of `{name}`, output {place}")
         if order > 1:
             check_grads(_named(lambda *xs: _floats(jvp(function, xs, directions)[1]), f"jvp of {name}"), args, order - 1, modes,
                         step=step, rtol=rtol, atol=atol, seed=seed + 1)
@@ -146,14 +152,16 @@ def check_rules(op: Op, arrays: Sequence, params: dict, *, rtol: float = 1e-5, a
             continue
         alone = [t if j == k else None for j in range(len(arrays))]
         part = [a if f else None for a, f in zip(arrays, floats)]
-        expected_part = numerical_jvp(lambda x: op.evaluate([x if j == k else a for j, a in enumerate(arrays)], params), [part[k]], [t], step)
+        expected_part = numerical_jvp(lambda x, k=k: op.evaluate([x if j == k else a for j, a in enumerate(arrays)], params),
+                                      [part[k]], [t], step)
         found = [np.zeros(o.shape) if f is None else f for f, o in zip(op.jvp(alone, outs, arrays, params), outs)]
         for f, e in zip(found, expected_part, strict=True):
             np.testing.assert_allclose(f, e, rtol, atol, err_msg=f"{op.name}: jvp with respect to operand {k}")
         cts = [rng.standard_normal(o.shape) for o in outs]
         pulled = op.vjp(cts, outs, arrays, params, [j == k for j in range(len(arrays))])[k]
         pulled = np.zeros(arrays[k].shape) if pulled is None else pulled
-        assert pulled.shape == arrays[k].shape, f"{op.name}: the vjp of operand {k} has shape {pulled.shape}, the operand {arrays[k].shape}"
+        shape = arrays[k].shape
+        assert pulled.shape == shape, f"{op.name}: the vjp of operand {k} has shape {pulled.shape}, the operand {shape}"
         np.testing.assert_allclose(np.vdot(pulled, t), sum(np.vdot(c, e) for c, e in zip(cts, expected_part)), rtol, atol * 10,
                                    err_msg=f"{op.name}: vjp of operand {k} against finite differences")
 
@@ -170,9 +178,11 @@ def check_batch(op: Op, arrays: Sequence, params: dict, *, size: int = 3, seed: 
         inputs = [s if b else a for s, a, b in zip(stacks, arrays, batched)]
         expected = [op.evaluate([s[k] if b else a for s, a, b in zip(stacks, arrays, batched)], params) for k in range(size)]
         types = [type_of_array(x) for x in inputs]
-        found = eval_graph(check_graph(trace(lambda *xs, b=batched: op.batch(size, xs, b, params), types, op.name).graph), *inputs)
+        found = eval_graph(check_graph(trace(lambda *xs, b=batched: op.batch(size, xs, b, params), types, op.name).graph),
+                           *inputs)
         for k, f in enumerate(found):
-            np.testing.assert_allclose(f, np.stack([e[k] for e in expected]), rtol=rtol, err_msg=f"{op.name}: batch rule, batched={batched}")
+            np.testing.assert_allclose(f, np.stack([e[k] for e in expected]), rtol=rtol,
+                                       err_msg=f"{op.name}: batch rule, batched={batched}")
 
 
 def _shuffled(a: np.ndarray, rng) -> np.ndarray:
@@ -199,6 +209,7 @@ def check_index_map(op: Movement, array: np.ndarray, params: dict) -> bool:
     assert len(index) == array.ndim, f"{op.name}: the index map has {len(index)} axes, the array {array.ndim}"
     grid = np.meshgrid(*(np.arange(n) for n in expected.shape), indexing="ij") if expected.ndim else []
     values = dict(zip(axes, grid))
-    found = array[tuple(np.broadcast_to(apply_affine(i, values), expected.shape) for i in index)] if array.ndim else np.broadcast_to(array, expected.shape)
+    found = array[tuple(np.broadcast_to(apply_affine(i, values), expected.shape)
+                        for i in index)] if array.ndim else np.broadcast_to(array, expected.shape)
     np.testing.assert_array_equal(found, expected, err_msg=f"{op.name}: index map")
     return True

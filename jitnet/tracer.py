@@ -1,9 +1,9 @@
 """User code in, Graph out: `trace` runs a function on Tracers, which write an equation for everything done to them.
 
-    a Trace     is the Graph being written. Traces nest (a loop body inside a jitted function); a value of an outer trace used in an
-                inner one is captured: it becomes an extra input of the inner Graph.
-    a Tracer    stands for an array. It is mutable as arrays are: `x[i] = v` rebinds it to a new Var, and a view made by basic slicing
-                writes through to what it is a view of.
+    a Trace     is the Graph being written. Traces nest (a loop body inside a jitted function); a value of an outer trace
+                used in an inner one is captured: it becomes an extra input of the inner Graph.
+    a Tracer    stands for an array. It is mutable as arrays are: `x[i] = v` rebinds it to a new Var, and a view made by
+                basic slicing writes through to what it is a view of.
 
 A Python scalar stays weak (NumPy 2): `weak` holds its class until an array gives it a dtype.
 """
@@ -42,9 +42,9 @@ def current_trace() -> Trace | None:
 
 
 class View:
-    """How a tracer hangs on the array it is a view of. get(base) is its value, put(base, value) the base after it was written."""
+    """How a tracer hangs on its base: get(base) is its value, put(base, value) the base after the view was written."""
 
-    __slots__ = ("base", "get", "put", "seen", "key", "strides")
+    __slots__ = ("base", "get", "key", "put", "seen", "strides")
 
     def __init__(self, base: Tracer, get: Callable, put: Callable, key, strides):
         self.base, self.get, self.put, self.key, self.strides = base, get, put, key, strides
@@ -95,10 +95,12 @@ class Trace:
         if tracer.owner is self:
             return tracer.current()
         if not tracer.owner.open:
-            raise LeakedTracerError(f"a traced value of `{tracer.owner.name}` ({tracer.type}) is used after its trace has ended",
+            raise LeakedTracerError(f"a traced value of `{tracer.owner.name}` ({tracer.type}) is used after its trace has "
+                                    f"ended",
                                     "return it from the function instead of keeping it in a global, an attribute or a list")
         if self.parent is None or tracer.owner not in _stack():
-            raise LeakedTracerError(f"a traced value of `{tracer.owner.name}` ({tracer.type}) is used in another thread's trace",
+            raise LeakedTracerError(f"a traced value of `{tracer.owner.name}` ({tracer.type}) is used in another thread's "
+                                    f"trace",
                                     "pass it to the function as an argument")
         atom = self.parent.lift(tracer)
         if type(atom) is Const:
@@ -162,11 +164,13 @@ def _dtype_of(value, op: Op):
 
 
 def bind(op: Op, arrays: Sequence, params) -> Any:
-    """Applies an op to traced values: converts operands, writes the equation, returns the output Tracer (or a tuple of them)."""
+    """Applies an op to traced values: converts operands, writes the equation, returns the output Tracer (or a tuple of
+    them)."""
     stack = _stack()
     if not stack:
         leaked = next(a for a in arrays if isinstance(a, Tracer))
-        raise LeakedTracerError(f"{op.name}: a traced value of `{leaked.owner.name}` ({leaked.type}) is used after its trace has ended",
+        raise LeakedTracerError(f"{op.name}: a traced value of `{leaked.owner.name}` ({leaked.type}) is used after its trace "
+                                f"has ended",
                                 "return it from the function instead of keeping it in a global, an attribute or a list")
     trace = stack[-1]
     atoms, dtypes = [], []
@@ -198,15 +202,17 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
 
 def _no_value(what: str):
     def method(self, *_, **__):
-        raise TraceBranchError(f"{what} needs the value of a traced {self.type}, which is known only when the compiled function runs",
-                               "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`")
+        raise TraceBranchError(f"{what} needs the value of a traced {self.type}, which is known only when the compiled "
+                               f"function runs",
+                               "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with "
+                               "`static_argnames`")
     return method
 
 
 class Tracer(Operators):
     """Stands for an array while a function is traced; does what a NumPy array does."""
 
-    __slots__ = ("owner", "_atom", "weak", "mutable", "version", "_view", "__weakref__")
+    __slots__ = ("__weakref__", "_atom", "_view", "mutable", "owner", "version", "weak")
     __jitnet_priority__ = 2
     __array_priority__ = 1000
     __hash__ = None
@@ -300,8 +306,8 @@ class Tracer(Operators):
     def alias(self, get: Callable, put: Callable, *, key=None, strides=None) -> Tracer:
         """A tracer of get(self) that writes through: put(self, new) is the value of self after the view was set to new.
 
-        key: what the view shows, comparable (a slice written back into its own place is then no work); strides: in elements, where the
-        view is not contiguous.
+        key: what the view shows, comparable (a slice written back into its own place is then no work); strides: in
+        elements, where the view is not contiguous.
         """
         trace = current_trace()
         out = get(Tracer(trace, trace.lift(self)) if trace is not None else self)
@@ -362,8 +368,10 @@ class Tracer(Operators):
         return numpy
 
     def __array__(self, *_, **__):
-        raise TraceBranchError(f"a NumPy function needs the values of a traced {self.type}, which are known only when the compiled function runs",
-                               "use the function of `jitnet.numpy` of that name (`stack` for `np.array([...])`, `zeros` for an array that is written to)")
+        raise TraceBranchError(f"a NumPy function needs the values of a traced {self.type}, which are known only when the "
+                               f"compiled function runs",
+                               "use the function of `jitnet.numpy` of that name (`stack` for `np.array([...])`, `zeros` for "
+                               "an array that is written to)")
 
     __bool__ = _no_value("`if`, `while`, `and`, `or`, `not` or bool()")
     __int__ = _no_value("int()")
@@ -376,7 +384,7 @@ class Tracer(Operators):
     def __getattr__(self, name: str):
         method = METHODS.get(name)
         if method is None:
-            from . import numpy  # fills the table
+            from . import numpy  # noqa: F401  fills the table
 
             method = METHODS.get(name)
         if method is None:
@@ -388,15 +396,16 @@ class Tracer(Operators):
 
 @dataclass(frozen=True)
 class Traced:
-    """A function as a Graph. `captured`: tracers of the enclosing trace, the last inputs of the graph. `written`: which of the arguments were
-    written in place; their new values are the last outputs."""
+    """A function as a Graph. `captured`: tracers of the enclosing trace, the last inputs of the graph. `written`: which of
+    the arguments were written in place; their new values are the last outputs."""
 
     graph: Graph
     captured: tuple[Tracer, ...]
     written: tuple[int, ...]
 
 
-def trace(function: Callable[..., Sequence], types: Sequence[ArrayType], name: str, *, weak: Sequence[type | None] = (), names: Sequence[str] = (),
+def trace(function: Callable[..., Sequence], types: Sequence[ArrayType], name: str, *, weak: Sequence[type | None] = (),
+          names: Sequence[str] = (),
           allow_writes: bool = False, mutable: Sequence[bool] = ()) -> Traced:
     """The Graph of `function`, which takes one tracer per type and returns a flat list of array-likes."""
     pad = (None,) * len(types)

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 import jitnet.numpy as jnp
-from jitnet.errors import JitnetError, LeakedTracerError, Source, TraceBranchError, TraceIndexError, TraceTypeError, TraceValueError
+from jitnet.errors import (
+    JitnetError,
+    LeakedTracerError,
+    Source,
+    TraceBranchError,
+    TraceIndexError,
+    TraceTypeError,
+    TraceValueError,
+)
 from jitnet.tracer import trace
 from jitnet.types import F32, I64, ArrayType
 
@@ -135,7 +143,7 @@ def length(h, bias, i, z):
 
 def unpack(h, bias, i, z):
     a, b = z
-    return a
+    return a + b
 
 
 def in_place_shape(h, bias, i, z):
@@ -155,40 +163,57 @@ CASES = [
      "the last axis of the first must equal the second-last (or only) of the second"),
     (matmul_of_matrices, TraceTypeError, "matmul: shapes do not fit: f32[4,3] and f32[4,3]", "return np.matmul(h, h)",
      "the last axis of the first must equal the second-last of the second"),
-    (branch, TraceBranchError, "`if`, `while`, `and`, `or`, `not` or bool() needs the value of a traced b1[], which is known only when the "
+    (branch, TraceBranchError, "`if`, `while`, `and`, `or`, `not` or bool() needs the value of a traced b1[], which is known "
+                               "only when the "
      "compiled function runs", "if z > 0:",
      "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
-    (loop, TraceBranchError, "`if`, `while`, `and`, `or`, `not` or bool() needs the value of a traced b1[], which is known only when the "
+    (loop, TraceBranchError, "`if`, `while`, `and`, `or`, `not` or bool() needs the value of a traced b1[], which is known "
+                             "only when the "
      "compiled function runs", "while h.sum() > 1:",
      "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
-    (conversion, TraceBranchError, "float() needs the value of a traced f32[], which is known only when the compiled function runs",
+    (conversion, TraceBranchError,
+     "float() needs the value of a traced f32[], which is known only when the compiled function runs",
      "return h * float(z)",
      "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
-    (size, TraceBranchError, "an index, a size or range() needs the value of a traced i64[], which is known only when the compiled function runs",
+    (size, TraceBranchError, "an index, a size or range() needs the value of a traced i64[], which is known only when the "
+                             "compiled function runs",
      "return sum(h[k] for k in range(i[0]))",
      "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
-    (item, TraceBranchError, "item() needs the value of a traced f32[], which is known only when the compiled function runs", "return h * z.item()",
+    (item, TraceBranchError, "item() needs the value of a traced f32[], which is known only when the compiled function runs",
+     "return h * z.item()",
      "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
-    (asarray, TraceBranchError, "a NumPy function needs the values of a traced f32[4,3], which are known only when the compiled function runs",
+    (asarray, TraceBranchError, "a NumPy function needs the values of a traced f32[4,3], which are known only when the "
+                                "compiled function runs",
      "return np.asarray([h, h])",
-     "use the function of `jitnet.numpy` of that name (`stack` for `np.array([...])`, `zeros` for an array that is written to)"),
-    (axis, TraceTypeError, "sum: there is no axis 2 in an array of 2 dimensions", "return h.sum(axis=2)", "axes go from -2 to 1"),
-    (axis_twice, TraceTypeError, "max: an axis is named twice in (0, -2)", "return np.max(h, axis=(0, -2))", "name each axis once"),
-    (axis_kind, TraceTypeError, "sum: axis must be an integer, not 'rows'", 'return np.sum(h, axis="rows")', "pass an int such as `axis=0`"),
-    (axis_of_scalar, TraceTypeError, "sum: there is no axis 0 in an array of 0 dimensions", "return z.sum(axis=0)", "a 0-d array has no axes"),
-    (reshape, TraceTypeError, "reshape: f32[4,3] does not fit into shape (5, -1)", "return h.reshape(5, -1)", "it has 12 elements"),
-    (transpose, TraceTypeError, "transpose: (0, 0) is no order of the axes of f32[4,3]", "return h.transpose(0, 0)", "name each of 0 to 1 once"),
-    (broadcast_to, TraceTypeError, "broadcast_to: f32[4,3] does not broadcast to shape (4, 5)", "return np.broadcast_to(h, (4, 5))",
+     "use the function of `jitnet.numpy` of that name (`stack` for `np.array([...])`, `zeros` for an array that is written "
+     "to)"),
+    (axis, TraceTypeError, "sum: there is no axis 2 in an array of 2 dimensions", "return h.sum(axis=2)",
+     "axes go from -2 to 1"),
+    (axis_twice, TraceTypeError, "max: an axis is named twice in (0, -2)", "return np.max(h, axis=(0, -2))",
+     "name each axis once"),
+    (axis_kind, TraceTypeError, "sum: axis must be an integer, not 'rows'", 'return np.sum(h, axis="rows")',
+     "pass an int such as `axis=0`"),
+    (axis_of_scalar, TraceTypeError, "sum: there is no axis 0 in an array of 0 dimensions", "return z.sum(axis=0)",
+     "a 0-d array has no axes"),
+    (reshape, TraceTypeError, "reshape: f32[4,3] does not fit into shape (5, -1)", "return h.reshape(5, -1)",
+     "it has 12 elements"),
+    (transpose, TraceTypeError, "transpose: (0, 0) is no order of the axes of f32[4,3]", "return h.transpose(0, 0)",
+     "name each of 0 to 1 once"),
+    (broadcast_to, TraceTypeError, "broadcast_to: f32[4,3] does not broadcast to shape (4, 5)",
+     "return np.broadcast_to(h, (4, 5))",
      "sizes must be equal, or 1 in the array"),
-    (concatenate, TraceTypeError, "concatenate: shapes do not fit: f32[4,3] and f32[4,2]", "return np.concatenate([h, h[:, :2]])",
+    (concatenate, TraceTypeError, "concatenate: shapes do not fit: f32[4,3] and f32[4,2]",
+     "return np.concatenate([h, h[:, :2]])",
      "all axes but axis 0 must be equal"),
-    (stack, TraceValueError, "stack: arrays have several shapes: (4, 3) and (4,)", "return np.stack([h, bias])", "broadcast them first"),
+    (stack, TraceValueError, "stack: arrays have several shapes: (4, 3) and (4,)", "return np.stack([h, bias])",
+     "broadcast them first"),
     (index, TraceIndexError, "index 4 is out of bounds for axis 0 with size 4", "return h[4]", "indices go from -4 to 3"),
     (float_index, TraceIndexError, "an array of float32 cannot index", "return h[bias]",
      "convert it with `astype(np.int64)`; for a mask use a bool array"),
     (mask, TraceIndexError, "a traced mask as an index: the size of the result depends on its values", "return h[h > 0]",
      "use `jitnet.where(mask, x, other)`, or write `x[mask] = value`, which is compiled"),
-    (unknown_function, TraceTypeError, "numpy.linalg.inv: jitnet cannot compile this function of a traced value (f32[4,3])", "return np.linalg.inv(h)",
+    (unknown_function, TraceTypeError, "numpy.linalg.inv: jitnet cannot compile this function of a traced value (f32[4,3])",
+     "return np.linalg.inv(h)",
      "write it with functions that `jitnet.numpy` has, or call it outside the compiled function"),
     (dtype, TraceTypeError, "array: jitnet does not compile the dtype complex64", "return h.astype(np.complex64)",
      "convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64"),
@@ -196,9 +221,11 @@ CASES = [
      "convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64"),
     (operand, TraceTypeError, "add: an operand is a NoneType, not an array or a number", "return np.add(h, None)",
      "pass NumPy arrays, jitnet arrays or Python numbers"),
-    (bits, TraceTypeError, "bitwise_or: NumPy has no bitwise_or of f32 and a Python int", "return h | 1", "convert the array first: `x.astype(...)`"),
+    (bits, TraceTypeError, "bitwise_or: NumPy has no bitwise_or of f32 and a Python int", "return h | 1",
+     "convert the array first: `x.astype(...)`"),
     (empty, TraceTypeError, "max: an empty axis has no max: f32[0,3]", "return h[:0].max()", "check the size before reducing"),
-    (into_integers, TraceTypeError, "add: a f64 result cannot be written into a i64 array", "i += 0.5", "convert the array first: `x = x.astype(...)`"),
+    (into_integers, TraceTypeError, "add: a f64 result cannot be written into a i64 array", "i += 0.5",
+     "convert the array first: `x = x.astype(...)`"),
     (length, TraceTypeError, "len() of a 0-d array", "return len(z)", "a 0-d array is one number"),
     (unpack, TraceTypeError, "iteration over a 0-d array", "a, b = z", "a 0-d array is one number"),
     (in_place_shape, TraceTypeError, "add: shapes do not broadcast: f32[4] and f32[4,3]", "bias += h",
@@ -213,9 +240,10 @@ def test_whole_message(function, kind, what, line, hint):
     with pytest.raises(JitnetError) as info:
         trace(lambda *xs: [function(*xs)], [M, V, I, Z], "f", allow_writes=True)
     assert type(info.value) is kind
-    assert re.sub(r"test_errors\.py:\d+:", "test_errors.py:N:", str(info.value)) == f"{what}\n  test_errors.py:N: {line}\n  {hint}"
-    start = function.__code__.co_firstlineno
-    assert start < info.value.source.line < start + 5 and info.value.source.function == function.__name__ or "<genexpr>" in info.value.source.function
+    message = re.sub(r"test_errors\.py:\d+:", "test_errors.py:N:", str(info.value))
+    assert message == f"{what}\n  test_errors.py:N: {line}\n  {hint}"
+    source, start = info.value.source, function.__code__.co_firstlineno
+    assert start < source.line < start + 5 and source.function in (function.__name__, "<genexpr>")
 
 
 def test_leaked_value():
@@ -229,7 +257,8 @@ def test_leaked_value():
 
 
 def test_kinds_are_builtin_kinds():
-    assert issubclass(TraceTypeError, TypeError) and issubclass(TraceValueError, ValueError) and issubclass(TraceIndexError, IndexError)
+    assert issubclass(TraceTypeError, TypeError) and issubclass(TraceValueError,
+                                                                ValueError) and issubclass(TraceIndexError, IndexError)
     assert issubclass(TraceBranchError, TypeError) and issubclass(LeakedTracerError, TypeError)
 
 

@@ -117,7 +117,8 @@ def test_leaks():
     kept = []
     trace(lambda x: kept.append(x) or [x], [V], "first")
     for use in (lambda: kept[0] + 1, lambda: np.sin(kept[0]), lambda: kept[0][0], lambda: kept[0].sum()):
-        with pytest.raises(LeakedTracerError, match=r"a traced value of `first` \(f64\[3\]\) is used after its trace has ended"):
+        with pytest.raises(LeakedTracerError,
+                           match=r"a traced value of `first` \(f64\[3\]\) is used after its trace has ended"):
             use()
     with pytest.raises(LeakedTracerError, match="a traced value of `first`"):
         trace(lambda x: [x + kept[0]], [V], "second")
@@ -174,7 +175,8 @@ def test_another_thread():
 
 
 def test_values_are_not_known():
-    for call in (lambda x: 1 if x[0] > 0 else 2, lambda x: range(x[0]), lambda x: float(x[0]), lambda x: int(x[0]), lambda x: np.asarray(x),
+    for call in (lambda x: 1 if x[0] > 0 else 2, lambda x: range(x[0]), lambda x: float(x[0]), lambda x: int(x[0]),
+                 lambda x: np.asarray(x),
                  lambda x: x.item(), lambda x: [] if x.any() else [x], lambda x: 2 in x):
         with pytest.raises(TraceTypeError, match="known only when the compiled function runs"):
             trace(lambda x, call=call: [call(x)], [ArrayType((3,), I32)], "f")

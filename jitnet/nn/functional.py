@@ -35,7 +35,8 @@ def sigmoid(x):
 
 
 def gelu(x, approximate: str = "none"):
-    """x times the normal distribution function at x; approximate="tanh" is the usual formula with tanh (Hendrycks and Gimpel 2016)."""
+    """x times the normal distribution function at x; approximate="tanh" is the usual formula with tanh (Hendrycks and Gimpel
+    2016)."""
     x = _float(x)
     half = np.asarray(0.5, x.dtype)
     if approximate == "tanh":

@@ -32,7 +32,8 @@ def creates(numpy_function):
 def _shape(shape):
     for n in shape if isinstance(shape, (tuple, list)) else (shape,):
         if isinstance(n, Tracer):
-            raise TraceTypeError("a shape must be known when the function is traced, not a traced value", "mark the size static with `static_argnames`")
+            raise TraceTypeError("a shape must be known when the function is traced, not a traced value",
+                                 "mark the size static with `static_argnames`")
     return tuple(int(n) for n in shape) if isinstance(shape, (tuple, list)) else (int(shape),)
 
 
@@ -97,7 +98,8 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, d
 def arange(start, stop=None, step=1, dtype=None, *, like=None):
     """start, start + step, ... below stop."""
     if any_special((start, stop, step), {}):
-        raise TraceTypeError("arange: the size of the result depends on a traced value", "mark the size static with `static_argnames`")
+        raise TraceTypeError("arange: the size of the result depends on a traced value",
+                             "mark the size static with `static_argnames`")
     start, stop = (0, start) if stop is None else (start, stop)
     kind = np.result_type(*(np.asarray(v).dtype for v in (start, stop, step)))
     dtype = known_dtype(dtype) if dtype is not None else known_dtype(kind)
@@ -164,7 +166,8 @@ def identity(n, dtype=None, *, like=None):
 @creates(np.tri)
 def tri(N, M=None, k=0, dtype=float, *, like=None):
     """Ones at and below the k-th diagonal, zeros above."""
-    return ops.cast(_diagonal_mask((int(N), int(N if M is None else M)), k, ops.greater_equal), dtype=known_dtype(dtype or float))
+    return ops.cast(_diagonal_mask((int(N), int(N if M is None else M)), k, ops.greater_equal),
+                    dtype=known_dtype(dtype or float))
 
 
 def _diagonal_mask(shape, k, compare):
@@ -190,7 +193,7 @@ def triu(m, k=0):
 @implements(np.diag)
 def diag(v, k=0):
     """The k-th diagonal of a matrix; of a vector the matrix that has it there."""
-    from .products import diagonal
+    from .einsum import diagonal
 
     x = as_array(v)
     if x.ndim == 2:

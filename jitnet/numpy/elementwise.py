@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
-from ..op import float_rule, ufunc_rule
+from ..promotion import float_rule, ufunc_rule
 from ..tracer import Tracer
 from ..types import promote
 from .protocol import as_array, fresh, implements, implements_special, into
@@ -76,7 +76,8 @@ def _test(ufunc, op, answer):
     return test
 
 
-isnan, isinf, isfinite = _test(np.isnan, ops.isnan, False), _test(np.isinf, ops.isinf, False), _test(np.isfinite, ops.isfinite, True)
+isnan, isinf, isfinite = _test(np.isnan, ops.isnan, False), _test(np.isinf, ops.isinf,
+                                                                  False), _test(np.isfinite, ops.isfinite, True)
 
 
 @implements(np.fix)
@@ -133,9 +134,10 @@ def power(x, y):
     base = as_array(x)
     kind = base.dtype.kind
     weak = getattr(base, "weak", None)
-    if kind in "iu" and type(y) is int and y < 0 or weak is not None:
+    if (kind in "iu" and type(y) is int and y < 0) or weak is not None:
         if weak is None:
-            raise TraceValueError("power: Integers to negative integer powers are not allowed.", "convert the array first: `x.astype(float)`")
+            raise TraceValueError("power: Integers to negative integer powers are not allowed.",
+                                  "convert the array first: `x.astype(float)`")
         return ops.power(x, y)
     if kind == "f" or (kind in "iu" and type(y) is int):
         if y in (1, 2, 3, 4):
@@ -304,7 +306,8 @@ def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
 def select(condlist, choicelist, default=0):
     """For each element the choice of the first condition that holds there."""
     out = default
-    dtype = promote(*(as_array(c).dtype for c in choicelist), *(() if type(default) in (int, float, bool) else (as_array(default).dtype,)))
+    dtype = promote(*(as_array(c).dtype for c in choicelist), *(() if type(default) in (int, float, bool)
+                                                                else (as_array(default).dtype,)))
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         out = ops.where(condition, as_array(choice, dtype), as_array(out, dtype))
     return out
@@ -324,8 +327,10 @@ def imag(x):
 
 # scipy.special
 
-SCIPY = {"erf": ops.erf, "erfc": ops.erfc, "erfinv": ops.erfinv, "gammaln": ops.lgamma, "loggamma": ops.lgamma, "psi": ops.digamma,
-         "digamma": ops.digamma, "expit": ops.sigmoid, "exp2": ops.exp2, "expm1": ops.expm1, "log1p": ops.log1p, "cbrt": ops.cbrt}
+SCIPY = {"erf": ops.erf, "erfc": ops.erfc, "erfinv": ops.erfinv, "gammaln": ops.lgamma, "loggamma": ops.lgamma,
+         "psi": ops.digamma,
+         "digamma": ops.digamma, "expit": ops.sigmoid, "exp2": ops.exp2, "expm1": ops.expm1, "log1p": ops.log1p,
+         "cbrt": ops.cbrt}
 for _name, _op in SCIPY.items():
     implements_special(_name)(_op)
 
@@ -357,7 +362,8 @@ def entr(x):
     """-x * log(x): 0 at 0, -inf below."""
     x = _float(x, "entr")
     safe = ops.where(ops.greater(x, _like(0, x)), x, _like(1, x))
-    return ops.where(ops.less(x, _like(0, x)), _like(-np.inf, x), -xlogy(ops.where(ops.equal(x, _like(0, x)), _like(0, x), safe), safe))
+    return ops.where(ops.less(x, _like(0, x)), _like(-np.inf, x), -xlogy(ops.where(ops.equal(x, _like(0, x)), _like(0, x),
+                                                                                   safe), safe))
 
 
 @implements_special("ndtr")

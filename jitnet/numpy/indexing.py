@@ -1,7 +1,7 @@
 """x[key] and x[key] = value: static slices are views, integer arrays gather and scatter, masks become `where`.
 
-A key is taken apart once (`parse`): the static part (integers, slices, None, Ellipsis) is one slice and one reshape, the index arrays
-are one gather on what the slice leaves.
+A key is taken apart once (`parse`): the static part (integers, slices, None, Ellipsis) is one slice and one reshape, the
+index arrays are one gather on what the slice leaves.
 """
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def _integer(k):
 
 
 def _expanded(key, x) -> list:
-    """The key as a list with one entry per axis (and None for new ones): Ellipsis replaced, masks with known values made integers."""
+    """The key as a list with one entry per axis (and None for new ones): Ellipsis replaced, masks with known values made
+    integers."""
     key = key if isinstance(key, tuple) else (key,)
     out, used, dots = [], 0, None
     for k in key:
@@ -75,9 +76,11 @@ def _expanded(key, x) -> list:
                 out.append(_index_array(k, x))
                 used += 1
         else:
-            raise TraceIndexError(f"a {type(k).__name__} cannot index an array", "use integers, slices, None, ..., integer arrays or masks")
+            raise TraceIndexError(f"a {type(k).__name__} cannot index an array",
+                                  "use integers, slices, None, ..., integer arrays or masks")
     if used > x.ndim:
-        raise TraceIndexError(f"too many indices: {used} for an array of {x.ndim} dimensions", f"its type is {x.type}" if isinstance(x, Tracer) else "")
+        raise TraceIndexError(f"too many indices: {used} for an array of {x.ndim} dimensions", f"its type is {x.type}"
+                              if isinstance(x, Tracer) else "")
     fill = [slice(None)] * (x.ndim - used)
     return out[:dots] + fill + out[dots + 1:] if dots is not None else out + fill
 
@@ -86,7 +89,8 @@ def _index_array(k, x):
     if k.size == 0 and not has_priority(k):
         return k.astype(np.int64)
     if k.dtype.kind not in "iu":
-        raise TraceIndexError(f"an array of {k.dtype} cannot index", "convert it with `astype(np.int64)`; for a mask use a bool array")
+        raise TraceIndexError(f"an array of {k.dtype} cannot index",
+                              "convert it with `astype(np.int64)`; for a mask use a bool array")
     return k
 
 
@@ -116,7 +120,8 @@ def parse(key, x) -> Key:
             try:
                 first, stop, by = k.indices(n)
             except TypeError:
-                raise TraceIndexError("a slice needs integers known while tracing", "use `jitnet.numpy.take` with an index array, or "
+                raise TraceIndexError("a slice needs integers known while tracing",
+                                      "use `jitnet.numpy.take` with an index array, or "
                                       "`x[i + jitnet.numpy.arange(n)]` for n elements from a traced i") from None
             count = len(range(first, stop, by))
             start.append(first if count else 0)
@@ -125,7 +130,8 @@ def parse(key, x) -> Key:
             scalar = False
         elif number is not None:
             if not -n <= number < n:
-                raise TraceIndexError(f"index {number} is out of bounds for axis {axis} with size {n}", f"indices go from {-n} to {n - 1}" if n else
+                raise TraceIndexError(f"index {number} is out of bounds for axis {axis} with size {n}",
+                                      f"indices go from {-n} to {n - 1}" if n else
                                       "the axis is empty")
             start.append(number % n)
             size.append(1)
@@ -147,7 +153,8 @@ def parse(key, x) -> Key:
 # Static part: a slice and a reshape
 
 def _read(base, key: Key):
-    part = base if key.size == base.shape and all(k == 1 for k in key.step) else ops.slice(base, start=key.start, size=key.size, step=key.step)
+    part = base if key.size == base.shape and all(k == 1 for k in key.step) else ops.slice(base, start=key.start,
+                                                                                           size=key.size, step=key.step)
     if part.shape != key.shape:
         return ops.reshape(part, shape=key.shape)
     return fresh(part) if part is base else part
@@ -180,7 +187,8 @@ def _wrapped(i, n: int, axis: int):
         i = np.asarray(i, np.int64)
         if i.size and not (-n <= i.min() and i.max() < n):
             bad = i.min() if i.min() < -n else i.max()
-            raise TraceIndexError(f"index {bad} is out of bounds for axis {axis} with size {n}", f"indices go from {-n} to {n - 1}")
+            raise TraceIndexError(f"index {bad} is out of bounds for axis {axis} with size {n}",
+                                  f"indices go from {-n} to {n - 1}")
         return np.where(i < 0, i + n, i)
     unsigned = i.dtype.kind == "u"
     i = astype(i, I64)
@@ -193,7 +201,8 @@ def _places(key: Key):
     indices = [_wrapped(i, key.shape[a], a) for a, i in key.arrays]
     shape = broadcast_shapes(*(i.shape for i in indices))
     if shape is None:
-        raise TraceIndexError("index arrays do not broadcast: " + " and ".join(str(i.shape) for i in indices), "give them shapes that broadcast")
+        raise TraceIndexError("index arrays do not broadcast: " + " and ".join(str(i.shape) for i in indices),
+                              "give them shapes that broadcast")
     indices = [i if i.shape == shape else ops.broadcast_to(i, shape=shape) for i in indices]
     together = axes[-1] - axes[0] == len(axes) - 1
     return indices, axes, axes[0] if together else 0
@@ -207,12 +216,14 @@ def getitem(x: Tracer, raw):
             return _read(Tracer(x.owner, x.current(), mutable=False) if isinstance(x, Tracer) else x, key)
         if not isinstance(x, Tracer):
             return _read(x, key)
-        out = x.alias(lambda base: _read(base, key), lambda base, new: _write(base, key, new), key=key.static, strides=_view_strides(x, key))
+        out = x.alias(lambda base: _read(base, key), lambda base, new: _write(base, key, new), key=key.static,
+                      strides=_view_strides(x, key))
         out.mutable = True
         return out
     if isinstance(x, Tracer) and all(i.ndim == 0 for _, i in key.arrays) and len(key.shape) > len(key.arrays):
         # an integer known only when the program runs: a view, as with a plain integer
-        return x.alias(lambda base: _gather(base, raw, key), lambda base, new: _scattered_into(base, raw, key, new, ops.scatter_set))
+        return x.alias(lambda base: _gather(base, raw, key), lambda base,
+                       new: _scattered_into(base, raw, key, new, ops.scatter_set))
     return _gather(x, raw, key)
 
 
@@ -223,7 +234,8 @@ def _gather(x, raw, key: Key):
 
 
 def _scattered(raw, x) -> bool:
-    """Whether the index axes go first because slices or None stand between index arrays and integers (which NumPy counts as index arrays)."""
+    """Whether the index axes go first because slices or None stand between index arrays and integers (which NumPy counts as
+    index arrays)."""
     advanced = [k is not None and not isinstance(k, slice) for k in _expanded(raw, x)]
     first, last = advanced.index(True), len(advanced) - 1 - advanced[::-1].index(True)
     return not all(advanced[first:last + 1])
@@ -240,7 +252,8 @@ def _moved(out, rank: int, place: int):
 def setitem(x: Tracer, raw, value) -> None:
     """x[raw] = value: the rest of x stays; the value is cast to the dtype of x and broadcast."""
     x.check_writable()
-    mask = as_array(raw) if isinstance(raw, list) or not isinstance(raw, (tuple, slice, type(None), type(Ellipsis), int)) else None
+    mask = as_array(raw) if isinstance(raw, list) or not isinstance(raw, (tuple, slice, type(None), type(Ellipsis),
+                                                                          int)) else None
     if mask is not None and mask.dtype == np.bool_ and mask.ndim and (has_priority(mask) or as_array(value).ndim == 0):
         return _set_masked(x, mask, value)
     key = parse(raw, x)
@@ -281,7 +294,8 @@ def _fitted(value, x, shape):
     if value.shape == shape:
         return value
     if len(value.shape) > len(shape) or broadcast_shapes(value.shape, shape) != shape:
-        raise TraceValueError(f"could not broadcast a value of shape {value.shape} into a region of shape {shape}", "give the value the shape of the region")
+        raise TraceValueError(f"could not broadcast a value of shape {value.shape} into a region of shape {shape}",
+                              "give the value the shape of the region")
     return ops.broadcast_to(value, shape=shape)
 
 
@@ -305,12 +319,15 @@ def _scatter(x: Tracer, raw, key: Key, value, op) -> None:
 def _set_masked(x: Tracer, mask, value) -> None:
     """x[mask] = value for a traced mask of leading axes: every element is written where the mask holds."""
     if mask.shape != x.shape[:mask.ndim]:
-        raise TraceIndexError(f"a mask of shape {mask.shape} does not fit an array of shape {x.shape}", "give the mask the shape of the leading axes")
+        raise TraceIndexError(f"a mask of shape {mask.shape} does not fit an array of shape {x.shape}",
+                              "give the mask the shape of the leading axes")
     value = astype(as_array(value), x.dtype)
     rest = x.shape[mask.ndim:]
     if broadcast_shapes(value.shape, (1, *rest)) != (1, *rest):
-        raise TraceIndexError(f"x[mask] = value: a value of shape {value.shape} would be spread over an unknown number of places",
-                              "assign one value (or one per trailing axis), or use `jitnet.where(mask, value, x)` with a value for every element")
+        raise TraceIndexError(f"x[mask] = value: a value of shape {value.shape} would be spread over an unknown number of "
+                              f"places",
+                              "assign one value (or one per trailing axis), or use `jitnet.where(mask, value, x)` with a "
+                              "value for every element")
     value = ops.reshape(value, shape=value.shape[value.ndim - len(rest):]) if value.ndim > len(rest) else value
     mask = ops.reshape(mask, shape=(*mask.shape, *(1,) * len(rest)))
     x.assign(_plain(x, ops.where(mask, value, _now(x))))

@@ -30,7 +30,8 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     """Arrays of one shape side by side along a new axis."""
     arrays = [as_array(a, dtype) for a in arrays]
     if len({a.shape for a in arrays}) > 1:
-        raise TraceValueError("stack: arrays have several shapes: " + " and ".join(str(a.shape) for a in arrays), "broadcast them first")
+        raise TraceValueError("stack: arrays have several shapes: " + " and ".join(str(a.shape) for a in arrays),
+                              "broadcast them first")
     axis = normalize_axis(axis, arrays[0].ndim + 1, "stack")
     shape = (*arrays[0].shape[:axis], 1, *arrays[0].shape[axis:])
     return concatenate([ops.reshape(a, shape=shape) for a in arrays], axis, out)
@@ -138,7 +139,8 @@ def tile(A, reps):
     reps = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
     n = max(x.ndim, len(reps))
     reps, shape = (1,) * (n - len(reps)) + reps, (1,) * (n - x.ndim) + x.shape
-    mixed = ops.broadcast_to(ops.reshape(x, shape=tuple(k for m in shape for k in (1, m))), shape=tuple(k for r, m in zip(reps, shape) for k in (r, m)))
+    mixed = ops.broadcast_to(ops.reshape(x, shape=tuple(k for m in shape for k in (1, m))),
+                             shape=tuple(k for r, m in zip(reps, shape) for k in (r, m)))
     return ops.reshape(mixed, shape=tuple(r * m for r, m in zip(reps, shape)))
 
 
@@ -150,11 +152,13 @@ def repeat(a, repeats, axis=None):
         x, axis = ops.reshape(x, shape=(-1,)), 0
     axis = normalize_axis(axis, x.ndim, "repeat")
     if is_special(repeats):
-        raise TraceTypeError("repeat: the size of the result depends on a traced `repeats`", "pass numbers known when the function is traced")
+        raise TraceTypeError("repeat: the size of the result depends on a traced `repeats`",
+                             "pass numbers known when the function is traced")
     counts = np.asarray(repeats)
     if counts.ndim == 0 or counts.size == 1:
         k, shape = int(counts.reshape(())), x.shape
-        wide = ops.broadcast_to(ops.reshape(x, shape=(*shape[:axis + 1], 1, *shape[axis + 1:])), shape=(*shape[:axis + 1], k, *shape[axis + 1:]))
+        wide = ops.broadcast_to(ops.reshape(x, shape=(*shape[:axis + 1], 1, *shape[axis + 1:])),
+                                shape=(*shape[:axis + 1], k, *shape[axis + 1:]))
         return ops.reshape(wide, shape=(*shape[:axis], shape[axis] * k, *shape[axis + 1:]))
     from .indexing import take
 

@@ -1,13 +1,12 @@
 """Products of vectors and matrices: matmul, dot, tensordot, einsum and their kin, all over one op."""
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..types import normalize_axis, promote
+from .einsum import contract, diagonal, einsum
 from .protocol import as_array, fresh, implements, into
 from .reductions import sum as sum_of
 
@@ -32,7 +31,8 @@ def matmul(x, y):
         return ops.matmul(x, y)
     row, column = x.ndim == 1, y.ndim == 1
     if x.shape[-1] != y.shape[-1 if column else -2]:
-        raise TraceTypeError(f"matmul: shapes do not fit: {_text(x, y)}", "the last axis of the first must equal the second-last (or only) of the second")
+        raise TraceTypeError(f"matmul: shapes do not fit: {_text(x, y)}",
+                             "the last axis of the first must equal the second-last (or only) of the second")
     x = ops.reshape(x, shape=(1, *x.shape)) if row else x
     y = ops.reshape(y, shape=(*y.shape, 1)) if column else y
     out = ops.matmul(x, y)
@@ -42,7 +42,8 @@ def matmul(x, y):
 
 @implements(np.dot, method="dot")
 def dot(a, b, out=None):
-    """Inner product of vectors, matrix product of matrices; of more axes the sum over the last of a and the second-last of b."""
+    """Inner product of vectors, matrix product of matrices; of more axes the sum over the last of a and the second-last of
+    b."""
     x, y = _same_dtype(a, b)
     if x.ndim == 0 or y.ndim == 0:
         value = x * y
@@ -110,15 +111,17 @@ def tensordot(a, b, axes=2):
         ax, ay = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
     else:
         ax, ay = (tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in axes)
-        ax, ay = tuple(normalize_axis(k, x.ndim, "tensordot") for k in ax), tuple(normalize_axis(k, y.ndim, "tensordot") for k in ay)
+        ax, ay = tuple(normalize_axis(k, x.ndim, "tensordot") for k in ax), tuple(normalize_axis(k, y.ndim, "tensordot")
+                                                                                  for k in ay)
     if len(ax) != len(ay) or any(x.shape[i] != y.shape[j] for i, j in zip(ax, ay)):
-        raise TraceTypeError(f"tensordot: shapes do not fit: {_text(x, y)} over the axes {ax} and {ay}", "summed axes must have equal sizes")
+        raise TraceTypeError(f"tensordot: shapes do not fit: {_text(x, y)} over the axes {ax} and {ay}",
+                             "summed axes must have equal sizes")
     names = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     xs, ys = [next(names) for _ in x.shape], [next(names) for _ in y.shape]
     for i, j in zip(ax, ay):
         ys[j] = xs[i]
     out = [n for k, n in enumerate(xs) if k not in ax] + [n for k, n in enumerate(ys) if k not in ay]
-    return _contract(x, xs, y, ys, out)
+    return contract(x, xs, y, ys, out)
 
 
 @implements(np.kron)
@@ -127,7 +130,8 @@ def kron(a, b):
     x, y = as_array(a), as_array(b)
     n = max(x.ndim, y.ndim)
     sx, sy = (1,) * (n - x.ndim) + x.shape, (1,) * (n - y.ndim) + y.shape
-    product = ops.reshape(x, shape=tuple(k for m in sx for k in (m, 1))) * ops.reshape(y, shape=tuple(k for m in sy for k in (1, m)))
+    product = ops.reshape(x, shape=tuple(k for m in sx for k in (m, 1))) * ops.reshape(y, shape=tuple(k for m in sy
+                                                                                                      for k in (1, m)))
     return ops.reshape(product, shape=tuple(m * k for m, k in zip(sx, sy)))
 
 
@@ -152,158 +156,7 @@ def ops_moveaxis(x, source, destination):
     return moveaxis(x, source, destination)
 
 
-# einsum
-
-def _contract(x, xs, y, ys, out):
-    """einsum of two operands without repeated names: sums over names in neither the other operand nor `out`, then one product."""
-    x, xs = _sum_names(x, xs, [n for n in xs if n not in ys and n not in out])
-    y, ys = _sum_names(y, ys, [n for n in ys if n not in xs and n not in out])
-    size = dict(zip(xs + ys, x.shape + y.shape))
-    for n, k in zip(xs, x.shape):
-        size[n] = k if size[n] == 1 else size[n]
-    batch = [n for n in xs if n in ys and n in out]
-    inner = [n for n in xs if n in ys and n not in out]
-    left, right = [n for n in xs if n not in ys], [n for n in ys if n not in xs]
-    if not inner:  # no sum: a product of broadcast arrays
-        return _ordered(x, xs, out) * _ordered(y, ys, out)
-
-    def prepared(array, names, order):
-        array = _order(array, names, [n for group in order for n in group])
-        full = tuple(size[n] for group in order for n in group)
-        array = array if array.shape == full else ops.broadcast_to(array, shape=full)
-        return ops.reshape(array, shape=(*(size[n] for n in batch), *(math.prod(size[n] for n in group) for group in order[1:])))
-
-    value = ops.matmul(prepared(x, xs, (batch, left, inner)), prepared(y, ys, (batch, inner, right)))
-    value = ops.reshape(value, shape=tuple(size[n] for n in batch + left + right))
-    return _order(value, batch + left + right, out)
-
-
-def _sum_names(x, names, gone):
-    if not gone:
-        return x, list(names)
-    return ops.cast(value, dtype=x.dtype) if (value := ops.sum(x, axis=tuple(k for k, n in enumerate(names) if n in gone))).dtype != x.dtype \
-        else value, [n for n in names if n not in gone]
-
-
-def _order(x, names, order):
-    """x with its axes in the order of other names."""
-    axes = tuple(names.index(n) for n in order)
-    return x if axes == tuple(range(len(names))) else ops.transpose(x, axes=axes)
-
-
-def _ordered(x, names, out):
-    """x with its axes in the order of `out`, and size 1 where it has no such axis."""
-    x = _order(x, names, [n for n in out if n in names])
-    sizes = iter(x.shape)
-    return ops.reshape(x, shape=tuple(next(sizes) if n in names else 1 for n in out))
-
-
-def _diagonals(x, names):
-    """x with axes of one name made one: their diagonal."""
-    names = list(names)
-    while len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        i = names.index(twice)
-        j = names.index(twice, i + 1)
-        x = diagonal(x, 0, i, j)
-        names = [n for k, n in enumerate(names) if k not in (i, j)] + [twice]
-    return x, names
-
-
-def _subscripts(text: str, arrays):
-    """([names per operand], names of the output): `...` spelled out, an implicit output made explicit."""
-    text = text.replace(" ", "")
-    inputs, arrow, output = text.partition("->")
-    terms = inputs.split(",")
-    if len(terms) != len(arrays):
-        raise TraceValueError(f"einsum: {text!r} names {len(terms)} operands, {len(arrays)} were given", "separate the operands with commas")
-    rank = max((a.ndim - len(t.replace("...", "")) for t, a in zip(terms, arrays) if "..." in t), default=0)
-    dots = [f"<{k}>" for k in range(rank)]  # names that no letter can be
-    names = []
-    for term, a in zip(terms, arrays):
-        before, has_dots, after = term.partition("...")
-        extra = a.ndim - len(before) - len(after) if has_dots else 0
-        term_names = [*before, *(dots[rank - extra:] if extra > 0 else []), *after]
-        if len(term_names) != a.ndim or extra < 0:
-            raise TraceValueError(f"einsum: {term!r} does not fit an operand of shape {a.shape}", "name each axis once")
-        names.append(term_names)
-    if arrow:
-        before, has_dots, after = output.partition("...")
-        out = [*before, *(dots if has_dots else []), *after]
-    else:
-        every = [n for term_names in names for n in term_names]
-        out = dots + sorted(n for n in set(every) if every.count(n) == 1 and n not in dots)
-    return names, out
-
-
-@implements(np.einsum)
-def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=True):
-    """Einstein summation: "ij,jk->ik". Several operands are contracted in pairs, in an order NumPy's `einsum_path` finds.
-
-    >>> import numpy as np, jitnet.numpy as jnp
-    >>> jnp.einsum("ij,j->i", np.ones((2, 3)), np.arange(3.0))
-    array([3., 3.])
-    """
-    if not isinstance(operands[0], str):
-        operands = _interleaved(operands)
-    arrays = [as_array(a, dtype) for a in operands[1:]]
-    common = promote(*(a.dtype for a in arrays))
-    arrays = [as_array(a, common) for a in arrays]
-    names, result = _subscripts(operands[0], arrays)
-    terms = []
-    for a, n in zip(arrays, names):
-        terms.append(_diagonals(a, n))
-    for step in _path(terms, result):
-        picked = [terms.pop(k) for k in sorted(step, reverse=True)]
-        x, xs = picked.pop()
-        while picked:
-            y, ys = picked.pop()
-            later = [n for _, ns in terms + picked for n in ns] + result
-            kept = [n for n in dict.fromkeys(xs + ys) if n in later]
-            x, xs = _contract(x, xs, y, ys, kept), kept
-        terms.append((x, xs))
-    (x, xs), = terms
-    x, xs = _sum_names(x, xs, [n for n in xs if n not in result])
-    return into(out, fresh(_order(x, xs, result)), "einsum")
-
-
-def _path(terms, result):
-    """Which operands to contract, step by step."""
-    if len(terms) == 1:
-        return []
-    if len(terms) == 2:
-        return [(0, 1)]
-    letters = dict(zip(dict.fromkeys(n for _, ns in terms for n in ns), "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-    text = ",".join("".join(letters[n] for n in ns) for _, ns in terms) + "->" + "".join(letters[n] for n in result)
-    dummies = [np.broadcast_to(np.zeros(()), x.shape) for x, _ in terms]
-    return np.einsum_path(text, *dummies, optimize="greedy")[0][1:]
-
-
-def _interleaved(operands):
-    """The call form einsum(x, [0, 1], y, [1, 2], [0, 2]) as a string and arrays."""
-    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    spell = lambda names: "".join("..." if n is Ellipsis else letters[n] for n in names)
-    pairs, last = list(zip(operands[::2], operands[1::2])), operands[-1] if len(operands) % 2 else None
-    text = ",".join(spell(n) for _, n in pairs) + ("" if last is None else "->" + spell(last))
-    return [text, *(a for a, _ in pairs)]
-
-
 # Diagonals
-
-@implements(np.diagonal, method="diagonal")
-def diagonal(a, offset=0, axis1=0, axis2=1):
-    """The diagonal of two axes, as the last axis of the result: a slice with a step, no copy."""
-    x = as_array(a)
-    i, j = normalize_axis(axis1, x.ndim, "diagonal"), normalize_axis(axis2, x.ndim, "diagonal")
-    rest = tuple(k for k in range(x.ndim) if k not in (i, j))
-    x = ops.transpose(x, axes=(*rest, i, j))
-    n, m = x.shape[-2:]
-    size = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
-    flat = ops.reshape(x, shape=(*x.shape[:-2], n * m))
-    zero = (0,) * len(rest)
-    start = (offset if offset >= 0 else -offset * m) if size else 0
-    return ops.slice(flat, start=(*zero, start), size=(*flat.shape[:-1], size), step=(*(1,) * len(rest), m + 1))
-
 
 @implements(np.linalg.diagonal)
 def linalg_diagonal(x, /, *, offset=0):
@@ -350,7 +203,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
 
 def vector_norm_over(a, axes, ord, keepdims):
     """The norm of that order of the vectors along axes."""
-    from .reductions import max as max_of, min as min_of
+    from .reductions import max as max_of
+    from .reductions import min as min_of
 
     if ord == 2:
         return ops.sqrt(sum_of(a * a, axes, keepdims=keepdims))
@@ -386,7 +240,8 @@ def matrix_power(a, n):
     """A square matrix times itself, n >= 0 times."""
     x = as_array(a)
     if n < 0:
-        raise TraceValueError("matrix_power: negative powers are not compiled", "invert the matrix outside the compiled function")
+        raise TraceValueError("matrix_power: negative powers are not compiled",
+                              "invert the matrix outside the compiled function")
     if n == 0:
         from .creation import eye
 

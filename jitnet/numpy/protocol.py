@@ -1,7 +1,7 @@
 """How NumPy's own functions reach jitnet: the tables that `__array_ufunc__`, `__array_function__` and methods look into.
 
-`implements(np.mean, method="mean")` makes a function the meaning of `np.mean` on traced values and of the method `x.mean()`; called on
-plain NumPy arrays it hands over to NumPy itself.
+`implements(np.mean, method="mean")` makes a function the meaning of `np.mean` on traced values and of the method
+`x.mean()`; called on plain NumPy arrays it hands over to NumPy itself.
 """
 from __future__ import annotations
 
@@ -30,20 +30,14 @@ def is_special(value) -> bool:
 
 def any_special(args, kwargs) -> bool:
     """Whether one of the arguments of a call is traced, or a jitnet array."""
-    for a in args:
-        if is_special(a):
-            return True
-    for a in kwargs.values():
-        if is_special(a):
-            return True
-    return False
+    return any(map(is_special, args)) or any(map(is_special, kwargs.values()))
 
 
 def implements(*functions: Callable, method: str | None = None, eager: Callable | None = None) -> Callable:
     """Decorator: the function is what these NumPy functions (and the array method of that name) do with traced values.
 
-    What it returns is the public function of `jitnet.numpy`: on plain NumPy arguments it calls NumPy's (`eager`, or the first of
-    `functions`); without one it computes with NumPy op by op.
+    What it returns is the public function of `jitnet.numpy`: on plain NumPy arguments it calls NumPy's (`eager`, or the
+    first of `functions`); without one it computes with NumPy op by op.
     """
     def register(function):
         for f in functions:
@@ -79,7 +73,8 @@ def fresh(x):
 
 
 def as_array(x, dtype=None):
-    """x as something with a shape and a dtype; numbers and lists become NumPy arrays (lists with traced elements are stacked)."""
+    """x as something with a shape and a dtype; numbers and lists become NumPy arrays (lists with traced elements are
+    stacked)."""
     if isinstance(x, (list, tuple)) and is_special(x):
         from .joining import array
 
@@ -110,7 +105,8 @@ def into(out, value, name: str):
         raise TraceTypeError(f"{name}: out= is a NumPy array, which cannot hold a traced value",
                              "make it inside the function with `jitnet.numpy.empty`, or use the returned value")
     if value.shape != out.shape:
-        raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into out= of type {out.type}", "give `out` the shape of the result")
+        raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into out= of type {out.type}",
+                             "give `out` the shape of the result")
     return write_into(out, value, name)
 
 
@@ -128,7 +124,8 @@ def array_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict):
         return handler(*inputs) if not kwargs else _call(ufunc.__name__, handler, inputs, **kwargs)
     run = _METHODS.get(method)
     if run is None:
-        raise TraceTypeError(f"{ufunc.__name__}.{method}: jitnet cannot compile this method of a ufunc", "use reduce, accumulate, outer or at")
+        raise TraceTypeError(f"{ufunc.__name__}.{method}: jitnet cannot compile this method of a ufunc",
+                             "use reduce, accumulate, outer or at")
     return run(ufunc, handler, *inputs, **kwargs)
 
 

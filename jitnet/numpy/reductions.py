@@ -25,7 +25,8 @@ def _axes(axis, x, name):
 
 def _keep(value, x, axes, keepdims):
     """The result with its reduced axes put back as size 1 where keepdims says so."""
-    return ops.reshape(value, shape=tuple(1 if a in axes else n for a, n in enumerate(x.shape))) if given(keepdims) and keepdims else value
+    return ops.reshape(value, shape=tuple(1 if a in axes else n for a,
+                                          n in enumerate(x.shape))) if given(keepdims) and keepdims else value
 
 
 def _like(value, x):
@@ -40,7 +41,8 @@ def _reduction(ufunc_name, op, combine, fill, name, *, widen=False):
             x = as_array(x, op.operand_dtypes([x.dtype])[0])
         if given(where) and where is not True:
             if fill is None and not given(initial):
-                raise TraceTypeError(f"{name}: with where= it needs initial=", "pass `initial=`, the result where nothing is selected")
+                raise TraceTypeError(f"{name}: with where= it needs initial=",
+                                     "pass `initial=`, the result where nothing is selected")
             x = ops.where(where, x, _like(fill(x.dtype) if fill else initial, x))
         axes = _axes(axis, x, name)
         if given(initial) and fill is None and builtins.any(x.shape[k] == 0 for k in axes):
@@ -180,7 +182,8 @@ def _spread(a, axis, dtype, ddof, keepdims, where, given_mean, correction, name)
     x = as_array(x, dtype)
     axes = _axes(axis, x, name)
     n = count_of(x, axes, where)
-    center = as_array(given_mean) if given(given_mean) else _divided(_sum(x, axes, None, None, True, NO_VALUE, where), n, x.dtype)
+    center = as_array(given_mean) if given(given_mean) else _divided(_sum(x, axes, None, None, True, NO_VALUE, where), n,
+                                                                     x.dtype)
     d = x - center
     left = n - ddof if isinstance(n, int) else ops.maximum(n - ddof, 0)
     if isinstance(n, int):
@@ -212,12 +215,14 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=NO_VALUE):
     x = as_array(a)
     if weights is None:
         value = mean(x, axis, None, None, keepdims)
-        total = ops.full(value.shape, math.prod(x.shape) // math.prod(value.shape) if math.prod(value.shape) else 0, value.dtype)
+        total = ops.full(value.shape, math.prod(x.shape) // math.prod(value.shape) if math.prod(value.shape) else 0,
+                         value.dtype)
         return (value, total) if returned else value
     w = as_array(weights)
     if w.shape != x.shape:
         if axis is None or not isinstance(axis, int) or w.ndim != 1:
-            raise TraceTypeError(f"average: weights of shape {w.shape} do not fit an array of shape {x.shape}", "name the one axis they belong to")
+            raise TraceTypeError(f"average: weights of shape {w.shape} do not fit an array of shape {x.shape}",
+                                 "name the one axis they belong to")
         axis = normalize_axis(axis, x.ndim, "average")
         w = ops.broadcast_to(ops.reshape(w, shape=(-1, *(1,) * (x.ndim - 1 - axis))), shape=x.shape)
     dtype = np.result_type(x.dtype, w.dtype) if x.dtype.kind == "f" or w.dtype.kind == "f" else np.dtype(np.float64)
@@ -254,7 +259,8 @@ def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
 
 
 def stop_at_infinity(top, x, axes):
-    """The largest elements, axes kept, 0 where they are infinite; what is subtracted before exp. No derivative flows through it."""
+    """The largest elements, axes kept, 0 where they are infinite; what is subtracted before exp. No derivative flows through
+    it."""
     from ..numpy.elementwise import isfinite
 
     top = _keep(top, x, axes, True)

@@ -6,7 +6,8 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..op import has_priority
-from ..ops.movement import flip as flip_axes, slice_axis
+from ..ops.movement import flip as flip_axes
+from ..ops.movement import slice_axis
 from ..tracer import Tracer
 from ..types import I64, normalize_axis
 from .joining import concatenate
@@ -88,7 +89,8 @@ def gradient(f, *varargs, axis=None, edge_order=1):
     """Central differences along each axis, one-sided at the ends; spacing: one number, or one per axis."""
     x = as_array(f)
     x = x if x.dtype.kind == "f" else astype(x, np.float64)
-    axes = tuple(range(x.ndim)) if axis is None else tuple(normalize_axis(k, x.ndim, "gradient") for k in (axis if isinstance(axis, tuple) else (axis,)))
+    axes = tuple(range(x.ndim)) if axis is None else tuple(normalize_axis(k, x.ndim, "gradient")
+                                                           for k in (axis if isinstance(axis, tuple) else (axis,)))
     steps = varargs if len(varargs) == len(axes) else varargs * len(axes) if varargs else (1.0,) * len(axes)
     if edge_order != 1 or any(getattr(h, "ndim", 0) or isinstance(h, (list, tuple)) for h in steps):
         raise TraceValueError("gradient: uneven spacing and edge_order=2 are not compiled", "pass one number per axis")
@@ -202,7 +204,8 @@ def bincount(x, /, weights=None, minlength=0):
     A traced x needs `minlength`, as the size of the result must be known when the function is traced.
     """
     if minlength == 0:
-        raise TraceTypeError("bincount: the size of the result depends on the values of a traced array", "pass minlength=, larger than every element")
+        raise TraceTypeError("bincount: the size of the result depends on the values of a traced array",
+                             "pass minlength=, larger than every element")
     x = as_array(x)
     w = ops.full(x.shape, 1, I64) if weights is None else astype(as_array(weights), np.float64)
     return ops.scatter_add(ops.full((minlength,), 0, w.dtype), w, x, axes=(0,))
@@ -212,7 +215,8 @@ def bincount(x, /, weights=None, minlength=0):
 
 @implements(np.pad)
 def pad(array, pad_width, mode="constant", **options):
-    """array with its axes made longer: by a constant, or by its own elements ("edge", "reflect", "symmetric", "wrap", "empty")."""
+    """array with its axes made longer: by a constant, or by its own elements ("edge", "reflect", "symmetric", "wrap",
+    "empty")."""
     x = as_array(array)
     widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(_pad_widths(pad_width, x.ndim)), (x.ndim, 2))]
     if mode in ("constant", "empty"):
@@ -235,7 +239,8 @@ def _swap_first(n, axis):
 
 def _pad_widths(pad_width, ndim):
     if isinstance(pad_width, dict):
-        return [(v, v) if isinstance(v, int) else v for v in (pad_width.get(k, pad_width.get(k - ndim, (0, 0))) for k in range(ndim))]
+        return [(v, v) if isinstance(v, int) else v for v in (pad_width.get(k, pad_width.get(k - ndim, (0, 0)))
+                                                              for k in range(ndim))]
     return pad_width
 
 
@@ -262,7 +267,8 @@ def sliding_window_view(x, window_shape, axis=None, *, subok=False, writeable=Fa
     for axis, size in zip((normalize_axis(k, x.ndim, "sliding_window_view") for k in axes), sizes, strict=True):
         count = x.shape[axis] - size + 1
         if count < 1:
-            raise TraceValueError(f"sliding_window_view: a window of {size} is longer than the axis of {x.shape[axis]}", "use a smaller window")
+            raise TraceValueError(f"sliding_window_view: a window of {size} is longer than the axis of {x.shape[axis]}",
+                                  "use a smaller window")
         parts = [ops.reshape(s, shape=(*s.shape, 1)) for s in (slice_axis(x, axis, k, count) for k in range(size))]
         x = ops.concatenate(*parts, axis=-1)
     return x

@@ -9,7 +9,6 @@ from ..tracer import Tracer
 from ..types import broadcast_shapes, normalize_axes, normalize_axis
 from .protocol import as_array, fresh, implements
 
-
 # Strides of views, to know when NumPy's reshape gives a view and when a copy
 
 def strides_of(x) -> tuple[int, ...] | None:
@@ -124,7 +123,8 @@ def transpose(a, axes=None):
     back = tuple(sorted(range(n), key=axes.__getitem__))
     old = strides_of(x) or contiguous(x.shape)
     strides = tuple(old[k] for k in axes) if len(axes) == n else old
-    return x.alias(lambda base: ops.transpose(base, axes=axes), lambda base, new: ops.transpose(new, axes=back), key=("transpose", axes),
+    return x.alias(lambda base: ops.transpose(base, axes=axes), lambda base, new: ops.transpose(new, axes=back),
+                   key=("transpose", axes),
                   strides=plain(strides, tuple(x.shape[k] for k in axes)) if len(axes) == n else None)
 
 
@@ -206,7 +206,8 @@ def broadcast_to(array, shape, subok=False):
     shape = _shape_argument((shape,) if not isinstance(shape, (tuple, list)) else shape)
     if not isinstance(x, Tracer):
         return ops.broadcast_to(x, shape=shape)
-    return x.alias(lambda base: ops.broadcast_to(base, shape=shape), _read_only, key=("broadcast", shape), strides=(0,) * len(shape))
+    return x.alias(lambda base: ops.broadcast_to(base, shape=shape), _read_only, key=("broadcast", shape),
+                   strides=(0,) * len(shape))
 
 
 @implements(np.broadcast_arrays)
@@ -215,7 +216,8 @@ def broadcast_arrays(*args, subok=False):
     arrays = [as_array(a) for a in args]
     shape = broadcast_shapes(*(a.shape for a in arrays))
     if shape is None:
-        raise TraceTypeError("broadcast_arrays: shapes do not broadcast: " + " and ".join(str(a.shape) for a in arrays), "line the axes up with `reshape`")
+        raise TraceTypeError("broadcast_arrays: shapes do not broadcast: " + " and ".join(str(a.shape) for a in arrays),
+                             "line the axes up with `reshape`")
     return tuple(broadcast_to(a, shape) for a in arrays)
 
 
@@ -237,4 +239,5 @@ def grown(x, n):
     return reshape(x, {0: (1,) * n, 1: (x.size,) if n == 1 else (1, x.size) if n == 2 else (1, x.size, 1)}[x.ndim])
 
 
-atleast_1d, atleast_2d, atleast_3d = (implements(f)(_at_least(n)) for n, f in ((1, np.atleast_1d), (2, np.atleast_2d), (3, np.atleast_3d)))
+atleast_1d, atleast_2d, atleast_3d = (implements(f)(_at_least(n)) for n, f in ((1, np.atleast_1d), (2, np.atleast_2d),
+                                                                               (3, np.atleast_3d)))

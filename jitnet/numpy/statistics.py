@@ -7,10 +7,16 @@ from .. import ops
 from ..errors import TraceValueError
 from ..ops.movement import slice_axis
 from ..types import normalize_axes
+from .einsum import diagonal
 from .elementwise import isnan
-from .products import diagonal, matmul
+from .products import matmul
 from .protocol import as_array, astype, implements, into
-from .reductions import NO_VALUE, argmax, argmin, count_of, given, max as max_of, mean as mean_of, min as min_of, prod as prod_of, sum as sum_of, var
+from .reductions import NO_VALUE, argmax, argmin, count_of, given, var
+from .reductions import max as max_of
+from .reductions import mean as mean_of
+from .reductions import min as min_of
+from .reductions import prod as prod_of
+from .reductions import sum as sum_of
 from .running import cumprod, cumsum
 
 
@@ -30,7 +36,8 @@ def _sorted_last(x, axis):
 def _at(rows, position, method):
     """Elements of sorted rows at a position between 0 and n - 1, which need not be whole."""
     n = rows.shape[-1]
-    low = int(np.floor(position)) if method in ("linear", "lower", "midpoint") else int(np.ceil(position)) if method == "higher" else \
+    low = int(np.floor(position)) if method in ("linear", "lower",
+                                                "midpoint") else int(np.ceil(position)) if method == "higher" else \
         int(np.round(position))
     take = lambda k: ops.reshape(slice_axis(rows, rows.ndim - 1, k, 1), shape=rows.shape[:-1])
     part = position - low
@@ -142,7 +149,8 @@ def nanmean(a, axis=None, dtype=None, out=None, keepdims=NO_VALUE, *, where=NO_V
 
 
 @implements(np.nanvar)
-def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=NO_VALUE, *, where=NO_VALUE, mean=NO_VALUE, correction=NO_VALUE):
+def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=NO_VALUE, *, where=NO_VALUE, mean=NO_VALUE,
+           correction=NO_VALUE):
     """Variance of the numbers, NaN left out; NaN where there are not more of them than ddof."""
     x, numbers = _selected(a, where)
     value = var(x, axis, dtype, None, ddof, True, where=numbers, mean=mean, correction=correction)
@@ -154,9 +162,11 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=NO_VALUE, *, whe
 
 
 @implements(np.nanstd)
-def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=NO_VALUE, *, where=NO_VALUE, mean=NO_VALUE, correction=NO_VALUE):
+def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=NO_VALUE, *, where=NO_VALUE, mean=NO_VALUE,
+           correction=NO_VALUE):
     """Standard deviation of the numbers, NaN left out."""
-    return into(out, ops.sqrt(nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)), "nanstd")
+    return into(out, ops.sqrt(nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)),
+                "nanstd")
 
 
 def _nan_extreme(numpy_function, reduce, far):

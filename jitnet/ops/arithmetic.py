@@ -28,7 +28,8 @@ def subtract(x, y):
     return np.subtract(x, y)
 
 
-@elementwise("{x} * {y}", bool_expr="{x} & {y}", jvp=(lambda t, out, x, y: t * y, lambda t, out, x, y: x * t), samples=between(-3, 3))
+@elementwise("{x} * {y}", bool_expr="{x} & {y}", jvp=(lambda t, out, x, y: t * y, lambda t, out, x, y: x * t),
+             samples=between(-3, 3))
 def multiply(x, y):
     """Product of x and y; of bools, their `and`."""
     return np.multiply(x, y)
@@ -60,7 +61,8 @@ def fmod(x, y):
 
 @elementwise("pow_({x}, {y})", cheap=False, samples=between(0.2, 3, (-2, 3)), jvp=(
     lambda t, out, x, y: t * where(equal(y, 0), _number(0, y), y * power(x, where(equal(y, 0), _number(1, y), y - 1))),
-    lambda t, out, x, y: t * where(equal(x, 0), where(greater(y, 0), _number(0, x), out), out * _log(where(equal(x, 0), _number(1, x), x)))))
+    lambda t, out, x, y: t * where(equal(x, 0), where(greater(y, 0), _number(0, x), out),
+                                   out * _log(where(equal(x, 0), _number(1, x), x)))))
 def power(x, y):
     """x to the power y; integers stay integers (their power must not be negative)."""
     return np.power(x, y)
@@ -107,7 +109,8 @@ def cbrt(x):
     return np.cbrt(x)
 
 
-@elementwise("hypot_({x}, {y})", jvp=(lambda t, out, x, y: t * _ratio(x, out), lambda t, out, x, y: t * _ratio(y, out)), samples=between(0.2, 3))
+@elementwise("hypot_({x}, {y})", jvp=(lambda t, out, x, y: t * _ratio(x, out), lambda t, out, x, y: t * _ratio(y, out)),
+             samples=between(0.2, 3))
 def hypot(x, y):
     """sqrt(x*x + y*y) without overflow on the way; its derivative at (0, 0) is 0."""
     return np.hypot(x, y)
@@ -118,7 +121,8 @@ def _ratio(x, out):
     return where(zero, _number(0, x), x / where(zero, _number(1, x), out))
 
 
-@elementwise("copysign_({x}, {y})", jvp=(lambda t, out, x, y: t * sign(x) * copysign(_number(1, x), y),), samples=between(0.2, 3, (-3, 3)))
+@elementwise("copysign_({x}, {y})", jvp=(lambda t, out, x, y: t * sign(x) * copysign(_number(1, x), y),),
+             samples=between(0.2, 3, (-3, 3)))
 def copysign(x, y):
     """The size of x with the sign of y."""
     return np.copysign(x, y)

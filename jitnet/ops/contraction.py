@@ -12,10 +12,12 @@ from .movement import broadcast_to, reshape, transpose
 def _matmul_type(types, params):
     x, y = types
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-2]:
-        raise TraceTypeError(f"matmul: shapes do not fit: {x} and {y}", "the last axis of the first must equal the second-last of the second")
+        raise TraceTypeError(f"matmul: shapes do not fit: {x} and {y}",
+                             "the last axis of the first must equal the second-last of the second")
     batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
     if batch is None:
-        raise TraceTypeError(f"matmul: batch axes do not broadcast: {x} and {y}", "line the axes before the last two up with `reshape`")
+        raise TraceTypeError(f"matmul: batch axes do not broadcast: {x} and {y}",
+                             "line the axes before the last two up with `reshape`")
     return ArrayType((*batch, x.shape[-2], y.shape[-1]), x.dtype)
 
 
@@ -38,12 +40,14 @@ def _matmul_jvp(tangents, out, x, y):
 
 def _matmul_batch(size, inputs, batched, params):
     rank = max(x.ndim - b for x, b in zip(inputs, batched))
-    aligned = [reshape(x, shape=(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])) if b else x for x, b in zip(inputs, batched)]
+    aligned = [reshape(x, shape=(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])) if b else x for x,
+               b in zip(inputs, batched)]
     out = matmul(*aligned)
     return [out if out.ndim == rank + 1 else broadcast_to(out, shape=(size, *out.shape))]
 
 
 @contraction(type_rule=_matmul_type, jvp=_matmul_jvp, vjp=_matmul_vjp, batch=_matmul_batch, samples=between(-2, 2))
 def matmul(x, y):
-    """Matrix products of the last two axes, (..., m, k) by (..., k, n) -> (..., m, n); leading axes broadcast. At least 2-d each."""
+    """Matrix products of the last two axes, (..., m, k) by (..., k, n) -> (..., m, n); leading axes broadcast. At least 2-d
+    each."""
     return np.matmul(x, y)

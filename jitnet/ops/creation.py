@@ -50,7 +50,8 @@ cast = Cast(_cast, "{cast}({x})", jvp=(_cast_jvp,), vjp=_cast_vjp, samples=betwe
 
 
 def full(shape, value, dtype):
-    """An array filled with one value: an equation while a function is traced (never a large constant), a NumPy array otherwise."""
+    """An array filled with one value: an equation while a function is traced (never a large constant), a NumPy array
+    otherwise."""
     from ..tracer import bind, current_trace
     from .movement import broadcast_to
 

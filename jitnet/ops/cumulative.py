@@ -52,7 +52,8 @@ def _recurrence_jvp(ts, out, a, b, axis):
     return linear_recurrence(a, step if da is None or db is None else step + db, axis=axis)
 
 
-@call(type_rule=_same, canonical_rule=_axis, batch=_batch_axis(lambda: linear_recurrence), jvp=_recurrence_jvp, vjp=_recurrence_vjp,
+@call(type_rule=_same, canonical_rule=_axis, batch=_batch_axis(lambda: linear_recurrence), jvp=_recurrence_jvp,
+      vjp=_recurrence_vjp,
       samples=between(-1, 1))
 def linear_recurrence(a, b, *, axis):
     """s[k] = a[k] * s[k-1] + b[k] along an axis, from s[-1] = 0; a and b have one shape."""
@@ -88,13 +89,15 @@ def _extreme_vjp(ct, out, x, axis):
     return scatter_add(zeros_like(x), ct, *places, axes=tuple(range(len(x.shape))))
 
 
-@call(type_rule=_same, canonical_rule=_axis, batch=_batch_axis(lambda: cummax), jvp=_extreme_jvp, vjp=_extreme_vjp, samples=between(-3, 3))
+@call(type_rule=_same, canonical_rule=_axis, batch=_batch_axis(lambda: cummax), jvp=_extreme_jvp, vjp=_extreme_vjp,
+      samples=between(-3, 3))
 def cummax(x, *, axis):
     """Largest of all elements up to each one along an axis."""
     return np.maximum.accumulate(x, axis=axis)
 
 
-@call(type_rule=_same, canonical_rule=_axis, batch=_batch_axis(lambda: cummin), jvp=_extreme_jvp, vjp=_extreme_vjp, samples=between(-3, 3))
+@call(type_rule=_same, canonical_rule=_axis, batch=_batch_axis(lambda: cummin), jvp=_extreme_jvp, vjp=_extreme_vjp,
+      samples=between(-3, 3))
 def cummin(x, *, axis):
     """Smallest of all elements up to each one along an axis."""
     return np.minimum.accumulate(x, axis=axis)

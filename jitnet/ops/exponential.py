@@ -67,7 +67,8 @@ def logaddexp(x, y):
     return np.logaddexp(x, y)
 
 
-@elementwise("sigmoid_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (out * (1 - out)),), samples=between(-3, 3))
+@elementwise("sigmoid_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (out * (1 - out)),),
+             samples=between(-3, 3))
 def sigmoid(x):
     """1 / (1 + exp(-x)), which stays between 0 and 1."""
     x = np.asarray(x)

@@ -1,7 +1,7 @@
 """Elements picked by integer arrays, and written or added at such places.
 
-The index arrays have one shape; out[k..., r...] = x[.., i0[k...], .., i1[k...], .., r...]: the index axes come first, then the other
-axes of x in their order. An index below 0 or beyond its axis raises IndexError when the program runs.
+The index arrays have one shape; out[k..., r...] = x[.., i0[k...], .., i1[k...], .., r...]: the index axes come first, then
+the other axes of x in their order. An index below 0 or beyond its axis raises IndexError when the program runs.
 """
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ def _check(types, params, name, first):
     x, indices = types[0], types[first:]
     axes = tuple(normalize_axis(a, x.ndim, name) for a in params["axes"])
     if len(axes) != len(indices) or len(set(axes)) != len(axes) or not axes:
-        raise TraceTypeError(f"{name}: {len(indices)} index arrays for the axes {axes} of {x}", "give one index array per axis, each axis once")
+        raise TraceTypeError(f"{name}: {len(indices)} index arrays for the axes {axes} of {x}",
+                             "give one index array per axis, each axis once")
     if len({t.shape for t in indices}) != 1:
-        raise TraceTypeError(f"{name}: index arrays of several shapes: " + " and ".join(map(str, indices)), "broadcast them to one shape first")
+        raise TraceTypeError(f"{name}: index arrays of several shapes: " + " and ".join(map(str, indices)),
+                             "broadcast them to one shape first")
     out = picked_shape(x.shape, indices[0].shape, axes)
     if first == 2 and types[1].shape != out:
         raise TraceTypeError(f"{name}: values are {types[1]}, the places have the shape {out}", "broadcast the values first")
@@ -37,7 +39,8 @@ def _dtypes(first):
     def rule(dtypes):
         for d in dtypes[first:]:
             if d is float or d is bool or (not isinstance(d, type) and d.kind not in "iu"):
-                raise TraceTypeError("gather: an index array must hold integers", "convert it with `astype(np.int64)`; for a mask use `where`")
+                raise TraceTypeError("gather: an index array must hold integers",
+                                     "convert it with `astype(np.int64)`; for a mask use `where`")
         return [dtypes[0]] * first + [I64] * (len(dtypes) - first)
     return rule
 
@@ -79,7 +82,8 @@ def _gather_vjp(ct, out, x, *indices, axes):
 
 @gather_op(type_rule=lambda types, p: types[0].with_shape(picked_shape(types[0].shape, types[1].shape, p["axes"])),
            canonical_rule=lambda types, p: _check(types, p, "gather", 1), dtype_rule=_dtypes(1), batch=_gather_batch,
-           jvp=lambda ts, out, x, *indices, axes: None if ts[0] is None else gather(ts[0], *indices, axes=axes), vjp=_gather_vjp,
+           jvp=lambda ts, out, x, *indices, axes: None if ts[0] is None else gather(ts[0], *indices, axes=axes),
+           vjp=_gather_vjp,
            samples=between(-3, 3))
 def gather(x, *indices, axes):
     """Elements of x at the places that integer arrays of one shape give for `axes`; index axes first, then the rest of x."""
@@ -98,7 +102,8 @@ def _pair(ts, x, v):
     return (zeros_like(a) if t is None else t for t, a in zip(ts, (x, v)))
 
 
-@gather_op(type_rule=lambda types, p: types[0], canonical_rule=lambda types, p: _check(types, p, "scatter_add", 2), dtype_rule=_dtypes(2),
+@gather_op(type_rule=lambda types, p: types[0], canonical_rule=lambda types, p: _check(types, p, "scatter_add", 2),
+           dtype_rule=_dtypes(2),
            batch=_scatter_batch(lambda: scatter_add), samples=between(-3, 3),
            jvp=lambda ts, out, x, v, *indices, axes: scatter_add(*_pair(ts, x, v), *indices, axes=axes),
            vjp=lambda ct, out, x, v, *indices, axes: [ct, gather(ct, *indices, axes=axes), *[None] * len(indices)])
@@ -123,7 +128,8 @@ def _set_vjp(ct, out, x, v, *indices, axes):
     return [into_x, where(wins, into_v, np.zeros((), ct.dtype)), *[None] * len(indices)]
 
 
-@gather_op(type_rule=lambda types, p: types[0], canonical_rule=lambda types, p: _check(types, p, "scatter_set", 2), dtype_rule=_dtypes(2),
+@gather_op(type_rule=lambda types, p: types[0], canonical_rule=lambda types, p: _check(types, p, "scatter_set", 2),
+           dtype_rule=_dtypes(2),
            batch=_scatter_batch(lambda: scatter_set), samples=between(-3, 3), vjp=_set_vjp,
            jvp=lambda ts, out, x, v, *indices, axes: scatter_set(*_pair(ts, x, v), *indices, axes=axes))
 def scatter_set(x, v, *indices, axes):

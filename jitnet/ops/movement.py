@@ -16,7 +16,8 @@ from .creation import zeros_like
 def _reshape_shape(types, params):
     (t,), shape = types, tuple(params["shape"])
     if shape.count(-1) > 1 or any(n < -1 for n in shape):
-        raise TraceTypeError(f"reshape: {shape} has more than one unknown size", "leave at most one size to be inferred with -1")
+        raise TraceTypeError(f"reshape: {shape} has more than one unknown size",
+                             "leave at most one size to be inferred with -1")
     if -1 in shape:
         known = -math.prod(shape)
         if known == 0 or t.size % known:
@@ -46,7 +47,8 @@ def _transpose_axes(types, params):
     ndim = types[0].ndim
     axes = tuple(reversed(range(ndim))) if axes is None else tuple(a % ndim if -ndim <= a < ndim else a for a in axes)
     if sorted(axes) != list(range(ndim)):
-        raise TraceTypeError(f"transpose: {params['axes']} is no order of the axes of {types[0]}", f"name each of 0 to {ndim - 1} once")
+        raise TraceTypeError(f"transpose: {params['axes']} is no order of the axes of {types[0]}",
+                             f"name each of 0 to {ndim - 1} once")
     return {"axes": axes}
 
 
@@ -54,7 +56,8 @@ def _inverse(axes):
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-@movement(type_rule=lambda types, p: types[0].with_shape(types[0].shape[a] for a in p["axes"]), canonical_rule=_transpose_axes, jvp="linear",
+@movement(type_rule=lambda types, p: types[0].with_shape(types[0].shape[a] for a in p["axes"]), canonical_rule=_transpose_axes,
+          jvp="linear",
           vjp=lambda ct, out, x, axes: transpose(ct, axes=_inverse(axes)), samples=between(-3, 3),
           batch=_batch_first(lambda x, p: transpose(x, axes=(0, *(a + 1 for a in p["axes"])))),
           index_map=lambda index, t, p: [index[k] for k in _inverse(p["axes"])])
@@ -66,7 +69,8 @@ def transpose(x, *, axes=None):
 def _broadcast_shape(types, params):
     shape = tuple(params["shape"])
     if len(shape) < types[0].ndim or broadcast_shapes(types[0].shape, shape) != shape:
-        raise TraceTypeError(f"broadcast_to: {types[0]} does not broadcast to shape {shape}", "sizes must be equal, or 1 in the array")
+        raise TraceTypeError(f"broadcast_to: {types[0]} does not broadcast to shape {shape}",
+                             "sizes must be equal, or 1 in the array")
     return {"shape": shape}
 
 
@@ -76,7 +80,8 @@ def _broadcast_index(index, t, p):
 
 def _broadcast_batch(x, p):
     inner = x.shape[1:]
-    return broadcast_to(reshape(x, shape=(x.shape[0], *(1,) * (len(p["shape"]) - len(inner)), *inner)), shape=(x.shape[0], *p["shape"]))
+    return broadcast_to(reshape(x, shape=(x.shape[0], *(1,) * (len(p["shape"]) - len(inner)), *inner)),
+                        shape=(x.shape[0], *p["shape"]))
 
 
 @movement(type_rule=lambda types, p: types[0].with_shape(p["shape"]), canonical_rule=_broadcast_shape, jvp="linear",
@@ -94,7 +99,8 @@ def _slice_params(types, params):
         raise TraceTypeError(f"slice: start {start}, size {size} and step {step} do not fit {t}", "give one of each per axis")
     for n, first, count, k in zip(t.shape, start, size, step):
         if k == 0 or count < 0 or (count and not (0 <= first < n and 0 <= first + (count - 1) * k < n)):
-            raise TraceTypeError(f"slice: start {start}, size {size}, step {step} leave the bounds of {t}", "every element must lie inside")
+            raise TraceTypeError(f"slice: start {start}, size {size}, step {step} leave the bounds of {t}",
+                                 "every element must lie inside")
     return {"start": start, "size": size, "step": step}
 
 
@@ -110,7 +116,8 @@ def _slice_vjp(ct, out, x, start, size, step):
 
 @movement(type_rule=lambda types, p: types[0].with_shape(p["size"]), canonical_rule=_slice_params, jvp="linear", vjp=_slice_vjp,
           samples=between(-3, 3), index_map=lambda index, t, p: [i * k + s for i, s, k in zip(index, p["start"], p["step"])],
-          batch=_batch_first(lambda x, p: slice(x, start=(0, *p["start"]), size=(x.shape[0], *p["size"]), step=(1, *p["step"]))))
+          batch=_batch_first(lambda x, p: slice(x, start=(0, *p["start"]), size=(x.shape[0], *p["size"]),
+                                                step=(1, *p["step"]))))
 def slice(x, *, start, size, step=None):
     """Per axis `size` elements from `start` on, `step` apart (which may be negative)."""
     step = (1,) * len(size) if step is None else step
@@ -122,7 +129,8 @@ def slice(x, *, start, size, step=None):
 def slice_axis(x, axis: int, start: int, size: int, step: int = 1):
     """A slice along one axis."""
     n = len(x.shape)
-    return slice(x, start=tuple(start if a == axis else 0 for a in range(n)), size=tuple(size if a == axis else x.shape[a] for a in range(n)),
+    return slice(x, start=tuple(start if a == axis else 0 for a in range(n)),
+                 size=tuple(size if a == axis else x.shape[a] for a in range(n)),
                  step=tuple(step if a == axis else 1 for a in range(n)))
 
 
@@ -136,7 +144,8 @@ def flip(x, *axes: int):
 def _pad_params(types, params):
     t, low, high = types[0], tuple(params["low"]), tuple(params["high"])
     if not len(low) == len(high) == t.ndim or any(n < 0 for n in low + high) or types[1].shape:
-        raise TraceTypeError(f"pad: {t} cannot be padded by {low} and {high}", "give one size of 0 or more per axis, and a 0-d value")
+        raise TraceTypeError(f"pad: {t} cannot be padded by {low} and {high}",
+                             "give one size of 0 or more per axis, and a 0-d value")
     return {"low": low, "high": high}
 
 
@@ -172,7 +181,8 @@ def _first_dtype(dtypes):
 
 
 @movement(type_rule=lambda types, p: types[0].with_shape(n + a + b for n, a, b in zip(types[0].shape, p["low"], p["high"])),
-          canonical_rule=_pad_params, dtype_rule=_first_dtype, jvp="linear", vjp=_pad_vjp, batch=_pad_batch, samples=between(-3, 3))
+          canonical_rule=_pad_params, dtype_rule=_first_dtype, jvp="linear", vjp=_pad_vjp, batch=_pad_batch,
+          samples=between(-3, 3))
 def pad(x, value, *, low, high):
     """x with `low` elements of a 0-d value before it and `high` after it, per axis."""
     return np.pad(x, tuple(zip(low, high)), constant_values=value)
@@ -182,13 +192,15 @@ def _concatenate_params(types, params):
     axis = normalize_axis(params["axis"], types[0].ndim, "concatenate")
     for t in types:
         if t.ndim != types[0].ndim or any(n != m and a != axis for a, (n, m) in enumerate(zip(t.shape, types[0].shape))):
-            raise TraceTypeError("concatenate: shapes do not fit: " + " and ".join(map(str, types)), f"all axes but axis {axis} must be equal")
+            raise TraceTypeError("concatenate: shapes do not fit: " + " and ".join(map(str, types)),
+                                 f"all axes but axis {axis} must be equal")
     return {"axis": axis}
 
 
 def _concatenate_type(types, params):
     axis = params["axis"]
-    return types[0].with_shape(builtins.sum(t.shape[a] for t in types) if a == axis else n for a, n in enumerate(types[0].shape))
+    return types[0].with_shape(builtins.sum(t.shape[a] for t in types) if a == axis else n for a,
+                               n in enumerate(types[0].shape))
 
 
 def _concatenate_vjp(ct, out, *arrays, axis):
@@ -203,7 +215,8 @@ def _concatenate_batch(size, inputs, batched, params):
     return [concatenate(*(to_front(x, size, b) for x, b in zip(inputs, batched)), axis=params["axis"] + 1)]
 
 
-@movement(type_rule=_concatenate_type, canonical_rule=_concatenate_params, dtype_rule=lambda dtypes: [promote(*dtypes)] * len(dtypes),
+@movement(type_rule=_concatenate_type, canonical_rule=_concatenate_params,
+          dtype_rule=lambda dtypes: [promote(*dtypes)] * len(dtypes),
           jvp="linear", vjp=_concatenate_vjp, batch=_concatenate_batch, samples=between(-3, 3))
 def concatenate(*arrays, axis=0):
     """Arrays one after the other along an axis they already have."""
@@ -216,7 +229,8 @@ def _update_params(types, params):
     step = (1,) * x.ndim if params["step"] is None else tuple(params["step"])
     fits = v.ndim == x.ndim == len(start) == len(step)
     if not fits or any(k < 1 or s < 0 or (n and s + (n - 1) * k >= m) for m, n, s, k in zip(x.shape, v.shape, start, step)):
-        raise TraceTypeError(f"update_slice: {v} at {start} with steps {step} leaves the bounds of {x}", "every element must lie inside")
+        raise TraceTypeError(f"update_slice: {v} at {start} with steps {step} leaves the bounds of {x}",
+                             "every element must lie inside")
     return {"start": start, "step": step}
 
 
@@ -229,7 +243,8 @@ def _update_batch(size, inputs, batched, params):
     return [update_slice(x, v, start=(0, *params["start"]), step=(1, *params["step"]))]
 
 
-@movement(type_rule=lambda types, p: types[0], canonical_rule=_update_params, dtype_rule=_first_dtype, jvp="linear", vjp=_update_vjp,
+@movement(type_rule=lambda types, p: types[0], canonical_rule=_update_params, dtype_rule=_first_dtype, jvp="linear",
+          vjp=_update_vjp,
           batch=_update_batch, samples=between(-3, 3))
 def update_slice(x, v, *, start, step=None):
     """x with v in place of the region that begins at `start` and takes every `step`-th element (at least 1) per axis."""

@@ -28,7 +28,8 @@ def sum(x, *, axis=None):
 
 
 def _others(x, axis):
-    """At each element the product of all others that are reduced with it: exact where some are zero, to any order of derivative."""
+    """At each element the product of all others that are reduced with it: exact where some are zero, to any order of
+    derivative."""
     from .cumulative import cumprod
 
     kept = tuple(a for a in range(len(x.shape)) if a not in axis)

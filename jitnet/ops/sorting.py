@@ -37,7 +37,8 @@ def argsort(x, *, axis):
 def _search_type(types, params):
     x, v = types
     if x.ndim != 1:
-        raise TraceTypeError(f"searchsorted: the sorted array must be 1-d, not {x}", "search the rows one by one with `jitnet.vmap`")
+        raise TraceTypeError(f"searchsorted: the sorted array must be 1-d, not {x}",
+                             "search the rows one by one with `jitnet.vmap`")
     return v.with_dtype(I64)
 
 

@@ -19,19 +19,22 @@ def _scipy(name: str, x):
     return getattr(scipy.special, name)(x if x.dtype.kind == "f" else x.astype(np.float64))
 
 
-@elementwise("erf_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (TWO_OVER_SQRT_PI * exp(negative(x * x))),), samples=between(-2, 2))
+@elementwise("erf_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (TWO_OVER_SQRT_PI * exp(negative(x * x))),),
+             samples=between(-2, 2))
 def erf(x):
     """Error function: 2 / sqrt(pi) times the integral of exp(-s*s) from 0 to x."""
     return _scipy("erf", x)
 
 
-@elementwise("erfc_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (-TWO_OVER_SQRT_PI * exp(negative(x * x))),), samples=between(-2, 2))
+@elementwise("erfc_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (-TWO_OVER_SQRT_PI * exp(negative(x * x))),
+                                                             ), samples=between(-2, 2))
 def erfc(x):
     """1 - erf(x), precise for large x."""
     return _scipy("erfc", x)
 
 
-@elementwise("erfinv_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (exp(out * out) / TWO_OVER_SQRT_PI),), samples=between(-0.9, 0.9))
+@elementwise("erfinv_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (exp(out * out) / TWO_OVER_SQRT_PI),),
+             samples=between(-0.9, 0.9))
 def erfinv(x):
     """Inverse of erf for x in [-1, 1]; NaN outside."""
     return _scipy("erfinv", x)

@@ -34,7 +34,8 @@ def test_values_and_derivatives(name):
         graph = check_graph(trace(lambda x: [function(x)], [ArrayType(x.shape, x.dtype)], "f").graph)
         (out,) = eval_graph(graph, x)
         assert out.dtype == dtype
-        np.testing.assert_allclose(out, formula(X), rtol=1e-3 if dtype == np.float32 else 1e-9, atol=1e-5 if dtype == np.float32 else 1e-12)
+        np.testing.assert_allclose(out, formula(X), rtol=1e-3 if dtype == np.float32 else 1e-9,
+                                   atol=1e-5 if dtype == np.float32 else 1e-12)
     check_grads(function, (X,), order=2)
 
 

@@ -13,12 +13,17 @@ J = np.array([[1, 0], [3, -2]])
 B3 = np.array([True, False, True])
 
 KEYS = {
-    "int": 1, "negative": -1, "slice": np.s_[1:], "steps": np.s_[::2, 1:4:2], "reversed": np.s_[::-1, ::-2], "empty": np.s_[2:1],
-    "ellipsis": np.s_[..., 0], "ellipsis between": np.s_[0, ..., 1:3], "newaxis": np.s_[:, None, 1], "newaxes": np.s_[None, ..., None],
-    "scalar": np.s_[1, 2, 3], "0-d view": np.s_[1, 2, 3, ...], "beyond": np.s_[-9:9], "numpy int": np.int64(2), "0-d array": np.array(1),
+    "int": 1, "negative": -1, "slice": np.s_[1:], "steps": np.s_[::2, 1:4:2], "reversed": np.s_[::-1, ::-2],
+        "empty": np.s_[2:1],
+    "ellipsis": np.s_[..., 0], "ellipsis between": np.s_[0, ..., 1:3], "newaxis": np.s_[:, None, 1],
+        "newaxes": np.s_[None, ..., None],
+    "scalar": np.s_[1, 2, 3], "0-d view": np.s_[1, 2, 3, ...], "beyond": np.s_[-9:9], "numpy int": np.int64(2),
+        "0-d array": np.array(1),
     "list": [0, 2], "array": I, "array 2-d": J[:, :1] % 3, "second": np.s_[:, J], "third": np.s_[:, :, I], "two": np.s_[I, I],
-    "two apart": np.s_[I, :, I], "two broadcast": np.s_[J % 3, I[:2]], "with slice": np.s_[1:, I], "with int": np.s_[0, I], "int after": np.s_[I, 1],
-    "int apart": np.s_[I, :, 1], "int between": np.s_[:, 1, I], "new between": np.s_[I, None, I], "slice step": np.s_[::2, ::-1, I],
+    "two apart": np.s_[I, :, I], "two broadcast": np.s_[J % 3, I[:2]], "with slice": np.s_[1:, I], "with int": np.s_[0, I],
+        "int after": np.s_[I, 1],
+    "int apart": np.s_[I, :, 1], "int between": np.s_[:, 1, I], "new between": np.s_[I, None, I],
+        "slice step": np.s_[::2, ::-1, I],
     "mask": B3, "mask second": np.s_[:, np.array([True, False, True, True])], "mask 2-d": X[:, :, 0] > 25, "mask full": X > 30,
     "mask and array": np.s_[B3, [0, 1]], "empty list": [], "uint": np.array([1, 2], np.uint8),
 }
@@ -93,7 +98,8 @@ def test_views_write_through(same):
 def test_what_is_a_copy_stays(same):
     def copies(x):
         y = x * 1.0
-        kept = [y[0, 0], +y, y.copy(), y.flatten(), y[[0, 1]], y.astype(np.float64), np.concatenate([y]), np.array(0) + y[1], y.reshape(3, 4) + 0,
+        kept = [y[0, 0], +y, y.copy(), y.flatten(), y[[0, 1]], y.astype(np.float64), np.concatenate([y]), np.array(0) + y[1],
+                y.reshape(3, 4) + 0,
                 np.round(y), y * 1]
         y[...] = -1
         return [*kept, y]
@@ -140,7 +146,8 @@ def test_traced_indices(same):
         y[i[0]] = j[0]
         np.add.at(y, i, 1.0)
         np.subtract.at(y, (i, j), [1.0, 2.0, 3.0])
-        return [y, row, x[k], x[i[0], 1:], x[..., i[1]], x[i], x[:, i], x[i, j], x[j - 4, None], np.take(x, i, axis=1), x[1:, i[1]]]
+        return [y, row, x[k], x[i[0], 1:], x[..., i[1]], x[i], x[:, i], x[i, j], x[j - 4, None], np.take(x, i, axis=1),
+                x[1:, i[1]]]
 
     x = np.arange(16.0).reshape(4, 4) * 4
     same(f, x, np.array([1, 0, 1]), np.array([0, 3, 2]))
@@ -247,7 +254,8 @@ A, V = ArrayType((3, 4), F64), ArrayType((5,), I64)
      "use `jitnet.where` with a value for every element, or call it outside the compiled function"),
     (lambda x, v: x.__setitem__((0,), np.zeros(3)), "could not broadcast a value of shape (3,) into a region of shape (4,)",
      "give the value the shape of the region"),
-    (lambda x, v: np.broadcast_to(x, (2, 3, 4)).__setitem__(0, 1), "a broadcast array is read-only, as in NumPy", "copy it first: `x.copy()`"),
+    (lambda x, v: np.broadcast_to(x, (2, 3, 4)).__setitem__(0, 1), "a broadcast array is read-only, as in NumPy",
+     "copy it first: `x.copy()`"),
 ])
 def test_errors(call, what, hint):
     assert message(call, A, V) == (what, hint)
