@@ -167,7 +167,8 @@ class Writer:
 
     def store(self, store, depth: int) -> None:
         target = f"{self.buffer_names[store.access.buffer]}[{self.address(store.access, depth)}]"
-        self.put(depth, f"{target} = {self.names[id(store.node)]}")
+        value = self.names[id(store.node)]
+        self.put(depth, f"{target} = {target} + {value}" if store.add else f"{target} = {value}")
 
     # The whole
 
@@ -515,7 +516,8 @@ class Writer:
             self.put(depth, f"for {self.axis_names[axis]} in range({self.range_of(axis)}):")
             depth += 1
         name, (low, high) = self.axis_names[last], self.bounds_of(last)
-        if stage.stores or len(stage.nodes) * UNROLL > 64 or not all(r.eqn.op.combine == "add_reduce_" for r in stage.reductions):
+        sums = all(r.eqn.op.combine == "add_reduce_" and r.dtype.kind != "b" for r in stage.reductions)
+        if stage.stores or len(stage.nodes) * UNROLL > 64 or not sums:
             self.put(depth, f"for {name} in range({low}, {high}):")
             self.column_pass(stage, depth + 1, loop, [name])
         else:   # several rows per visit of an accumulator: its loads and stores are what costs
