@@ -5,7 +5,7 @@ Integers follow NumPy: division by zero gives 0, a shift by the width or more gi
 from jitnet.codegen.math_exp import INF, NAN, pick, split_exponent
 from jitnet.codegen.names import FLOATS, SIGNED, UNSIGNED
 from jitnet.codegen.rare import call_rare
-from jitnet.codegen.scalar import F64, I1, call, define
+from jitnet.codegen.scalar import F64, call, define
 
 for _name, _op in (("sqrt", "sqrt"), ("floor", "floor"), ("ceil", "ceil"), ("trunc", "trunc"), ("rint", "rint"),
                    ("fabs", "fabs"), ("abs", "fabs")):
@@ -19,10 +19,13 @@ define("abs", *SIGNED)(lambda x: (x < 0).where(-x, x))
 define("fma", *FLOATS)(lambda x, y, z: x.fma(y, z))
 define("copysign", *FLOATS)(lambda x, y: x.copysign(y))
 define("rsqrt", *FLOATS)(lambda x: 1 / x.sqrt())
-define("isnan", *FLOATS, result=I1)(lambda x: x.ne(x))
-define("isinf", *FLOATS, result=I1)(lambda x: x.abs().eq(INF))
-define("isfinite", *FLOATS, result=I1)(lambda x: x.abs() < INF)
-define("signbit", *FLOATS, result=I1)(lambda x: x.to_bits() < 0)
+define("isnan", *FLOATS, result="b1")(lambda x: x.ne(x))
+define("isinf", *FLOATS, result="b1")(lambda x: x.abs().eq(INF))
+define("isfinite", *FLOATS, result="b1")(lambda x: x.abs() < INF)
+define("signbit", *FLOATS, result="b1")(lambda x: x.to_bits() < 0)
+for _float, _int in (("f32", "i32"), ("f64", "i64")):
+    define("to_bits", _float, result=_int)(lambda x: x.to_bits())
+    define("from_bits", _int, result=_float)(lambda x: x.from_bits())
 define("sign", *FLOATS)(lambda x: (x > 0).where(x.const(1), (x < 0).where(x.const(-1), zero_or_nan(x))))
 define("sign", *SIGNED)(lambda x: (x > 0).where(x.const(1), (x < 0).where(x.const(-1), x.const(0))))
 define("sign", *UNSIGNED)(lambda x: x.ne(0).where(x.const(1), x.const(0)))

@@ -12,12 +12,15 @@ def table(arity, dtypes, names):
     return dict.fromkeys(names.split(), (arity, dtypes))
 
 
-# name -> (number of arguments, dtypes); the result has the arguments' dtype, bool for the predicates
+# name -> (number of arguments, dtypes); the result has the arguments' dtype; bool for the predicates, the other kind of the
+# same width for to_bits and from_bits
 SCALAR_FUNCTIONS = {
     **table(1, FLOATS, "exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
                     "cbrt sigmoid softplus erf erfc erfinv lgamma digamma"),
     **table(2, FLOATS, "logaddexp atan2 hypot copysign nextafter ldexp"),
     **table(1, FLOATS, "fabs isnan isinf isfinite signbit"),
+    **table(1, FLOATS, "to_bits"),
+    **table(1, ("i32", "i64"), "from_bits"),
     **table(1, FLOATS + INTS, "abs sign floor ceil trunc rint"),
     **table(2, FLOATS + INTS + ("b1",), "maximum minimum"),
     **table(2, FLOATS + INTS, "fmax fmin fmod floor_divide remainder"),

@@ -155,7 +155,7 @@ def make_function(name):
 
         def codegen(context, builder, sig, values):
             return math.call(name, dtype, *scalars(builder, values)).value
-        return (types.boolean if result else kind)(*[kind] * arity), codegen
+        return (NUMBA_TYPES[result] if result else kind)(*[kind] * arity), codegen
     return with_arity(arity, name + "_", body)
 
 

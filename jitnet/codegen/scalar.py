@@ -232,7 +232,7 @@ FUNCTIONS = {}
 
 
 def define(name, *dtypes, result=None):
-    """Decorator: stores a function of Scalars under `name` for each dtype; it returns `result`, by default its argument's type."""
+    """Decorator: stores a function of Scalars under `name` for each dtype; it returns `result`, by default that dtype."""
     def store(function):
         for dtype in dtypes:
             FUNCTIONS[name, dtype] = function, result
@@ -251,7 +251,7 @@ def call(name, dtype, *args):
 
 def _emit(module, symbol, name, dtype, kinds, target):
     body, result = FUNCTIONS[name, dtype]
-    function = ir.Function(module, ir.FunctionType(result or kinds[0], kinds), symbol)
+    function = ir.Function(module, ir.FunctionType(TYPES[result] if result else kinds[0], kinds), symbol)
     function.linkage = "internal"
     for attribute in ("alwaysinline", "nounwind", "readnone"):
         function.attributes.add(attribute)
