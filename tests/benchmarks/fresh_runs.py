@@ -13,7 +13,7 @@ from peers import Peer
 COMPILERS = ("jitnet", "jax", "torch.compile")
 MLP = "MLP 784-128-64-10, batch 64"
 FIRST = {MLP: (64, 784, 128, 64, 10), "softmax along the rows": (256, 256)}
-CHAIN_LENGTHS = (250, 500, 1000, 2000)
+CHAIN_LENGTHS = (252, 500, 1000, 2000)    # multiples of 4
 BUSY_CASES = ("tanh chain", "10 operations")
 BUSY_DIMS = MEMORY_DIMS = (2048, 2048)     # 4 million floats
 MEMORY_CASE = "10 operations"
@@ -66,12 +66,15 @@ def new_batches(pythons, log, place, quick):
 
 
 def chains(pythons, log, place, quick):
-    """{peer: {rows: [{length, lower, first}]}}: longer and longer functions."""
-    lengths = CHAIN_LENGTHS[:2] if quick else CHAIN_LENGTHS
+    """{peer: {rows: [{length, cold, lower, first}]}}: longer and longer functions, each in a process with empty caches."""
     table = {}
     for name in [name for name in ("jitnet", "jax") if name in pythons]:
-        with worker(name, pythons, log, **empty_caches(place)) as peer:
-            table[name] = peer.ask(do="probe", name="chain", lengths=lengths)
+        answers = []
+        for length in CHAIN_LENGTHS[:2] if quick else CHAIN_LENGTHS:
+            with worker(name, pythons, log, **empty_caches(place)) as peer:
+                answers.append(peer.ask(do="probe", name="chain", length=length))
+        failed = [answer for answer in answers if not answer["ok"]]
+        table[name] = failed[0] if failed else {"rows": answers}
     return table
 
 

@@ -39,30 +39,25 @@ def chain_function(np, length):
     return chain
 
 
-def chain(worker, lengths):
-    """Per length of a chain of operations, seconds: `cold` to the program with nothing compiled before, `lower` the same once
-    more with the native kernels at hand (None where the framework keeps none), `first` from the program to the first result."""
+def chain(worker, length):
+    """Of a chain of operations, seconds: `cold` to the program with nothing compiled before, `lower` the same once more with the
+    native kernels at hand (None where the framework keeps none), `first` from the program to the first result."""
     import numpy as np
     framework = worker.framework
-    rows = []
-    lower(framework.compile(chain_function(framework.np, 8)), framework.array(np.ones(16, np.float32)))
-    for length in lengths:
-        x = framework.array(np.linspace(-1, 1, 1000, dtype=np.float32))
-        gc.collect()
-        function = framework.compile(chain_function(framework.np, length))
-        cold = lower(function, x)
-        start = time.perf_counter()
-        result = function(x)
-        if framework.wait:
-            framework.wait(result)
-        first = time.perf_counter() - start
-        again = None
-        if framework.compiles() is not None:
-            before = framework.compiles()
-            again = min(lower(framework.compile(chain_function(framework.np, length)), x) for _ in range(2))
-            assert framework.compiles() == before, "kernels of the same chain were compiled again"
-        rows.append({"length": length, "cold": cold, "lower": again, "first": first})
-    return {"rows": rows}
+    x = framework.array(np.linspace(-1, 1, 1000, dtype=np.float32))
+    gc.collect()
+    function = framework.compile(chain_function(framework.np, length))
+    cold = lower(function, x)
+    start = time.perf_counter()
+    result = function(x)
+    if framework.wait:
+        framework.wait(result)
+    first = time.perf_counter() - start
+    again, before = None, framework.compiles()
+    if before is not None:
+        again = min(lower(framework.compile(chain_function(framework.np, length)), x) for _ in range(3))
+        assert framework.compiles() == before, "kernels of the same chain were compiled again"
+    return {"length": length, "cold": cold, "lower": again, "first": first}
 
 
 def lower(function, x):

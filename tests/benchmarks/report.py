@@ -155,8 +155,9 @@ def probe_sections(probes):
         rows = [[name, f"{row['length']:,}", *(milliseconds(row[key]) for key in ("cold", "lower", "first"))]
                 for name, answer in probes["1,000-equation chain"].items() for row in answer.get("rows", [])]
         text += ["## Long functions, ms\n",
-                 "A chain of array operations from its trace to the program, kernels compiled in between; the same once more,\n"
-                 "with the kernels at hand; and from the program to the first result, which is where JAX compiles.\n",
+                 "A chain of array operations in a fresh process with empty caches, from its trace to the program, kernels compiled\n"
+                 "in between; the same once more, with the kernels at hand; and from the program to the first result, which is where\n"
+                 "JAX compiles.\n",
                  table(["framework", "operations", "with compiling", "trace to program", "first result"], rows)]
     if probes.get("one core kept busy"):
         columns = [(state, name) for state in ("quiet", "busy") for name in ("one thread", "all threads")]
