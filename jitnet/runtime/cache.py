@@ -27,7 +27,8 @@ from . import llvm
 MAGIC = b"jitnet object 1\n"
 DEFAULT_BOUND = 512 << 20
 TOUCH_AFTER = 3600.0  # seconds: a file read again is marked as used at most this often
-WRITERS = {"affine", "loops", "cpu", "cuda"}  # modules of codegen that only write source text, which is in the key itself
+# Modules of codegen that write source text or build steps: their work is in the key itself.
+WRITERS = {"affine", "loops", "cpu", "cuda", "steps", "control_steps", "matmul_steps"}
 SWEEP_EVERY = 64  # writes of one process between two looks at the size of the folder
 
 
@@ -133,10 +134,13 @@ def _surroundings() -> str:
     """What decides the object besides the source: compiler sources and flags, library versions, CPU."""
     import llvmlite
     digest = hashlib.sha256()
-    package = Path(__file__).parent.parent
-    meaning = [path for path in package.glob("codegen/*.py") if path.stem not in WRITERS]
-    for path in sorted([*meaning, package / "runtime/frontend.py", package / "runtime/llvm.py"]):
-        digest.update(path.read_bytes())
+    package = os.path.dirname(os.path.dirname(__file__))
+    codegen = os.path.join(package, "codegen")
+    meaning = [os.path.join(codegen, name) for name in os.listdir(codegen)
+               if name.endswith(".py") and name.removesuffix(".py") not in WRITERS]
+    for path in [*sorted(meaning), *(os.path.join(package, "runtime", name) for name in ("frontend.py", "llvm.py"))]:
+        with open(path, "rb") as f:
+            digest.update(f.read())
     # Numba's version without importing it, which would cost more than loading a hundred kernels.
     numba = importlib.util.find_spec("numba")
     version_file = Path(numba.origin).parent / "_version.py"
