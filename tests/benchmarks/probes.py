@@ -40,8 +40,8 @@ def chain_function(np, length):
 
 
 def chain(worker, length):
-    """Of a chain of operations, seconds: `cold` to the program with nothing compiled before, `lower` the same once more with the
-    native kernels at hand (None where the framework keeps none), `first` from the program to the first result."""
+    """Of a chain of operations, seconds: `cold` to the program with nothing compiled before, `lower` the same once more with
+    the native kernels at hand (None where the framework keeps none), `first` from the program to the first result."""
     import numpy as np
     framework = worker.framework
     x = framework.array(np.linspace(-1, 1, 1000, dtype=np.float32))

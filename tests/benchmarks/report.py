@@ -15,6 +15,7 @@ Written by `{command}` on {date}; do not edit. Anyone can run it: it times whate
   in microseconds per call unless it says otherwise. All get the same numbers in float32 (MXNet, torch and JAX in arrays of
   their own kind, jitnet and NumPy in NumPy arrays) and run with the threads they choose; every result is checked against
   NumPy's.
+- A result is dropped before the next call: who keeps freed memory uses it again, who does not has it fresh from the system.
 - *Ratio* is the best peer's time over jitnet's: above 1, jitnet is faster than every one of them.
 - *Of copy* is what a plain copy would need to read the inputs and write the outputs once, over jitnet's time: C's `memmove`
   on as many cores as it likes, into memory that is there already, measured in turn with the rest. It can pass 100% where a
@@ -155,9 +156,9 @@ def probe_sections(probes):
         rows = [[name, f"{row['length']:,}", *(milliseconds(row[key]) for key in ("cold", "lower", "first"))]
                 for name, answer in probes["1,000-equation chain"].items() for row in answer.get("rows", [])]
         text += ["## Long functions, ms\n",
-                 "A chain of array operations in a fresh process with empty caches, from its trace to the program, kernels compiled\n"
-                 "in between; the same once more, with the kernels at hand; and from the program to the first result, which is where\n"
-                 "JAX compiles.\n",
+                 "A chain of array operations in a fresh process with empty caches, from its trace to the program, kernels\n"
+                 "compiled in between; the same once more, with the kernels at hand; and from the program to the first\n"
+                 "result, which is where JAX compiles.\n",
                  table(["framework", "operations", "with compiling", "trace to program", "first result"], rows)]
     if probes.get("one core kept busy"):
         columns = [(state, name) for state in ("quiet", "busy") for name in ("one thread", "all threads")]
