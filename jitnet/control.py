@@ -13,7 +13,8 @@ from . import tree
 from .errors import TraceTypeError, TraceValueError
 from .ir import Graph, Var
 from .ops.control import switch as switch_op
-from .ops.loops import bind_scan, while_loop as while_op
+from .ops.loops import bind_scan
+from .ops.loops import while_loop as while_op
 from .tracer import Tracer, bind, inline, trace
 from .transforms.values import Staged, fresh, fresh_all, function_name, is_array, leaf_names, leaf_type, staged, weak_class
 from .types import BOOL, I64, promote
@@ -84,7 +85,8 @@ def switch(index, branches: Sequence[Callable], *operands) -> Any:
         raise TraceValueError("switch: there are no branches", "give at least one function")
     _check_scalar(index, "switch", "the index")
     if leaf_type(index, "switch").dtype.kind not in "iu":
-        raise TraceTypeError(f"switch: the index is {leaf_type(index, 'switch')}, not an integer", "convert it with `astype(np.int64)`")
+        raise TraceTypeError(f"switch: the index is {leaf_type(index, 'switch')}, not an integer",
+                             "convert it with `astype(np.int64)`")
     if isinstance(index, Tracer):
         from .ops import cast
 
@@ -128,7 +130,8 @@ def _agree(stages: Sequence[Staged], caller: str) -> list[Graph]:
     first = stages[0]
     for other in stages[1:]:
         if other.out_structure != first.out_structure:
-            raise TraceTypeError(f"{caller}: `{other.name}` returns {tree.describe(other.out_structure)}, `{first.name}` returns "
+            raise TraceTypeError(f"{caller}: `{other.name}` returns {tree.describe(other.out_structure)}, `{first.name}` "
+                                 f"returns "
                                  f"{tree.describe(first.out_structure)}", "return the same containers from all branches")
     dtypes = []
     for k, path in enumerate(leaf_names(first.out_structure)):
@@ -147,18 +150,18 @@ def _agree(stages: Sequence[Staged], caller: str) -> list[Graph]:
 # Carries
 
 class _Carry:
-    """The carry of a loop: leaves of the initial value, and the types that go round. counted: it is a pair of a counter and the user's."""
+    """The carry of a loop: initial leaves, and the types that go round. counted: a pair of a counter and the user's carry."""
 
     def __init__(self, init, caller: str, counted: bool = False):
         self.caller, self.counted = caller, counted
         self.leaves, self.structure = tree.flatten(init)
-        self.names = [name.removeprefix("[1]") for name in leaf_names(self.structure)] if counted else leaf_names(self.structure)
+        self.names = [name.removeprefix("[1]") if counted else name for name in leaf_names(self.structure)]
         self.types = [leaf_type(x, caller) for x in self.leaves]
         self.weak = [weak_class(x) for x in self.leaves]
 
     def stage(self, make: Callable[[], Staged], num_before: int = 0) -> tuple[Staged, Graph]:
-        """The body, traced by make() with the types of the carry until it gives back what it takes; Python numbers in the initial value
-        take the dtype of what the body returns for them."""
+        """The body, traced by make() with the types of the carry until it gives back what it takes; Python numbers in the
+        initial value take the dtype of what the body returns for them."""
         for _ in range(4):
             stage = make()
             dtypes, changed = [], False
@@ -172,7 +175,8 @@ class _Carry:
             for k, dtype in enumerate(dtypes):
                 if dtype != self.types[k].dtype:
                     self.types[k], self.weak[k] = self.types[k].with_dtype(dtype), None
-        raise TraceTypeError(f"{self.caller}: the dtypes of the carry of `{stage.name}` never settle", "give the initial value explicit dtypes")
+        raise TraceTypeError(f"{self.caller}: the dtypes of the carry of `{stage.name}` never settle",
+                             "give the initial value explicit dtypes")
 
     def _fit(self, k: int, out, out_weak, path: str, name: str) -> np.dtype:
         """The dtype of a leaf of the carry that fits both what goes in and what comes out."""
@@ -184,7 +188,8 @@ class _Carry:
                 return out.dtype
         hint = "start from the type that comes out, or convert with `astype`" if out.shape == found.shape else \
             "a carry keeps its shape: collect growing results as ys, or start from the full shape"
-        raise TraceTypeError(f"{self.caller}: the carry{path} of `{name}` goes in as {_leaf(found, self.weak[k])} and comes out as "
+        raise TraceTypeError(f"{self.caller}: the carry{path} of `{name}` goes in as {_leaf(found, self.weak[k])} and comes "
+                             f"out as "
                              f"{_leaf(out, out_weak)}", hint)
 
     def check_structure(self, found: tuple, name: str) -> None:
@@ -200,8 +205,8 @@ class _Carry:
 def while_loop(cond_fun: Callable, body_fun: Callable, init_val) -> Any:
     """The carry after body_fun was applied, from init_val on, for as long as cond_fun(carry) holds.
 
-    The carry keeps its containers, shapes and dtypes; body_fun may write into it. Forward derivatives only: `scan` and `fori_loop` with
-    fixed bounds have reverse ones too.
+    The carry keeps its containers, shapes and dtypes; body_fun may write into it. Forward derivatives only: `scan` and
+    `fori_loop` with fixed bounds have reverse ones too.
 
     >>> import jitnet
     >>> int(jitnet.while_loop(lambda n: n < 100, lambda n: n * 2, 1))
@@ -223,7 +228,8 @@ def _while(cond_fun: Callable, body_fun: Callable, init, caller: str):
     test = Staged(cond_fun, carry.types, (tuple, (carry.structure,)), function_name(cond_fun), weak=carry.weak, own=True)
     if test.out_structure != tree.LEAF or test.out_types[0].shape or test.out_types[0].dtype != BOOL:
         found = test.out_types[0] if test.out_structure == tree.LEAF else tree.describe(test.out_structure)
-        raise TraceTypeError(f"{caller}: the condition `{test.name}` returns {found}, not a bool", "compare, or use `all()` or `any()`")
+        raise TraceTypeError(f"{caller}: the condition `{test.name}` returns {found}, not a bool",
+                             "compare, or use `all()` or `any()`")
     outs = bind(while_op, [*test.captured, *body.captured, *carry.values()],
                 {"cond": _consts_first(test.graph, n), "body": _consts_first(graph, n), "cond_consts": len(test.captured),
                  "body_consts": len(body.captured)})
@@ -231,10 +237,11 @@ def _while(cond_fun: Callable, body_fun: Callable, init, caller: str):
 
 
 def scan(f: Callable, init, xs=None, length: int | None = None, reverse: bool = False, unroll: int = 1) -> tuple:
-    """(last carry, ys) of `carry, y = f(carry, x)` for every x along the first axis of xs, the ys stacked along a new first axis.
+    """(last carry, ys) of `carry, y = f(carry, x)` for every x along the first axis of xs, the ys stacked.
 
-    xs may be any container of arrays of equal first axis, or None with a `length`; reverse: from the last x to the first. The carry keeps its
-    containers, shapes and dtypes; f may write into it. `unroll` is taken for compatibility: loops run natively, it changes nothing.
+    xs may be any container of arrays of equal first axis, or None with a `length`; reverse: from the last x to the first. The
+    carry keeps its containers, shapes and dtypes; f may write into it. `unroll` is taken for compatibility: loops run natively,
+    it changes nothing.
 
     >>> import jitnet, numpy as np
     >>> jitnet.scan(lambda c, x: (c + x, c * x), 0.0, np.array([1.0, 2.0, 3.0]))
@@ -256,7 +263,8 @@ def _scan(f: Callable, init, xs, length, reverse: bool, caller: str) -> tuple:
         nonlocal ys_structure
         out = f(carried, x)
         if not isinstance(out, tuple) or len(out) != 2:
-            raise TraceTypeError(f"{caller}: `{name}` must return a pair (carry, y), not a {type(out).__name__}", "return `carry, None` without a y")
+            raise TraceTypeError(f"{caller}: `{name}` must return a pair (carry, y), not a {type(out).__name__}",
+                                 "return `carry, None` without a y")
         carry.check_structure(tree.structure(out[0]), name)
         ys_structure = tree.structure(out[1])
         return out
@@ -277,7 +285,8 @@ def _length(types: Sequence, paths: Sequence[str], length, name: str, caller: st
         length = int(length)
     for t, path in zip(types, paths):
         if not t.shape:
-            raise TraceTypeError(f"{caller}: xs{path} of `{name}` is {t}, which has no axis to go along", "close over what is the same for all rounds")
+            raise TraceTypeError(f"{caller}: xs{path} of `{name}` is {t}, which has no axis to go along",
+                                 "close over what is the same for all rounds")
         if length is None:
             length = t.shape[0]
         elif t.shape[0] != length:

@@ -1,4 +1,6 @@
-"""Control flow: values against Python loops, derivatives against differences, batching, carried types, what is kept for the derivative."""
+"""Control flow: values against Python loops, derivatives against differences, batching, carried types, what is kept for the
+derivative.
+"""
 import numpy as np
 import pytest
 
@@ -14,7 +16,8 @@ X = np.array([0.3, -0.4, 0.5])
 
 
 def graph_of(f, *arrays):
-    return check_graph(trace(lambda *xs: jitnet.tree.leaves(f(*xs)), [ArrayType(np.shape(a), np.asarray(a).dtype) for a in arrays], "t").graph)
+    return check_graph(trace(lambda *xs: jitnet.tree.leaves(f(*xs)),
+                             [ArrayType(np.shape(a), np.asarray(a).dtype) for a in arrays], "t").graph)
 
 
 def equations(graph, name):
@@ -47,7 +50,8 @@ def test_switch_clamps_its_index():
     f = jitnet.jit(lambda i, x: jitnet.switch(i, branches, x))
     for i in (-5, 0, 1, 2, 9):
         expected = branches[min(max(i, 0), 2)](3.0)
-        assert f(np.int64(i), 3.0) == expected and jitnet.switch(i, branches, 3.0) == expected and f(np.int32(i), 3.0) == expected
+        assert f(np.int64(i), 3.0) == expected and jitnet.switch(i, branches, 3.0) == expected and f(np.int32(i),
+                                                                                                     3.0) == expected
 
 
 def test_python_numbers_take_the_dtype_of_the_other_branch():
@@ -64,12 +68,12 @@ def test_closures_of_branches_become_operands():
     (eqn,) = equations(graph_of(f, X, X, X), "switch")
     assert len(eqn.inputs) == 4 and all(len(g.inputs) == 3 for g in eqn.params["branches"])
     for sign in (1, -1):
-        check_grads(lambda x, y, z: f(sign * x, y, z), (X, X + 1, X + 2), order=2)
+        check_grads(lambda x, y, z, sign=sign: f(sign * x, y, z), (X, X + 1, X + 2), order=2)
 
 
 def test_residuals_of_branches_share_their_slots():
     f = lambda x: jitnet.cond(x.sum() > 0, lambda x: np.exp(np.sin(np.exp(x))), lambda x: np.tanh(np.cos(x)), x).sum()
-    first, second = equations(graph_of(jitnet.grad(f), X), "switch")
+    first, _ = equations(graph_of(jitnet.grad(f), X), "switch")
     assert len(first.outputs) - 1 <= 3  # the output, and no more slots than one branch needs
     check_grads(f, (X,), order=2)
     check_grads(f, (-X,), order=2)
@@ -145,9 +149,9 @@ def test_derivatives_of_a_recurrent_network(rng, reverse):
 def test_what_is_kept_for_the_derivative(rng):
     w, xs = rng.normal(size=(3, 3)), rng.normal(size=(4, 3))
     graph = graph_of(jitnet.grad(recurrent), w, X, xs)
-    forward, backward = equations(graph, "scan")
+    forward, _ = equations(graph, "scan")
     stacked = [v.type.size for v in forward.outputs[forward.params["num_carry"]:]]
-    # y, the h that goes in and the h that comes out: neither exp(w), which the loop does not change, nor x, which is there already
+    # y, the h that goes in and the h that comes out: neither exp(w), which the loop does not change, nor x, which is there
     assert sorted(stacked) == [4, 12, 12]
     assert not equations(forward.params["body"], "exp") and len(equations(graph, "exp")) == 1
 
@@ -174,7 +178,7 @@ def test_vmap_of_scan_batches_only_what_it_must():
     graph = graph_of(jitnet.vmap(f, (0, None)), np.ones(5), np.ones(4))
     (scan,) = equations(graph, "scan")
     assert [v.type.shape for v in scan.outputs] == [(5,), (), (4,)]
-    (total, power), ys = jitnet.vmap(f, (0, None))(np.arange(5.0), np.ones(4))
+    (total, _), ys = jitnet.vmap(f, (0, None))(np.arange(5.0), np.ones(4))
     np.testing.assert_array_equal(total, np.arange(5.0) + 4)
     np.testing.assert_array_equal(ys, np.tile([1, 2, 4, 8], (5, 1)))
 
@@ -288,14 +292,17 @@ def body(carry, x):
 
 def test_errors_of_carries():
     assert message(lambda: jitnet.scan(body, np.zeros(3, np.float32), np.ones((2, 3)))) == (
-        "scan: the carry of `body` goes in as f32[3] and comes out as f64[3]", "start from the type that comes out, or convert with `astype`")
+        "scan: the carry of `body` goes in as f32[3] and comes out as f64[3]",
+        "start from the type that comes out, or convert with `astype`")
     assert message(lambda: jitnet.scan(lambda c, x: ({"h": c["h"] + x}, None), {"h": np.zeros(3)}, np.ones((2, 4, 3)))) == (
         "scan: the carry['h'] of `<lambda>` goes in as f64[3] and comes out as f64[4,3]",
         "a carry keeps its shape: collect growing results as ys, or start from the full shape")
     assert message(lambda: jitnet.while_loop(lambda c: True, lambda c: [c], 1.0)) == (
-        "while_loop: the carry of `<lambda>` goes in as * and comes out as [*]", "return the carry in the containers it came in")
+        "while_loop: the carry of `<lambda>` goes in as * and comes out as [*]",
+        "return the carry in the containers it came in")
     assert message(lambda: jitnet.fori_loop(0, 3, lambda i, c: c[:2], (1.0, 2.0, 3.0))) == (
-        "fori_loop: the carry of `<lambda>` goes in as (*, *, *) and comes out as (*, *)", "return the carry in the containers it came in")
+        "fori_loop: the carry of `<lambda>` goes in as (*, *, *) and comes out as (*, *)",
+        "return the carry in the containers it came in")
     assert message(lambda: jitnet.fori_loop(0, 3, lambda i, c: (c[0] > 1, c[1]), (np.float32(1), 2))) == (
         "fori_loop: the carry[0] of `<lambda>` goes in as f32[] and comes out as b1[]",
         "start from the type that comes out, or convert with `astype`")
@@ -304,26 +311,32 @@ def test_errors_of_carries():
 def test_errors_of_scan():
     assert message(lambda: jitnet.scan(lambda c, x: c, 0.0, np.ones(3))) == (
         "scan: `<lambda>` must return a pair (carry, y), not a Tracer", "return `carry, None` without a y")
-    assert message(lambda: jitnet.scan(body, 0.0)) == ("scan: the number of rounds of `body` is not known", "pass xs, or `length`")
+    assert message(lambda: jitnet.scan(body, 0.0)) == ("scan: the number of rounds of `body` is not known",
+                                                       "pass xs, or `length`")
     assert message(lambda: jitnet.scan(body, 0.0, {"a": np.ones(3), "b": np.ones(4)})) == (
-        "scan: xs['b'] of `body` has 4 rows, where 3 are expected", "all of xs must have the same first axis, equal to `length` where that is given")
+        "scan: xs['b'] of `body` has 4 rows, where 3 are expected",
+        "all of xs must have the same first axis, equal to `length` where that is given")
     assert message(lambda: jitnet.scan(body, 0.0, 1.0)) == (
         "scan: xs of `body` is f64[], which has no axis to go along", "close over what is the same for all rounds")
 
 
 def test_errors_of_branches_and_conditions():
     f = jitnet.jit(lambda x: jitnet.cond(x.sum() > 0, lambda x: x, lambda x: (x, x), x))
-    assert message(lambda: f(X)) == ("cond: `<lambda>` returns *, `<lambda>` returns (*, *)", "return the same containers from all branches")
+    assert message(lambda: f(X)) == ("cond: `<lambda>` returns *, `<lambda>` returns (*, *)",
+                                     "return the same containers from all branches")
     g = jitnet.jit(lambda x: jitnet.cond(x.sum() > 0, lambda x: {"y": x}, lambda x: {"y": x.astype(np.float32)}, x))
     assert message(lambda: g(X)) == ("cond: output['y'] is f64[3] in `<lambda>` and f32[3] in `<lambda>`",
                                      "return the same shape and dtype from all branches: `reshape` or `astype` one of them")
     assert message(lambda: jitnet.cond(X > 0, np.sin, np.cos, X)) == (
-        "cond: the predicate is b1[3], not a scalar", "choose element by element with `where`, or make it one value with `all()` or `any()`")
-    assert message(lambda: jitnet.switch(1.5, [np.sin], X)) == ("switch: the index is f64[], not an integer", "convert it with `astype(np.int64)`")
+        "cond: the predicate is b1[3], not a scalar",
+        "choose element by element with `where`, or make it one value with `all()` or `any()`")
+    assert message(lambda: jitnet.switch(1.5, [np.sin], X)) == ("switch: the index is f64[], not an integer",
+                                                                "convert it with `astype(np.int64)`")
     assert message(lambda: jitnet.switch(0, [], X)) == ("switch: there are no branches", "give at least one function")
     assert message(lambda: jitnet.while_loop(lambda x: x, np.sin, 1.0)) == (
         "while_loop: the condition `<lambda>` returns f64[], not a bool", "compare, or use `all()` or `any()`")
-    assert message(lambda: jitnet.fori_loop(0, 2.5, lambda i, c: c, 1.0)) == ("fori_loop: a bound is f64[], not an integer", "use integers")
+    assert message(lambda: jitnet.fori_loop(0, 2.5, lambda i, c: c, 1.0)) == ("fori_loop: a bound is f64[], not an integer",
+                                                                              "use integers")
 
 
 def test_the_error_of_a_reverse_derivative_of_while_names_its_line():

@@ -45,7 +45,8 @@ def check_operands(name: str, graph: Graph, types: Sequence) -> None:
     """GraphError when the operands are not of the types of the graph's inputs."""
     expected = graph.input_types
     if [(t.shape, t.dtype) for t in types] != [(t.shape, t.dtype) for t in expected]:
-        raise GraphError(f"{name}: `{graph.name}` takes ({', '.join(map(str, expected))}), its operands are ({', '.join(map(str, types))})")
+        raise GraphError(f"{name}: `{graph.name}` takes ({', '.join(map(str, expected))}), its operands are "
+                         f"({', '.join(map(str, types))})")
 
 
 def given_only(values: Sequence) -> list:
@@ -97,7 +98,7 @@ class Switch(ControlOp):
         return outs[:len(wanted)], scatter(wanted, outs[len(wanted):])
 
     def pullback(self, inputs, needed, params):
-        from ..transforms.values import or_zeros, zeros
+        from ..transforms.values import or_zeros
         from ..transforms.vjp import split_vjp
 
         branches, needed = params["branches"], needed[1:]
@@ -143,14 +144,15 @@ class Switch(ControlOp):
 
 
 def _shared_slots(splits) -> tuple[list, list]:
-    """(types of the slots that hold the residuals of whichever branch ran, per branch the slot of each of its new residuals)."""
+    """(types of the slots that hold the residuals of the branch that ran, per branch the slot of each new residual)."""
     slots: list = []
     places = []
     for split in splits:
         taken: set[int] = set()
         place = []
         for atom in split.forward.outputs[len(split.forward.outputs) - split.num_new:]:
-            slot = next((k for k, t in enumerate(slots) if k not in taken and (t.shape, t.dtype) == (atom.type.shape, atom.type.dtype)), None)
+            slot = next((k for k, t in enumerate(slots) if k not in taken
+                         and (t.shape, t.dtype) == (atom.type.shape, atom.type.dtype)), None)
             if slot is None:
                 slot = len(slots)
                 slots.append(atom.type)
@@ -200,9 +202,9 @@ switch = Switch(_switch)
 class CallGraph(ControlOp):
     """call(*operands, graph, kind, rule): the outputs of one Graph, kept whole.
 
-    kind says why: "checkpoint" (its residuals are not kept: the derivative computes them anew), "recompute" (such a derivative: a barrier, or
-    common subexpressions would undo it), "custom_vjp" and "custom_jvp" (`rule` gives the derivatives). All but "recompute" may be inlined
-    when no more derivatives are taken.
+    kind says why: "checkpoint" (its residuals are not kept: the derivative computes them anew), "recompute" (such a derivative:
+    a barrier, or common subexpressions would undo it), "custom_vjp" and "custom_jvp" (`rule` gives the derivatives). All but
+    "recompute" may be inlined when no more derivatives are taken.
     """
 
     def out_types(self, types, params):

@@ -1,4 +1,4 @@
-"""Loops: `scan` runs a Graph a known number of times and can be differentiated both ways, `while_loop` runs one until a condition fails.
+"""Loops: `scan` runs a Graph a known number of times, with derivatives both ways; `while_loop` until a condition fails.
 
 The types of the operands are exactly those of the Graphs' inputs. Rules as in `control.py`.
 """
@@ -38,8 +38,9 @@ def stacked(t, length: int):
     return t.with_shape((length, *t.shape))
 
 
-def interleave(graph: Graph, sizes: Sequence[int], marks: Sequence[bool], out_sizes: Sequence[int], out_marks: Sequence[bool]) -> Graph:
-    """A jvp graph (all inputs, then tangents -> all outputs, then tangents) with the tangents of each group behind the group."""
+def interleave(graph: Graph, sizes: Sequence[int], marks: Sequence[bool], out_sizes: Sequence[int],
+               out_marks: Sequence[bool]) -> Graph:
+    """A jvp graph (inputs, then tangents -> outputs, then tangents) with the tangents of each group behind the group."""
     n, m = len(marks), len(out_marks)
     groups = parts(graph.inputs[:n], *sizes)
     tangents = parts(scatter(marks, graph.inputs[n:]), *sizes)
@@ -52,7 +53,7 @@ def interleave(graph: Graph, sizes: Sequence[int], marks: Sequence[bool], out_si
 # scan
 
 class Scan(ControlOp):
-    """scan(*consts, *init, *xs, body, num_consts, num_carry, length, reverse): body(*consts, *carry, *x) -> (*carry, *y) once per x.
+    """scan(*consts, *init, *xs, body, num_consts, num_carry, length, reverse): body(*consts, *carry, *x) -> (*carry, *y).
 
     Outputs: the last carry, then every y stacked along a first axis. reverse: from the last x to the first.
     """
@@ -65,11 +66,12 @@ class Scan(ControlOp):
         check_operands("scan", body, [*consts, *init, *(t.with_shape(t.shape[1:]) for t in xs)])
         outs = body.output_types
         if [(t.shape, t.dtype) for t in outs[:nk]] != [(t.shape, t.dtype) for t in init]:
-            raise GraphError(f"scan: the carry goes in as {[str(t) for t in init]} and comes out as {[str(t) for t in outs[:nk]]}")
+            raise GraphError(f"scan: the carry goes in as {[str(t) for t in init]} and comes out as "
+                             f"{[str(t) for t in outs[:nk]]}")
         return [*outs[:nk], *(stacked(t, length) for t in outs[nk:])]
 
     def _grow(self, rule, marks, params) -> tuple[list, list, list, list]:
-        """(marks of consts, carry, xs, and ys) with those of the carry grown to a fixpoint; rule(input marks) -> output marks."""
+        """(marks of consts, carry, xs, ys), those of the carry grown to a fixpoint; rule(input marks) -> output marks."""
         nk = params["num_carry"]
         consts, init, xs = parts(marks, params["num_consts"], nk)
         carry = fixpoint(lambda flags: rule([*consts, *flags, *xs])[:nk], init)
@@ -104,7 +106,8 @@ class Scan(ControlOp):
         cn, kn, xn, yn = self._grow(lambda marks: active_graph_outputs(body, marks), needed, params)
         given = [*kn, *yn]
         free = [k < nc or k >= nc + nk for k in range(len(body.inputs))]
-        split = split_vjp(body, [*cn, *kn, *xn], given, free_inputs=free, free_outputs=[k >= nk for k in range(len(given))], recompute=True)
+        split = split_vjp(body, [*cn, *kn, *xn], given, free_inputs=free, free_outputs=[k >= nk for k in range(len(given))],
+                          recompute=True)
         outs = bind_scan(inputs, split.forward, nc, nk, length, params["reverse"])
         primal, saved = outs[:len(given)], outs[len(given):]
         residuals = split.residuals(inputs, primal, saved)
@@ -139,9 +142,10 @@ class Scan(ControlOp):
         return [*carry, *(move_axis(y, 1, 0) if b else y for y, b in zip(ys, yb))], [*kb, *yb]
 
 
-def _backward_body(backward: Graph, constant: Sequence[bool], sizes: Sequence[int], ct_types: Sequence, const_types: Sequence) -> Graph:
-    """The body of the reverse scan: (constant residuals; cotangents of the carry, sums of those of the consts; residuals of the step,
-    cotangents of y) -> (cotangents of the carry, sums; cotangents of x)."""
+def _backward_body(backward: Graph, constant: Sequence[bool], sizes: Sequence[int], ct_types: Sequence,
+                   const_types: Sequence) -> Graph:
+    """The body of the reverse scan: (constant residuals; cotangents of the carry, sums of those of the consts; residuals of the
+    step, cotangents of y) -> (cotangents of the carry, sums; cotangents of x)."""
     from ..tracer import inline, trace
     from ..transforms.values import add_derivatives
 
@@ -162,16 +166,17 @@ def _backward_body(backward: Graph, constant: Sequence[bool], sizes: Sequence[in
 
 
 def bind_scan(operands: Sequence, body: Graph, num_consts: int, num_carry: int, length: int, reverse: bool) -> list:
-    """The outputs of a scan in the current trace; expensive equations that only the consts reach are computed once, before it."""
+    """The outputs of a scan in the current trace; expensive equations of consts alone are computed once, before it."""
     from ..transforms.values import live
 
     body, extra = hoist(live(body), num_consts, operands[:num_consts])
     return list(bind(scan, [*operands[:num_consts], *extra, *operands[num_consts:]],
-                     {"body": body, "num_consts": num_consts + len(extra), "num_carry": num_carry, "length": length, "reverse": reverse}))
+                     {"body": body, "num_consts": num_consts + len(extra), "num_carry": num_carry, "length": length,
+                      "reverse": reverse}))
 
 
 def hoist(body: Graph, num_consts: int, consts: Sequence) -> tuple[Graph, list]:
-    """(the body with the results of its expensive equations of consts alone as further consts, these results in the current trace)."""
+    """(the body with the results of its expensive equations of consts alone as further consts, these results)."""
     from ..tracer import inline
     from ..transforms.values import is_cheap, live
 
@@ -214,9 +219,10 @@ scan = Scan(_scan)
 # while_loop
 
 class WhileLoop(ControlOp):
-    """while_loop(*cond_consts, *body_consts, *carry, cond, body, cond_consts, body_consts): body until cond(*cond_consts, *carry) is false.
+    """while_loop(*cond_consts, *body_consts, *carry, cond, body, cond_consts, body_consts): rounds until cond is false.
 
-    The numbers of consts are static; outputs: the last carry.
+    cond(*cond_consts, *carry) -> bool; body(*body_consts, *carry) -> carry. The numbers of consts are static. Outputs: the last
+    carry.
     """
 
     def out_types(self, types, params):
@@ -254,7 +260,8 @@ class WhileLoop(ControlOp):
     def pullback(self, inputs, needed, params):
         def pull(cts):
             raise DerivativeError("while_loop: it has no reverse derivative, as the number of its rounds is not known",
-                                  "use `fori_loop` with fixed bounds or `scan`, or forward mode: `jvp`, `jacfwd`", current_trace().source)
+                                  "use `fori_loop` with fixed bounds or `scan`, or forward mode: `jvp`, `jacfwd`",
+                                  current_trace().source)
 
         return list(bind(self, inputs, params)), pull
 
@@ -274,7 +281,7 @@ class WhileLoop(ControlOp):
         return list(bind(self, [*cond_in, *body_in, *init], params | graphs)), kb
 
     def _batch_lanes(self, size, cond_in, body_in, init, cb, bb, params) -> list:
-        """Rounds until the condition fails in every lane; a lane whose condition has failed keeps its values. The conditions are carried."""
+        """Rounds until the condition fails in every lane; a lane where it has keeps its values. Conditions are carried."""
         from ..tracer import trace
         from ..transforms.vmap import batch_all
         from . import any, logical_and, reshape, where

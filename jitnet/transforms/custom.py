@@ -78,8 +78,9 @@ class _Method:
 class custom_vjp(_Custom):
     """A function whose reverse derivative is the user's own, set by `defvjp(fwd, bwd)`.
 
-    fwd(*args) returns (output, residuals); bwd(residuals, cotangent of the output) a tuple with one cotangent per argument (None: zero).
-    nondiff_argnums: arguments that are passed on as they are, in front of bwd's others. It has no forward derivative.
+    fwd(*args) returns (output, residuals); bwd(residuals, cotangent of the output) a tuple with one cotangent per argument
+    (None: zero). nondiff_argnums: arguments that are passed on as they are, in front of bwd's others. It has no forward
+    derivative.
 
     >>> import jitnet, numpy as np
     >>> @jitnet.custom_vjp
@@ -111,8 +112,8 @@ class custom_vjp(_Custom):
 class custom_jvp(_Custom):
     """A function whose derivative is the user's own, set by `defjvp(rule)`: it serves forward and reverse mode.
 
-    rule(primals, tangents), two tuples with one entry per argument, returns (output, tangent of the output), the tangent linear in the tangents.
-    nondiff_argnums: arguments that are passed on as they are, in front of the rule's others.
+    rule(primals, tangents), two tuples with one entry per argument, returns (output, tangent of the output), the tangent linear
+    in the tangents. nondiff_argnums: arguments that are passed on as they are, in front of the rule's others.
 
     >>> import jitnet, numpy as np
     >>> @jitnet.custom_jvp

@@ -52,7 +52,8 @@ class Chosen:
 
 def _argnum(n, count: int, name: str, caller: str) -> int:
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
-        raise TraceTypeError(f"{caller}: argnums must be integers, not {n!r}", "give the positions of the arguments, such as `argnums=(0, 1)`")
+        raise TraceTypeError(f"{caller}: argnums must be integers, not {n!r}",
+                             "give the positions of the arguments, such as `argnums=(0, 1)`")
     if not -count <= n < count:
         raise TraceValueError(f"{caller}: argnums names argument {n}, and `{name}` was given {count} positional "
                               f"argument{'' if count == 1 else 's'}",
@@ -65,8 +66,8 @@ def _argnum(n, count: int, name: str, caller: str) -> int:
 def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """A function that returns (fun's value, its gradient) for a function with a real scalar output.
 
-    argnums: which arguments to differentiate by, an int or a tuple; each may be any container of floats, and the gradient has its shape.
-    has_aux: fun returns (output, aux), and the new function ((output, aux), gradient).
+    argnums: which arguments to differentiate by, an int or a tuple; each may be any container of floats, and the gradient has
+    its shape. has_aux: fun returns (output, aux), and the new function ((output, aux), gradient).
 
     >>> import jitnet
     >>> value, gradient = jitnet.value_and_grad(lambda x: x * x)(3.0)
@@ -76,16 +77,17 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: boo
     @wraps(fun, updated=())
     def function(*args, **kwargs):
         chosen = Chosen(fun, argnums, args, kwargs, "value_and_grad")
-        return staged(lambda *values: _value_and_grad(chosen, values, has_aux), chosen.values, f"value_and_grad of {chosen.name}")
+        return staged(lambda *values: _value_and_grad(chosen, values, has_aux), chosen.values,
+                      f"value_and_grad of {chosen.name}")
     return function
 
 
 def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """A function that returns the gradient of a function with a real scalar output.
 
-    argnums: which arguments to differentiate by, an int or a tuple; each may be any container of floats, and the gradient has its shape.
-    has_aux: fun returns (output, aux), and the new function (gradient, aux). DerivativeError for an output that is no real scalar and for
-    arguments that are not floats.
+    argnums: which arguments to differentiate by, an int or a tuple; each may be any container of floats, and the gradient has
+    its shape. has_aux: fun returns (output, aux), and the new function (gradient, aux). DerivativeError for an output that is
+    no real scalar and for arguments that are not floats.
 
     >>> import jitnet, numpy as np
     >>> jitnet.grad(lambda w: (w * w).sum())(np.array([1.0, 2.0]))
@@ -106,12 +108,14 @@ def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False)
 def _value_and_grad(chosen: Chosen, values: tuple, has_aux: bool):
     leaves, inner = chosen.stage(values, has_aux)
     if inner.out_structure != tree.LEAF:
-        raise DerivativeError(f"{chosen.caller}: `{chosen.name}` returns {tree.describe(inner.out_structure)}, and only a real scalar has a gradient",
+        raise DerivativeError(f"{chosen.caller}: `{chosen.name}` returns {tree.describe(inner.out_structure)}, and only a "
+                              f"real scalar has a gradient",
                               "return one number; what else is of use can come as aux with `has_aux=True`")
     (out_type,) = inner.out_types
     if out_type.shape or not is_float(out_type.dtype):
         hint = "sum or average it, or use `jacrev`" if out_type.shape else "convert it with `astype(np.float64)`"
-        raise DerivativeError(f"{chosen.caller}: `{chosen.name}` returns {out_type}, and only a real scalar has a gradient", hint)
+        raise DerivativeError(f"{chosen.caller}: `{chosen.name}` returns {out_type}, and only a real scalar has a gradient",
+                              hint)
     outs, pullback = vjp_values(inner.graph, [*leaves, *inner.captured], [True] * len(leaves) + [False] * len(inner.captured))
     cts = pullback([np.ones((), out_type.dtype)] + [None] * (len(outs) - 1))
     gradient = chosen.container([or_zeros(ct, t) for ct, t in zip(cts, inner.graph.input_types[:len(leaves)])])

@@ -33,7 +33,8 @@ def _check_outputs(inner: Staged, caller: str) -> None:
 def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """A function that returns the Jacobian, row by row (one pullback per element of the output: right for few outputs).
 
-    The result is nested like the output, each leaf holding the containers of the arguments, with arrays of shape (*output, *argument).
+    The result is nested like the output, each leaf holding the containers of the arguments, with arrays of shape (*output,
+    *argument).
 
     >>> import jitnet, numpy as np
     >>> jitnet.jacrev(lambda x: x * x)(np.array([1.0, 2.0]))
@@ -74,7 +75,8 @@ def _map_linear(function: Callable, t: ArrayType, name: str) -> list:
 def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """A function that returns the Jacobian, column by column (one tangent per element of the arguments: right for few inputs).
 
-    The result is nested like the output, each leaf holding the containers of the arguments, with arrays of shape (*output, *argument).
+    The result is nested like the output, each leaf holding the containers of the arguments, with arrays of shape (*output,
+    *argument).
     """
     @wraps(fun, updated=())
     def function(*args, **kwargs):

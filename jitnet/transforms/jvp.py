@@ -1,4 +1,4 @@
-"""Forward mode: a Graph replayed on traced values, each equation followed by the equation of its tangent. A zero tangent is None."""
+"""Forward mode: a Graph replayed on traced values, each equation followed by that of its tangent. A zero tangent is None."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def jvp_values(graph: Graph, args: Sequence, tangents: Sequence) -> tuple[list, 
 
 
 def jvp_graph(graph: Graph, given: Sequence[bool], wanted: Sequence[bool] | None = None) -> Graph:
-    """The Graph (inputs, tangents of the inputs marked `given`) -> (outputs, tangents of the outputs marked `wanted`: default all that are float)."""
+    """The Graph (inputs, tangents of those marked `given`) -> (outputs, tangents of those `wanted`, or of all floats)."""
     n = len(graph.inputs)
     kept = [t.dtype.kind == "f" for t in graph.output_types] if wanted is None else wanted
 

@@ -12,8 +12,20 @@ from ..ir import Graph
 from ..tracer import current_trace, inline
 from ..types import ArrayType, is_float
 from .jvp import jvp_graph, jvp_values
-from .values import FLOAT0, Staged, function_name, is_array, leaf_names, leaf_type, live, no_gradient, or_zeros, run_graph
-from .values import staged, weak_class
+from .values import (
+    FLOAT0,
+    Staged,
+    function_name,
+    is_array,
+    leaf_names,
+    leaf_type,
+    live,
+    no_gradient,
+    or_zeros,
+    run_graph,
+    staged,
+    weak_class,
+)
 from .vjp import split_vjp, vjp_values
 
 
@@ -23,7 +35,8 @@ class _Primals:
     def __init__(self, fun: Callable, primals: tuple, caller: str, has_aux: bool):
         self.leaves, self.structure = tree.flatten(primals)
         self.name, self.caller = function_name(fun), caller
-        self.names = [f"{caller}: argument {n[1:n.index(']')]}{n[n.index(']') + 1:]} of `{self.name}`" for n in leaf_names(self.structure)]
+        self.names = [f"{caller}: argument {n[1:n.index(']')]}{n[n.index(']') + 1:]} of `{self.name}`"
+                      for n in leaf_names(self.structure)]
         self.types = [leaf_type(x, caller) if is_array(x) else None for x in self.leaves]
         self.places = [i for i, t in enumerate(self.types) if t is not None and is_float(t.dtype)]
         self.floats = tuple(self.leaves[i] for i in self.places)
@@ -54,14 +67,15 @@ class _Primals:
             if t is None or not is_float(t.dtype):
                 if getattr(x, "dtype", None) != FLOAT0:
                     kind = "no array" if t is None else str(t)
-                    raise DerivativeError(f"{name} is {kind}, which has no tangent", "close over it: `jvp(lambda x: f(x, n), ...)`")
+                    raise DerivativeError(f"{name} is {kind}, which has no tangent",
+                                          "close over it: `jvp(lambda x: f(x, n), ...)`")
             else:
                 check_derivative(x, t, name, "tangent")
         return tuple(leaves[i] for i in self.places)
 
 
 def check_derivative(x, t: ArrayType, name: str, what: str) -> None:
-    """DerivativeError when a tangent or cotangent has another shape or dtype than its value; Python numbers fit any 0-d float."""
+    """DerivativeError when a (co)tangent has another shape or dtype than its value; Python numbers fit any 0-d float."""
     found = leaf_type(x, name)
     if found.shape != t.shape or (found.dtype != t.dtype and weak_class(x) is None):
         raise DerivativeError(f"{name} is {t}, and its {what} is {found}", f"a {what} has the shape and dtype of its value")
@@ -87,7 +101,8 @@ def jvp(fun: Callable, primals: Sequence, tangents: Sequence, has_aux: bool = Fa
     (12.0, 4.0)
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
-        raise TraceTypeError("jvp: primals and tangents must be tuples or lists, one entry per argument", "write `jvp(f, (x,), (t,))`")
+        raise TraceTypeError("jvp: primals and tangents must be tuples or lists, one entry per argument",
+                             "write `jvp(f, (x,), (t,))`")
     parts = _Primals(fun, tuple(primals), "jvp", has_aux)
     directions = parts.check_tangents(tangents)
     n = len(parts.floats)
@@ -95,7 +110,8 @@ def jvp(fun: Callable, primals: Sequence, tangents: Sequence, has_aux: bool = Fa
     def compute(*values):
         parts.floats = values[:n]
         inner = parts.stage()
-        outs, out_tangents = jvp_values(inner.graph, [*values[:n], *inner.captured], [*values[n:], *[None] * len(inner.captured)])
+        outs, out_tangents = jvp_values(inner.graph, [*values[:n], *inner.captured],
+                                        [*values[n:], *[None] * len(inner.captured)])
         result = inner.out(outs), _out_derivatives(inner, out_tangents[:inner.num_outs])
         return (*result, inner.aux(outs)) if has_aux else result
 
@@ -103,7 +119,7 @@ def jvp(fun: Callable, primals: Sequence, tangents: Sequence, has_aux: bool = Fa
 
 
 def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
-    """(fun(*primals), a function from a cotangent of the output to the tuple of cotangents of the primals); with has_aux a third: the aux.
+    """(fun(*primals), a function from a cotangent of the output to the cotangents of the primals); with has_aux also the aux.
 
     Integer leaves get arrays of dtype float0. The function may be called any number of times.
 
@@ -117,7 +133,8 @@ def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
         inner = parts.stage()
         n = len(parts.floats)
         outs, pull = vjp_values(inner.graph, [*parts.floats, *inner.captured], [True] * n + [False] * len(inner.captured))
-        return _vjp_result(parts, inner, outs, lambda cts: [or_zeros(ct, t) for ct, t in zip(pull(cts), inner.graph.input_types[:n])])
+        return _vjp_result(parts, inner, outs,
+                           lambda cts: [or_zeros(ct, t) for ct, t in zip(pull(cts), inner.graph.input_types[:n])])
     inner = parts.stage()
     n = len(inner.graph.outputs)
     places = [k for k, t in enumerate(inner.out_types) if is_float(t.dtype)]
@@ -127,7 +144,8 @@ def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
     values = run_graph(split.forward, parts.floats)
     outs, residuals = values[:n], split.residuals((), (), values[n:])
     return _vjp_result(parts, inner, outs, lambda cts: _apply(split.backward, [
-        *(np.zeros(a.shape, a.dtype) if ct is None else ct for a, ct in ((inner.out_types[k], cts[k]) for k in places)), *residuals]))
+        *(np.zeros(a.shape, a.dtype) if ct is None else ct for a, ct in ((inner.out_types[k], cts[k]) for k in places)),
+        *residuals]))
 
 
 def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> tuple:
@@ -137,8 +155,10 @@ def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> 
         """The cotangents of the primals, a tuple, from the cotangent of the output."""
         leaves, structure = tree.flatten(ct)
         if structure != inner.out_structure:
-            raise DerivativeError(f"vjp: the cotangent is nested as {tree.describe(structure)}, the output of `{parts.name}` as "
-                                  f"{tree.describe(inner.out_structure)}", "give one cotangent per output, in the same containers")
+            raise DerivativeError(f"vjp: the cotangent is nested as {tree.describe(structure)}, the output of `{parts.name}` "
+                                  f"as "
+                                  f"{tree.describe(inner.out_structure)}",
+                                  "give one cotangent per output, in the same containers")
         cts: list = []
         for x, t, name in zip(leaves, inner.out_types, names):
             if is_float(t.dtype):
@@ -155,7 +175,7 @@ def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> 
 
 
 def linearize(fun: Callable, *primals) -> tuple:
-    """(fun(*primals), a function from tangents of the primals to the tangent of the output), the first computed once for all directions.
+    """(fun(*primals), a function from tangents of the primals to the tangent of the output): the first is computed only once.
 
     >>> import jitnet
     >>> out, tangent_of = jitnet.linearize(lambda x: x * x, 3.0)
@@ -179,9 +199,9 @@ def linearize(fun: Callable, *primals) -> tuple:
 
 
 def split_graph(graph: Graph, num_known: int, num_outs: int) -> tuple[Graph, Graph, int]:
-    """(the part that the first inputs suffice for, the rest, how many values pass from one to the other): a graph of num_known inputs and
-    others, whose first num_outs outputs depend on the first inputs alone. The passed values are the last outputs of the one and the last
-    inputs of the other."""
+    """(the part that the first inputs suffice for, the rest, how many values pass from one to the other): a graph of num_known
+    inputs and others, whose first num_outs outputs depend on the first inputs alone. The passed values are the last outputs of
+    the one and the last inputs of the other."""
     later = set(graph.inputs[num_known:])
     first, second = [], []
     for eqn in graph.eqns:

@@ -18,7 +18,7 @@ from .vmap import batch_all, batch_values, spread
 
 
 class Rule:
-    """The derivatives of one `call` equation. Abstract; `pushforward` and `pullback` as in `ops.control`, with the Graph in place of params."""
+    """The derivatives of one `call` equation. Abstract; methods as in `ops.control`, with the Graph in place of params."""
 
     name = "function"
 
@@ -45,27 +45,30 @@ def _floats(outs: Sequence, types: Sequence, what: str) -> list:
     for x, t in zip(outs, types):
         value = fresh(x, t.dtype if weak_class(x) else None)
         if value.shape != t.shape or value.dtype != t.dtype:
-            raise DerivativeError(f"{what} gives {value.type} where {t} is expected", "a derivative has the shape and dtype of its value")
+            raise DerivativeError(f"{what} gives {value.type} where {t} is expected",
+                                  "a derivative has the shape and dtype of its value")
         values.append(value)
     return values
 
 
 class VjpRule(Rule):
-    """What one call of a custom_vjp function knows of its derivative. forward: values -> (outputs, residuals); backward: (residuals,
-    cotangents, types of the inputs) -> cotangents."""
+    """What one call of a custom_vjp function knows of its derivative. forward: values -> (outputs, residuals); backward:
+    (residuals, cotangents, types of the inputs) -> cotangents."""
 
-    def __init__(self, custom: custom_vjp, nondiff, structure, fixed, count: int, out_structure):
+    def __init__(self, custom, nondiff, structure, fixed, count: int, out_structure):
         self.custom, self.nondiff, self.structure, self.fixed, self.count = custom, nondiff, structure, fixed, count
         self.out_structure, self.name = out_structure, custom.name
 
     def forward(self, values: Sequence) -> tuple[list, object]:
         result = self.custom.fwd(*merge(self.nondiff, self.structure, self.fixed, values[:self.count]))
         if not isinstance(result, tuple) or len(result) != 2:
-            raise DerivativeError(f"custom_vjp: the forward rule of `{self.name}` must return a pair (output, residuals), not a "
+            raise DerivativeError(f"custom_vjp: the forward rule of `{self.name}` must return a pair (output, residuals), not "
+                                  f"a "
                                   f"{type(result).__name__}", "return `output, residuals`")
         outs, structure = tree.flatten(result[0])
         if structure != self.out_structure:
-            raise DerivativeError(f"custom_vjp: the forward rule of `{self.name}` returns {tree.describe(structure)}, the function "
+            raise DerivativeError(f"custom_vjp: the forward rule of `{self.name}` returns {tree.describe(structure)}, the "
+                                  f"function "
                                   f"{tree.describe(self.out_structure)}", "return the output of the function first")
         return outs, result[1]
 
@@ -76,7 +79,8 @@ class VjpRule(Rule):
         children = self.structure[-1]
         if not isinstance(result, (tuple, list)) or len(result) != len(children):
             found = f"{len(result)}" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
-            raise DerivativeError(f"custom_vjp: the backward rule of `{self.name}` must return a tuple of {len(children)}, one cotangent per "
+            raise DerivativeError(f"custom_vjp: the backward rule of `{self.name}` must return a tuple of {len(children)}, "
+                                  f"one cotangent per "
                                   f"argument, not {found}", "return None for an argument that has none")
         leaves: list = []
         for n, (x, child) in enumerate(zip(result, children)):
@@ -84,7 +88,8 @@ class VjpRule(Rule):
             if x is None:
                 flat = [None] * tree.size(child)
             elif found != child:
-                raise DerivativeError(f"custom_vjp: cotangent {n} of `{self.name}` is nested as {tree.describe(found)}, the argument as "
+                raise DerivativeError(f"custom_vjp: cotangent {n} of `{self.name}` is nested as {tree.describe(found)}, the "
+                                      f"argument as "
                                       f"{tree.describe(child)}", "nest it like the argument")
             leaves += flat
         leaves = [x for k, x in enumerate(leaves) if k not in self.fixed]
@@ -94,7 +99,8 @@ class VjpRule(Rule):
         return scatter(marks, given)
 
     def pushforward(self, inputs, tangents, graph):
-        raise DerivativeError(f"custom_vjp: `{self.name}` has no forward derivative", "use reverse mode (`grad`, `vjp`, `jacrev`), or custom_jvp")
+        raise DerivativeError(f"custom_vjp: `{self.name}` has no forward derivative",
+                              "use reverse mode (`grad`, `vjp`, `jacrev`), or custom_jvp")
 
     def pullback(self, inputs, needed, graph: Graph):
         _closed_over("custom_vjp", self.name, needed[self.count:])
@@ -162,7 +168,8 @@ class BatchedVjpRule(VjpRule):
             return [x for x in found if x is not None]
 
         slice_types = [x.type.with_shape(x.shape[1:]) if b else x.type for x, b in zip(values, batched)]
-        traced = trace(run, [*slice_types, *(cts[k].type.with_shape(cts[k].shape[1:]) for k in given)], f"backward rule of {self.name}")
+        traced = trace(run, [*slice_types, *(cts[k].type.with_shape(cts[k].shape[1:]) for k in given)],
+                       f"backward rule of {self.name}")
         outs = batch_all(traced.graph, [*values, *(cts[k] for k in given), *traced.captured],
                          [*batched, *[True] * len(given), *[False] * len(traced.captured)], self.size)
         return [x if x is None or b else sum(x, axis=(0,)) for x, b in zip(scatter(marks, outs), self.flags)]
@@ -171,7 +178,7 @@ class BatchedVjpRule(VjpRule):
 class JvpRule(Rule):
     """What one call of a custom_jvp function knows of its derivative."""
 
-    def __init__(self, custom: custom_jvp, nondiff, structure, fixed, count: int, out_structure):
+    def __init__(self, custom, nondiff, structure, fixed, count: int, out_structure):
         self.custom, self.nondiff, self.structure, self.fixed, self.count = custom, nondiff, structure, fixed, count
         self.out_structure, self.name = out_structure, custom.name
 
@@ -183,16 +190,19 @@ class JvpRule(Rule):
         directions = merge({}, self.structure, self.fixed, full)
         result = self.custom.rule(*(self.nondiff[n] for n in sorted(self.nondiff)), tuple(primals), tuple(directions))
         if not isinstance(result, tuple) or len(result) != 2:
-            raise DerivativeError(f"custom_jvp: the rule of `{self.name}` must return a pair (output, tangent), not a {type(result).__name__}",
+            raise DerivativeError(f"custom_jvp: the rule of `{self.name}` must return a pair (output, tangent), not a "
+                                  f"{type(result).__name__}",
                                   "return `output, tangent`")
         (outs, out_structure), (out_tangents, tangent_structure) = map(tree.flatten, result)
         for found in (out_structure, tangent_structure):
             if found != self.out_structure:
                 raise DerivativeError(f"custom_jvp: the rule of `{self.name}` returns {tree.describe(found)}, the function "
-                                      f"{tree.describe(self.out_structure)}", "nest output and tangent like the output of the function")
+                                      f"{tree.describe(self.out_structure)}",
+                                      "nest output and tangent like the output of the function")
         what = f"custom_jvp: the rule of `{self.name}`"
         marks = [is_float(t.dtype) for t in graph.output_types]
-        found = _floats([t for t, m in zip(out_tangents, marks) if m], [t for t, m in zip(graph.output_types, marks) if m], what)
+        found = _floats([t for t, m in zip(out_tangents, marks) if m], [t for t, m in zip(graph.output_types, marks) if m],
+                        what)
         return _floats(outs, graph.output_types, what), scatter(marks, found)
 
     def pushforward(self, inputs, tangents, graph: Graph):
@@ -217,7 +227,8 @@ class JvpRule(Rule):
         types = [graph.input_types[k] for k in places]
         traced = trace(linear, types, f"rule of {self.name}")
         points = [zeros(t) for t in types]
-        outs, pull_linear = vjp_values(traced.graph, [*points, *traced.captured], [True] * len(places) + [False] * len(traced.captured))
+        outs, pull_linear = vjp_values(traced.graph, [*points, *traced.captured],
+                                       [True] * len(places) + [False] * len(traced.captured))
         n = len(graph.outputs)
 
         def pull(cts):

@@ -163,10 +163,10 @@ def trace_flat(function: Callable[..., Sequence], types: Sequence[ArrayType], na
 
 
 class Staged:
-    """A user's function of containers as a Graph: `graph`, whose last inputs are `captured`; `out_structure`; `aux` as the function returned it."""
+    """A user's function of containers as a Graph: `graph`, whose last inputs are `captured`, and the containers it returns."""
 
-    def __init__(self, function: Callable, types: Sequence[ArrayType], structure: tuple, name: str, *, weak: Sequence[type | None] = (),
-                 has_aux: bool = False, caller: str = "grad", own: bool = False):
+    def __init__(self, function: Callable, types: Sequence[ArrayType], structure: tuple, name: str, *,
+                 weak: Sequence[type | None] = (), has_aux: bool = False, caller: str = "grad", own: bool = False):
         self.out_structure = self.aux_structure = None
 
         def flat(*tracers):
@@ -176,7 +176,8 @@ class Staged:
             aux = []
             if has_aux:
                 if not isinstance(out, tuple) or len(out) != 2:
-                    raise TraceTypeError(f"{caller}: with has_aux=True, `{name}` must return a pair (output, aux), not a {type(out).__name__}",
+                    raise TraceTypeError(f"{caller}: with has_aux=True, `{name}` must return a pair (output, aux), not a "
+                                         f"{type(out).__name__}",
                                          "return `output, aux`, or leave has_aux out")
                 out, aux_tree = out
                 aux, self.aux_structure = tree.flatten(aux_tree)
@@ -207,7 +208,8 @@ class Staged:
 def run_graph(graph: Graph, arrays: Sequence) -> list:
     """The outputs of a graph on arrays, as fresh arrays that share no memory with the inputs; 0-d ones as NumPy scalars."""
     kinds = [type(a) for a in arrays if hasattr(a, "__jitnet_numpy__")]
-    plain = [a.__jitnet_numpy__() if hasattr(a, "__jitnet_numpy__") else np.asarray(a, v.type.dtype) for a, v in zip(arrays, graph.inputs)]
+    plain = [a.__jitnet_numpy__() if hasattr(a, "__jitnet_numpy__") else np.asarray(a, v.type.dtype)
+             for a, v in zip(arrays, graph.inputs)]
     outs = [np.array(out) if out.ndim else out[()] for out in eval_graph(live(graph), *plain)]
     if kinds:
         from ..runtime.array import asarray
@@ -217,7 +219,7 @@ def run_graph(graph: Graph, arrays: Sequence) -> list:
 
 
 def staged(function: Callable, args: tuple, name: str) -> Any:
-    """function(*args) when a trace is under way; otherwise the function is traced, and its Graph run on the arrays among the leaves of args."""
+    """function(*args): written into the trace under way, or else traced and run on the arrays among the leaves of args."""
     if current_trace() is not None:
         return function(*args)
     leaves, structure = tree.flatten(args)

@@ -21,8 +21,8 @@ from .values import active_outputs, add_derivatives, fresh, fresh_all, is_cheap,
 def vjp_values(graph: Graph, args: Sequence, needed: Sequence[bool]) -> tuple[list, Callable]:
     """(outputs, pullback) of a graph applied to traced values.
 
-    `needed` marks the inputs whose cotangents are wanted. pullback(cts) takes one cotangent per output (None: zero) and gives one per input
-    (None: zero, or not needed). It may be called any number of times, also inside a trace within this one.
+    `needed` marks the inputs whose cotangents are wanted. pullback(cts) takes one cotangent per output (None: zero) and gives
+    one per input (None: zero, or not needed). It may be called any number of times, also inside a trace within this one.
     """
     here = current_trace()
     outer = here.source
@@ -69,7 +69,8 @@ def vjp_values(graph: Graph, args: Sequence, needed: Sequence[bool]) -> tuple[li
                 for atom, ct, flag in zip(eqn.inputs, in_cts, flags, strict=True):
                     if flag and ct is not None:
                         if ct.shape != atom.type.shape or ct.dtype != atom.type.dtype:
-                            raise DerivativeError(f"{eqn.op.name}: its vjp rule gives {ct.type} for an input of type {atom.type}",
+                            raise DerivativeError(f"{eqn.op.name}: its vjp rule gives {ct.type} for an input of type "
+                                                  f"{atom.type}",
                                                   "the rule must give a cotangent of the type of each input")
                         table[atom] = add_derivatives(table.get(atom), ct)
         finally:
@@ -114,8 +115,9 @@ def vjp_graph(graph: Graph, needed: Sequence[bool], cts: Sequence[bool] | None =
 class Split:
     """A graph and its pullback as two Graphs, for what is run apart: the two sides of a loop or branch.
 
-    forward: inputs -> (outputs, new residuals). backward: (cotangents of the outputs marked, residuals) -> cotangents of the needed
-    inputs, zeros written out. sources: where each residual comes from: ("in", i) an input, ("out", i) an output, ("new", k) one of the new.
+    forward: inputs -> (outputs, new residuals). backward: (cotangents of the outputs marked, residuals) -> cotangents of the
+    needed inputs, zeros written out. sources: where each residual comes from: ("in", i) an input, ("out", i) an output, ("new",
+    k) one of the new.
     """
 
     forward: Graph
@@ -163,7 +165,7 @@ def split_vjp(graph: Graph, needed: Sequence[bool], given: Sequence[bool], *, fr
 
 
 def _recompute_cheap(forward: Graph, backward: Graph, saved: list, free: set) -> tuple[Graph, list]:
-    """The backward graph with what cheap operations make of free inputs computed in it, and the residuals that it then takes."""
+    """(the backward graph that computes what cheap operations make of free inputs, the residuals that it then takes)."""
     made, cheap = set(free), []
     for eqn in forward.eqns:
         if is_cheap(eqn.op) and all(type(a) is not Var or a in made for a in eqn.inputs):
@@ -188,6 +190,6 @@ def _recompute_cheap(forward: Graph, backward: Graph, saved: list, free: set) ->
 
 
 def pull_graph(graph: Graph, needed: Sequence[bool], given: Sequence[bool]) -> Graph:
-    """The Graph (inputs, cotangents of the outputs marked `given`) -> cotangents of the needed inputs; it computes what it needs of the forward part."""
+    """The Graph (inputs, cotangents of the outputs marked `given`) -> cotangents of the needed inputs, all in one."""
     both = vjp_graph(graph, needed, given)
     return live(both.replace(outputs=both.outputs[len(graph.outputs):]))

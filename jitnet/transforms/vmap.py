@@ -1,4 +1,4 @@
-"""Batching: a Graph replayed with a leading batch axis on some values. Equations that no batched value reaches stay as they are."""
+"""Batching: a Graph replayed with a leading batch axis on some values. Equations that none of them reaches stay as they are."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,8 @@ def batch_values(graph: Graph, args: Sequence, batched: Sequence[bool], size: in
                 for out, var, b in zip(outs, eqn.outputs, out_flags, strict=True):
                     expected = (size, *var.type.shape) if b else var.type.shape
                     if out.shape != expected or out.dtype != var.type.dtype:
-                        raise TraceTypeError(f"{eqn.op.name}: its batch rule gives {out.type} for an output of type {var.type}, batch size {size}",
+                        raise TraceTypeError(f"{eqn.op.name}: its batch rule gives {out.type} for an output of type "
+                                             f"{var.type}, batch size {size}",
                                              "the rule must give every output with the batch axis in front")
             env.update(zip(eqn.outputs, outs))
     finally:
@@ -76,7 +77,7 @@ def batched_type(type, size: int):
 
 
 def vmap_graph(graph: Graph, batched: Sequence[bool], size: int, wanted: Sequence[bool] | None = None) -> Graph:
-    """The Graph on inputs with a leading batch axis where `batched` says so; the outputs marked `wanted` (default: all) have one."""
+    """The Graph on inputs with a leading batch axis where `batched` says so; the outputs `wanted` (default: all) have one."""
     types = [batched_type(t, size) if b else t for t, b in zip(graph.input_types, batched)]
     traced = trace(lambda *values: batch_all(graph, values, batched, size, wanted), types, f"vmap of {graph.name}")
     return live(traced.graph).replace(provenance=(*graph.provenance, "vmap"))
@@ -99,8 +100,9 @@ def batched_outputs(graph: Graph, batched: Sequence[bool], size: int) -> list[bo
 def vmap(fun: Callable, in_axes=0, out_axes=0) -> Callable:
     """A function that applies `fun` to every slice of its arguments along an axis, and stacks the results.
 
-    in_axes: the axis of each argument that is mapped over (None: the argument is the same for all); one for all arguments, a tuple with
-    one per argument, or nested like the arguments. out_axes: where the new axis stands in each result. Keyword arguments are mapped over axis 0.
+    in_axes: the axis of each argument that is mapped over (None: the argument is the same for all); one for all arguments, a
+    tuple with one per argument, or nested like the arguments. out_axes: where the new axis stands in each result. Keyword
+    arguments are mapped over axis 0.
 
     >>> import numpy as np, jitnet
     >>> jitnet.vmap(lambda x, y: x @ y)(np.ones((3, 2)), np.ones((3, 2)))
@@ -119,7 +121,7 @@ def vmap(fun: Callable, in_axes=0, out_axes=0) -> Callable:
                                   "give in_axes one entry per argument, or one number for all")
         axes = spread_axes(in_axes, tree.structure(args), "in_axes") + [0] * tree.size(tree.structure(kwargs))
         places = [i for i, a in enumerate(axes) if a is not None]
-        labels = [f"argument {n}" for n in leaf_names(tree.structure(args))] + [f"argument {n}" for n in leaf_names(tree.structure(kwargs))]
+        labels = [f"argument {n}" for part in (args, kwargs) for n in leaf_names(tree.structure(part))]
         axes, size = _batch_size(leaves, axes, labels, name)
 
         def compute(*arrays):
@@ -146,7 +148,8 @@ def _batch_size(leaves, axes, labels, name: str) -> tuple[list, int]:
         counted.append(axis)
     if len(sizes) != 1:
         if not sizes:
-            raise TraceValueError(f"vmap: no argument of `{name}` is mapped over", "give at least one argument an axis in in_axes")
+            raise TraceValueError(f"vmap: no argument of `{name}` is mapped over",
+                                  "give at least one argument an axis in in_axes")
         (n, a), (m, b) = list(sizes.items())[:2]
         raise TraceValueError(f"vmap: the mapped axes of `{name}` differ in size: {a} has {n}, {b} has {m}",
                               "map over axes of equal size, or pass None in in_axes for what is the same for all")
@@ -166,14 +169,16 @@ def _map_leaves(fun, leaves, structure, axes, size: int, name: str, out_axes):
         return fun(*args, **kwargs)
 
     inner = Staged(one, [x.type.with_shape(x.shape[1:]) for x in fronts], (tuple, (tree.LEAF,) * len(fronts)), name)
-    values, batched = batch_values(inner.graph, [*fronts, *inner.captured], [True] * len(fronts) + [False] * len(inner.captured), size)
+    values, batched = batch_values(inner.graph, [*fronts, *inner.captured],
+                                   [True] * len(fronts) + [False] * len(inner.captured), size)
     results = []
     labels = leaf_names(inner.out_structure)
     for x, flag, axis, label in zip(values, batched, spread_axes(out_axes, inner.out_structure, "out_axes"), labels):
         if axis is None:
             if flag:
-                raise TraceValueError(f"vmap: output {label} of `{name}` depends on mapped arguments, and out_axes says None".replace("  ", " "),
-                                      "give this output an axis in out_axes")
+                place = f"output{label}" if label else "the output"
+                raise TraceValueError(f"vmap: {place} of `{name}` depends on mapped arguments, and out_axes says None",
+                                  "give this output an axis in out_axes")
             results.append(x)
         else:
             x = x if flag else spread(x, size)
@@ -189,7 +194,8 @@ def spread_axes(axes, structure: tuple, what: str) -> list:
     if kind in ("leaf", "none"):
         if kind == "none":
             return []
-        raise TraceTypeError(f"vmap: {what} holds {axes!r} where there is one array", "use an int, None, or containers like the argument's")
+        raise TraceTypeError(f"vmap: {what} holds {axes!r} where there is one array",
+                             "use an int, None, or containers like the argument's")
     children = structure[-1]
     keys: Sequence = range(len(children))
     if kind in (tuple, list):

@@ -78,7 +78,8 @@ def identity(f):
 
 
 WRAPPERS = {
-    "grad": (with_grad, reference_grad), "jvp": (with_jvp, reference_jvp), "vjp": (with_vjp, reference_grad), "vmap": (with_vmap, reference_vmap),
+    "grad": (with_grad, reference_grad), "jvp": (with_jvp, reference_jvp), "vjp": (with_vjp, reference_grad),
+    "vmap": (with_vmap, reference_vmap),
     "checkpoint": (with_checkpoint, identity), "scan": (with_scan, reference_scan), "cond": (with_cond, reference_cond),
     "fori": (with_fori, reference_fori),
 }

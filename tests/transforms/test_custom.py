@@ -12,7 +12,8 @@ X = np.array([0.3, -0.4, 0.5])
 
 
 def graph_of(f, *arrays):
-    return check_graph(trace(lambda *xs: jitnet.tree.leaves(f(*xs)), [ArrayType(np.shape(a), np.asarray(a).dtype) for a in arrays], "t").graph)
+    return check_graph(trace(lambda *xs: jitnet.tree.leaves(f(*xs)),
+                             [ArrayType(np.shape(a), np.asarray(a).dtype) for a in arrays], "t").graph)
 
 
 def message(call):
@@ -122,14 +123,16 @@ def test_errors_of_custom_vjp():
     assert message(lambda: jitnet.grad(lambda x: jitnet.custom_vjp(np.square)(x))(1.0)) == (
         "custom_vjp: `square` has no rules", "set them with `square.defvjp(fwd, bwd)`")
     assert message(make(lambda x: x, lambda r, ct: (ct,))) == (
-        "custom_vjp: the forward rule of `<lambda>` must return a pair (output, residuals), not a Tracer", "return `output, residuals`")
+        "custom_vjp: the forward rule of `<lambda>` must return a pair (output, residuals), not a Tracer",
+        "return `output, residuals`")
     assert message(make(lambda x: ((x, x), None), lambda r, ct: (ct,))) == (
         "custom_vjp: the forward rule of `<lambda>` returns (*, *), the function *", "return the output of the function first")
     assert message(make(lambda x: (x, None), lambda r, ct: ct)) == (
         "custom_vjp: the backward rule of `<lambda>` must return a tuple of 1, one cotangent per argument, not a Tracer",
         "return None for an argument that has none")
     assert message(make(lambda x: (x, None), lambda r, ct: (np.ones(3) * ct,))) == (
-        "custom_vjp: the backward rule of `<lambda>` gives f64[3] where f64[] is expected", "a derivative has the shape and dtype of its value")
+        "custom_vjp: the backward rule of `<lambda>` gives f64[3] where f64[] is expected",
+        "a derivative has the shape and dtype of its value")
     assert message(make(lambda x: (x, None), lambda r, ct: ({"x": ct},))) == (
         "custom_vjp: cotangent 0 of `<lambda>` is nested as {'x': *}, the argument as *", "nest it like the argument")
 
@@ -139,7 +142,8 @@ def test_errors_of_custom_vjp():
         return f(2.0)
 
     assert message(lambda: jitnet.grad(closes_over)(1.0)) == (
-        "custom_vjp: `<lambda>` closes over a value that is differentiated, which its rule does not know", "pass the value as an argument")
+        "custom_vjp: `<lambda>` closes over a value that is differentiated, which its rule does not know",
+        "pass the value as an argument")
 
 
 # custom_jvp
@@ -190,10 +194,12 @@ def test_errors_of_custom_jvp():
         "custom_jvp: the rule of `<lambda>` must return a pair (output, tangent), not a Tracer", "return `output, tangent`")
     f.defjvp(lambda p, t: (p[0], (t[0], t[0])))
     assert message(lambda: jitnet.grad(f)(1.0)) == (
-        "custom_jvp: the rule of `<lambda>` returns (*, *), the function *", "nest output and tangent like the output of the function")
+        "custom_jvp: the rule of `<lambda>` returns (*, *), the function *",
+        "nest output and tangent like the output of the function")
     f.defjvp(lambda p, t: (p[0], np.ones(2)))
     assert message(lambda: jitnet.grad(f)(1.0)) == (
-        "custom_jvp: the rule of `<lambda>` gives f64[2] where f64[] is expected", "a derivative has the shape and dtype of its value")
+        "custom_jvp: the rule of `<lambda>` gives f64[2] where f64[] is expected",
+        "a derivative has the shape and dtype of its value")
 
 
 # checkpoint
@@ -216,7 +222,8 @@ def test_checkpoint_computes_again_what_it_does_not_keep():
     assert [c.params["kind"] for c in calls] == ["checkpoint", "recompute"]
     assert len(calls[0].outputs) == 1 and names(calls[1].params["graph"]).count("sin") == 3  # the last one is the output
     check_grads(f, (X,), order=2)
-    np.testing.assert_allclose(jitnet.jit(jitnet.grad(lambda x: f(x).sum()))(X), jitnet.grad(lambda x: deep(x).sum())(X), rtol=1e-12)
+    np.testing.assert_allclose(jitnet.jit(jitnet.grad(lambda x: f(x).sum()))(X), jitnet.grad(lambda x: deep(x).sum())(X),
+                               rtol=1e-12)
 
 
 def test_checkpoint_of_a_scan_body_keeps_the_carry_alone():

@@ -1,4 +1,6 @@
-"""The table of derivatives at kinks in docs/derivatives.md is what the rules give, in both modes, alone, vmapped and compiled."""
+"""The table of derivatives at kinks in docs/derivatives.md is what the rules give, in both modes, alone, vmapped and
+compiled.
+"""
 import pathlib
 import re
 

@@ -54,7 +54,7 @@ def test_jvp_of_containers():
 
 def test_integers_have_float0_derivatives():
     x, n = np.array([1.5, 2.5]), np.array([2, 3])
-    out, pullback = jitnet.vjp(lambda x, n: (x * n, n + 1), x, n)
+    _, pullback = jitnet.vjp(lambda x, n: (x * n, n + 1), x, n)
     gx, gn = pullback((np.ones(2), np.zeros(2, FLOAT0)))
     np.testing.assert_array_equal(gx, [2, 3])
     assert gn.dtype == FLOAT0 and gn.shape == (2,)

@@ -1,4 +1,6 @@
-"""Random programs: the traced function is the function, forward and reverse mode agree with each other and with differences, vmap is a loop."""
+"""Random programs: the traced function is the function, forward and reverse mode agree with each other and with differences,
+vmap is a loop.
+"""
 import numpy as np
 import pytest
 
@@ -8,13 +10,18 @@ from jitnet.tracer import trace
 from jitnet.types import ArrayType
 
 UNARY = {
-    "sin": np.sin, "tanh": np.tanh, "square": lambda x: x * x, "root": lambda x: np.sqrt(1 + x * x), "log": lambda x: np.log(1.5 + x * x),
-    "exp": lambda x: np.exp(-x * x), "negative": lambda x: -x, "abs": lambda x: np.abs(x), "clip": lambda x: np.clip(x, -0.4, 0.7),
+    "sin": np.sin, "tanh": np.tanh, "square": lambda x: x * x, "root": lambda x: np.sqrt(1 + x * x),
+    "log": lambda x: np.log(1.5 + x * x),
+    "exp": lambda x: np.exp(-x * x), "negative": lambda x: -x, "abs": lambda x: np.abs(x),
+    "clip": lambda x: np.clip(x, -0.4, 0.7),
     "cumsum": lambda x: np.cumsum(x, axis=-1) / 2, "softmax": lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True),
     "normalize": lambda x: (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 0.3),
-    "flip": lambda x: x[..., ::-1], "first": lambda x: x[..., :1] * np.ones(x.shape[-1]), "roll": lambda x: np.concatenate([x[..., 1:], x[..., :1]], -1),
-    "max": lambda x: x - np.max(x, axis=-1, keepdims=True), "transpose": lambda x: np.swapaxes(np.swapaxes(x, 0, -1) * 2, 0, -1),
-    "sort": lambda x: np.sort(x, axis=-1), "write": lambda x: _written(x), "take": lambda x: np.take(x, np.array([2, 0, 1, 0]), axis=-1),
+    "flip": lambda x: x[..., ::-1], "first": lambda x: x[..., :1] * np.ones(x.shape[-1]),
+    "roll": lambda x: np.concatenate([x[..., 1:], x[..., :1]], -1),
+    "max": lambda x: x - np.max(x, axis=-1, keepdims=True),
+    "transpose": lambda x: np.swapaxes(np.swapaxes(x, 0, -1) * 2, 0, -1),
+    "sort": lambda x: np.sort(x, axis=-1), "write": lambda x: _written(x),
+    "take": lambda x: np.take(x, np.array([2, 0, 1, 0]), axis=-1),
     "detour": lambda x: jitnet.checkpoint(np.cos)(x), "stop": lambda x: x * jitnet.stop_gradient(np.ones(4)),
     "scan": lambda x: jitnet.scan(lambda c, i: (np.sin(c) + 0.1 * i, None), x, np.arange(3.0))[0],
     "rows": lambda x: jitnet.map(lambda row: row * row[::-1], x),
@@ -25,10 +32,13 @@ UNARY = {
     "jvp": lambda x: jitnet.jvp(np.sin, (x,), (x * x,))[1],
 }
 BINARY = {
-    "add": lambda x, y: x + y, "subtract": lambda x, y: x - y, "multiply": lambda x, y: x * y, "divide": lambda x, y: x / (2 + y * y),
+    "add": lambda x, y: x + y, "subtract": lambda x, y: x - y, "multiply": lambda x, y: x * y, "divide": lambda x,
+    y: x / (2 + y * y),
     "where": lambda x, y: np.where(x > 0, x * y, y - x), "maximum": np.maximum, "minimum": lambda x, y: np.minimum(x, y * 0.7),
-    "matmul": lambda x, y: np.matmul(x, np.swapaxes(y, -1, -2)) @ np.ones((3, 4)) / 4, "outer": lambda x, y: x[..., :1] * y + x.sum() * 0.1,
-    "hypot": lambda x, y: np.sqrt(x * x + y * y + 0.1), "atan2": lambda x, y: np.arctan2(x, 2 + y * y), "row": lambda x, y: x + y[0],
+    "matmul": lambda x, y: np.matmul(x, np.swapaxes(y, -1, -2)) @ np.ones((3, 4)) / 4, "outer": lambda x,
+    y: x[..., :1] * y + x.sum() * 0.1,
+    "hypot": lambda x, y: np.sqrt(x * x + y * y + 0.1), "atan2": lambda x, y: np.arctan2(x, 2 + y * y), "row": lambda x,
+    y: x + y[0],
 }
 
 
@@ -68,7 +78,8 @@ def test_random_program(seed):
     f, names = program(seed)
     x, y = arguments(seed)
     value = f(x.copy(), y.copy())
-    np.testing.assert_allclose(trace(lambda *a: [f(*a)], [ArrayType((3, 4), x.dtype)] * 2, "t").graph(x, y)[0], value, rtol=1e-12, err_msg=str(names))
+    np.testing.assert_allclose(trace(lambda *a: [f(*a)], [ArrayType((3, 4), x.dtype)] * 2, "t").graph(x, y)[0], value,
+                               rtol=1e-12, err_msg=str(names))
     check_grads(f, (x, y), rtol=2e-4, atol=2e-5)
 
     t, ct = arguments(seed + 1)[0], arguments(seed + 2)[0]
@@ -81,9 +92,11 @@ def test_random_program(seed):
 def test_vmap_of_random_program_is_a_loop(seed):
     f, names = program(seed)
     xs, ys = arguments(seed, 3)
-    np.testing.assert_allclose(jitnet.vmap(f)(xs, ys), [f(x.copy(), y.copy()) for x, y in zip(xs, ys)], rtol=1e-10, atol=1e-12, err_msg=str(names))
+    np.testing.assert_allclose(jitnet.vmap(f)(xs, ys), [f(x.copy(), y.copy()) for x, y in zip(xs, ys)], rtol=1e-10, atol=1e-12,
+                               err_msg=str(names))
     g = jitnet.grad(lambda x, y: (f(x, y) ** 2).sum())
-    np.testing.assert_allclose(jitnet.vmap(g, (0, None))(xs, ys[0]), [g(x, ys[0]) for x in xs], rtol=1e-8, atol=1e-10, err_msg=str(names))
+    np.testing.assert_allclose(jitnet.vmap(g, (0, None))(xs, ys[0]), [g(x, ys[0]) for x in xs], rtol=1e-8, atol=1e-10,
+                               err_msg=str(names))
 
 
 @pytest.mark.parametrize("seed", range(90, 100))

@@ -54,7 +54,8 @@ def test_equations_without_batched_operands_stay_as_they_are():
     from jitnet.types import ArrayType
 
     f = lambda x, w: ops.matmul(np.reshape(x, (1, 3)), np.exp(w))
-    graph = trace(lambda x, w: [jitnet.vmap(f, (0, None))(x, w)], [ArrayType((5, 3), np.dtype(float)), ArrayType((3, 2), np.dtype(float))], "t").graph
+    graph = trace(lambda x, w: [jitnet.vmap(f, (0, None))(x, w)],
+                  [ArrayType((5, 3), np.dtype(float)), ArrayType((3, 2), np.dtype(float))], "t").graph
     (exp,) = [eqn for eqn in graph.eqns if eqn.op.name == "exp"]
     assert exp.outputs[0].type.shape == (3, 2)
 
@@ -64,7 +65,8 @@ def test_per_example_gradients(rng):
     loss = lambda w, x, y: (np.tanh((w * x).sum()) - y) ** 2
     found = jitnet.vmap(jitnet.grad(loss), (None, 0, 0))(w, xs, ys)
     np.testing.assert_allclose(found, [jitnet.grad(loss)(w, x, y) for x, y in zip(xs, ys)], rtol=1e-12)
-    np.testing.assert_allclose(found.sum(axis=0), jitnet.grad(lambda w: jitnet.vmap(loss, (None, 0, 0))(w, xs, ys).sum())(w), rtol=1e-12)
+    np.testing.assert_allclose(found.sum(axis=0), jitnet.grad(lambda w: jitnet.vmap(loss, (None, 0, 0))(w, xs, ys).sum())(w),
+                               rtol=1e-12)
 
 
 def test_matrix_products_batched_on_either_side(rng):
@@ -72,4 +74,5 @@ def test_matrix_products_batched_on_either_side(rng):
     np.testing.assert_allclose(jitnet.vmap(np.matmul)(a, b), a @ b)
     np.testing.assert_allclose(jitnet.vmap(np.matmul, (0, None))(a, b[0]), a @ b[0])
     np.testing.assert_allclose(jitnet.vmap(np.matmul, (None, 0), 1)(a[0], b), np.stack([a[0] @ y for y in b], 1))
-    np.testing.assert_allclose(jitnet.vmap(jitnet.vmap(np.matmul, (0, None)), (None, 0))(a, b), np.stack([[x @ y for x in a] for y in b]))
+    np.testing.assert_allclose(jitnet.vmap(jitnet.vmap(np.matmul, (0, None)), (None, 0))(a, b),
+                               np.stack([[x @ y for x in a] for y in b]))
