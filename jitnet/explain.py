@@ -45,8 +45,7 @@ def source(name: str, compiled) -> Text:
 def explain(name: str, compiled) -> Text:
     """A line per step with the bytes it moves, the user's lines in it, then what was stored between steps and why."""
     graph = compiled.graph
-    types = ", ".join(map(str, graph.input_types))
-    lines = [f"{name}({types}): {_count('equation', graph.eqns)} became {_counted(compiled.kernels)}; "
+    lines = [f"{name}({_types(graph.input_types)}): {_count('equation', graph.eqns)} became {_counted(compiled.kernels)}; "
              f"{size_text(arena_bytes(compiled))} of scratch memory"]
     infos = {id(info.step): info for info in compiled.kernels}
     lines += ["", *_steps(compiled.program.steps, infos, "")]
@@ -71,6 +70,12 @@ def _steps(steps, infos: dict, indent: str) -> Iterator[str]:
         else:
             yield f"{indent}- native loop, {_rounds(step)}"
             yield from _steps((*step.before, *step.body), infos, indent + "    ")
+
+
+def _types(types) -> str:
+    """The types; of many the first and the last ones."""
+    texts = [str(t) for t in types]
+    return ", ".join(texts if len(texts) <= 8 else [*texts[:3], "...", *texts[-2:]])
 
 
 def _rounds(step) -> str:
@@ -137,11 +142,16 @@ def _unfused(compiled) -> Iterator[tuple[str, str, str]]:
             stored = _stored(atom, definition)
             if stored is not None and eqn.op.kind != "movement":
                 readers.setdefault(stored, []).append(eqn)
+    before = _before(final, definition)
     for var, eqns in readers.items():
         origin = _origin(definition[var], var)
         where = place(origin.source) if origin.source else "(no line)"
         name = origin.op.name.removeprefix("partial_")
-        yield str(var.type), f"{name} at {where}", _reason(definition[var], var, eqns, var in outputs)
+        reason = _reason(definition[var], var, eqns) or _between(definition[var], eqns, final, before)
+        if reason is None:
+            kept = "it is a result of the function"
+            reason = kept if var in outputs else "read at other places than it is computed, or its kernel is full"
+        yield str(var.type), f"{name} at {where}", reason
 
 
 def _stored(atom, definition) -> Var | None:
@@ -169,7 +179,34 @@ def _origin(eqn: Eqn, var: Var) -> Eqn:
     return definitions(body).get(inner, eqn)
 
 
-def _reason(producer: Eqn, var: Var, readers: list[Eqn], is_output: bool) -> str:
+def _before(graph: Graph, definition) -> dict[Eqn, int]:
+    """Equation -> the positions (as bits) of all equations that it depends on."""
+    position = {eqn: k for k, eqn in enumerate(graph.eqns)}
+    before: dict[Eqn, int] = {}
+    for eqn in graph.eqns:
+        sources = {definition[a] for a in eqn.inputs if type(a) is Var and a in definition}
+        before[eqn] = sum(1 << position[s] for s in sources)
+        for source in sources:
+            before[eqn] |= before[source]
+    return before
+
+
+def _between(producer: Eqn, readers: list[Eqn], graph: Graph, before: dict[Eqn, int]) -> str | None:
+    """The reason that something else has to run between a step and one that reads it."""
+    start, wanted = graph.eqns.index(producer), 0
+    for reader in readers:
+        wanted |= before[reader]
+    steps = [eqn for k, eqn in enumerate(graph.eqns) if wanted >> k & 1 and eqn.op.kind != "movement"]
+    between = [eqn for eqn in steps if before[eqn] >> start & 1]
+    if not between:
+        return None
+    eqn = next((eqn for eqn in between if eqn.op.kind != "kernel"), between[0])
+    what = _origin(eqn, eqn.outputs[0])
+    where = f" at {place(what.source)}" if what.source else ""
+    return f"{what.op.name.removeprefix('partial_')}{where} runs between the step that stores it and one that reads it"
+
+
+def _reason(producer: Eqn, var: Var, readers: list[Eqn]) -> str | None:
     if _origin(producer, var).op.name.startswith("partial_"):
         return "one long reduction, cut into chunks that run in parallel: the next step combines them"
     if producer.op.kind == "control":
@@ -189,9 +226,7 @@ def _reason(producer: Eqn, var: Var, readers: list[Eqn], is_output: bool) -> str
     reduces = {eqn.params["reduce"] for eqn in readers}
     if producer.params["reduce"] and any(reduces - {producer.params["reduce"]}):
         return "its readers reduce over other axes"
-    if is_output:
-        return "it is a result of the function, and read from there"
-    return "read at other places than it is computed, or its kernel is full"
+    return None
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -208,8 +243,8 @@ def arena_bytes(compiled) -> int:
 def memory(name: str, compiled) -> Text:
     """Bytes of arguments, results, constants and arena, and the life of every buffer in the arena, step by step."""
     graph = compiled.graph
-    rows = [("arguments", _bytes(graph.input_types), ", ".join(map(str, graph.input_types))),
-            ("results", _bytes(graph.output_types), ", ".join(map(str, graph.output_types)))]
+    rows = [("arguments", _bytes(graph.input_types), _types(graph.input_types)),
+            ("results", _bytes(graph.output_types), _types(graph.output_types))]
     if compiled.program is not None:
         consts = compiled.program.consts
         rows += [("constants", size_text(sum(c.nbytes for c in consts)), _count("array", consts)),
@@ -265,8 +300,7 @@ def _bar(first: int, last: int, steps: int) -> str:
 def report(name: str, record, level: int, trace_ms: float, compile_ms: float, compiles: int) -> None:
     """Writes to standard error what JITNET_DEBUG=level asks for."""
     graph: Graph = record.traced.graph
-    types = ", ".join(map(str, graph.input_types))
-    parts = [f"jitnet: {name}({types}): traced in {trace_ms:.1f} ms, compiled in {compile_ms:.1f} ms: "
+    parts = [f"jitnet: {name}({_types(graph.input_types)}): traced in {trace_ms:.1f} ms, compiled in {compile_ms:.1f} ms: "
              f"{_count('equation', graph.eqns)}, {_count('step', record.compiled.kernels)}, {_count('new kernel', compiles)}"]
     if level >= 2:
         parts.append(explain(name, record.compiled))

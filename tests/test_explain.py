@@ -40,6 +40,22 @@ stored between steps, not fused:
   f32[3,3]  matmul at here  matmul is a step of its own, its result lies in memory"""
 
 
+def test_explain_names_what_stands_between():
+    def f(x):
+        e = np.exp(x)
+        return np.sort(e, axis=1) / (e + 1)
+
+    line = f.__code__.co_firstlineno + 2
+    text = jitnet.jit(f).explain(X)
+    assert re.search(rf"exp at test_explain.py:{line - 1} +sort is a step of its own, its operands lie in memory", text)
+
+    def g(x):
+        total = np.sum(x, axis=0)
+        return np.sort(total + 1) * np.sum(x, axis=0)
+
+    assert "sort is a step of its own" in jitnet.jit(g).explain(X)
+
+
 def test_explain_says_when_numpy_runs():
     f = jitnet.jit(lambda x: np.sort(x + 1, axis=1) * 2)
     text = f.explain(X)
