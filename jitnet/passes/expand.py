@@ -1,4 +1,4 @@
-"""expand: equations that other equations say better. `inline_recomputations`: the last calls, once nothing can merge them.
+"""expand: equations that other equations say better. `inline_calls`: the last calls, once nothing can merge them.
 
     call(*operands, graph)   -> the equations of its graph, unless it is there to compute something a second time
     switch(constant, ...)    -> the branch it takes
@@ -100,6 +100,9 @@ def expand(graph: Graph) -> Graph:
 
 
 @everywhere
-def inline_recomputations(graph: Graph) -> Graph:
-    """The graph without the calls that protected a second computation (of `checkpoint`) from being merged with the first."""
-    return _rewrite(graph, {"call": (lambda eqn: True, _call)}, "inline_recomputations")
+def inline_calls(graph: Graph) -> Graph:
+    """The graph without the calls that kept a second computation (of `checkpoint`) from being merged with the first one.
+
+    A `switch` whose index turned out to be constant goes too.
+    """
+    return _rewrite(graph, {"call": (lambda eqn: True, _call), "switch": RULES["switch"]}, "inline_calls")

@@ -6,7 +6,7 @@ from jitnet import ops
 from jitnet.ir import Graph, check_graph, eval_graph
 from jitnet.ops.control import call, switch
 from jitnet.passes import run_passes
-from jitnet.passes.expand import expand, inline_recomputations
+from jitnet.passes.expand import expand, inline_calls
 from jitnet.tracer import bind
 
 
@@ -92,7 +92,7 @@ def test_recomputation_stays_until_the_end(graphs):
     graph = calling(graphs, "recompute")
     kept = check_graph(expand(graph))
     assert graphs.ops(kept) == ["add", "multiply", "call", "multiply"]
-    result = check_graph(inline_recomputations(kept))
+    result = check_graph(inline_calls(kept))
     assert graphs.ops(result) == ["add", "multiply", "add", "multiply", "multiply"]
     graphs.same_meaning(graph, result)
 
@@ -113,6 +113,13 @@ def test_branch_of_a_constant_index(graphs, index, taken):
     result = check_graph(expand(graph))
     assert graphs.ops(result) == [taken]
     graphs.same_meaning(graph, result)
+
+
+def test_branch_of_an_index_that_folding_finds(graphs):
+    branches = tuple(graphs.from_text("f32[3]", "a", f"return {name}(a)") for name in ("negative", "exp"))
+    text = "a, = switch(cast(b1(True), dtype=i64), x, branches=branches)\nreturn a"
+    graph = graphs.from_text("f32[3]", "x", text, branches=branches)
+    assert graphs.ops(run_passes(graph)[-1][1]) == ["exp"]
 
 
 def test_graphs_inside_loops_are_expanded_once_each(graphs):
