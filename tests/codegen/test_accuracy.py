@@ -66,6 +66,7 @@ def test_the_measure_sees_errors():
     assert list(ulp_distance(np.array([1.0, -0.0, np.nan]), np.array([np.nextafter(1, 2), 0.0, np.nan]))) == [1, 0, 0]
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_planted_error_is_found(monkeypatch):
     """A function that is off by three ULP somewhere in the middle does not pass."""
     import jitnet.testing_ulp as ulp
