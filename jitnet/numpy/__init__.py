@@ -7,7 +7,7 @@ an argument is traced and hand over to NumPy where none is; the creating ones wr
 from numpy import bool as bool, bool_ as bool_, float32 as float32, float64 as float64, int16 as int16, int32 as int32
 from numpy import int64 as int64, int8 as int8, uint16 as uint16, uint32 as uint32, uint64 as uint64, uint8 as uint8
 from numpy import dtype as dtype, finfo as finfo, iinfo as iinfo, isdtype as isdtype, issubdtype as issubdtype
-from numpy import can_cast as can_cast, result_type as result_type, e as e, inf as inf, nan as nan, newaxis as newaxis
+from numpy import can_cast as can_cast, e as e, inf as inf, nan as nan, newaxis as newaxis
 from numpy import pi as pi
 
 from numpy import abs as abs, absolute as absolute, acos as acos, acosh as acosh, add as add, arccos as arccos
@@ -62,6 +62,13 @@ from .statistics import corrcoef as corrcoef, cov as cov, median as median, nana
 from .statistics import nancumprod as nancumprod, nancumsum as nancumsum, nanmax as nanmax, nanmean as nanmean
 from .statistics import nanmin as nanmin, nanprod as nanprod, nanstd as nanstd, nansum as nansum, nanvar as nanvar
 from .statistics import percentile as percentile, quantile as quantile
+from .extras import array_equiv as array_equiv, block as block, copyto as copyto, delete as delete, dsplit as dsplit
+from .extras import fill_diagonal as fill_diagonal, histogram as histogram, histogram_bin_edges as histogram_bin_edges
+from .extras import insert as insert, iscomplexobj as iscomplexobj, isneginf as isneginf, isposinf as isposinf
+from .extras import isreal as isreal, isrealobj as isrealobj, nanmedian as nanmedian, nanpercentile as nanpercentile
+from .extras import nanquantile as nanquantile, piecewise as piecewise, putmask as putmask
+from .extras import ravel_multi_index as ravel_multi_index, resize as resize, result_type as result_type
+from .extras import unravel_index as unravel_index, unwrap as unwrap
 from .creation import new_array as array
 from .joining import concatenate as concat
 from .joining import vstack as row_stack

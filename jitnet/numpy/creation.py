@@ -9,8 +9,9 @@ import numpy as np
 
 from .. import ops
 from ..errors import TraceTypeError
+from ..op import NUMPY_FUNCTIONS
 from ..tracer import Tracer, current_trace
-from ..types import known_dtype
+from ..types import known_dtype, promote
 from .joining import array, stack
 from .protocol import any_special, as_array, fresh, implements
 from .shapes import moveaxis
@@ -19,6 +20,8 @@ from .shapes import moveaxis
 def creates(numpy_function):
     """Decorator: outside a trace and without traced arguments the function is NumPy's."""
     def register(function):
+        NUMPY_FUNCTIONS[numpy_function] = function
+
         @functools.wraps(function)
         def public(*args, **kwargs):
             kwargs.pop("device", None)
@@ -119,8 +122,9 @@ def arange(start, stop=None, step=1, dtype=None, *, like=None):
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
     """num values from start to stop, evenly spaced."""
     low, high = as_array(start), as_array(stop)
-    kind = np.result_type(low.dtype, high.dtype, np.float64 if low.dtype.kind != "f" and high.dtype.kind != "f" else low.dtype)
-    kind = np.dtype(np.float64) if not any_special((start, stop), {}) and low.ndim == high.ndim == 0 else kind
+    kind = promote(*(type(v) if type(v) in (bool, int, float) else getattr(v, "weak", None) or as_array(v).dtype
+                     for v in (start, stop)),
+                   float)
     low, high = as_array(low, kind), as_array(high, kind)
     shape = np.broadcast_shapes(low.shape, high.shape)
     parts = num - 1 if endpoint else num
@@ -145,7 +149,7 @@ def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
 @creates(np.geomspace)
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     """num values from start to stop, each the same factor above the one before; both ends positive."""
-    low, high = (as_array(v) for v in (start, stop))
+    low, high = (as_array(v, np.float64) for v in (start, stop))
     x = ops.exp(linspace(ops.log(low), ops.log(high), num, endpoint, axis=axis))
     return as_array(x, dtype)
 

@@ -140,10 +140,10 @@ def count_nonzero(a, axis=None, *, keepdims=False):
 
 # Means and spread
 
-def count_of(x, axes, where):
+def count_of(x, axes, where, keepdims):
     """How many elements are combined: a number, or an array when `where` selects them."""
     if given(where) and where is not True:
-        return _sum(ops.broadcast_to(as_array(where, np.bool_), shape=x.shape), axes, None, None, True)
+        return _sum(ops.broadcast_to(as_array(where, np.bool_), shape=x.shape), axes, None, None, keepdims)
     return math.prod(x.shape[a] for a in axes)
 
 
@@ -161,9 +161,8 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=NO_VALUE, *, where=NO_VALU
     if dtype is None and x.dtype.kind != "f":
         dtype = np.float64
     axes = _axes(axis, x, "mean")
-    total = _sum(x, axes, dtype, None, True, NO_VALUE, where)
-    value = _divided(total, count_of(x, axes, where), total.dtype)
-    return into(out, _squeezed(value, axes, keepdims), "mean")
+    total = _sum(x, axes, dtype, None, keepdims, NO_VALUE, where)
+    return into(out, _divided(total, count_of(x, axes, where, keepdims), total.dtype), "mean")
 
 
 def _squeezed(value, axes, keepdims):
@@ -175,38 +174,30 @@ def _squeezed(value, axes, keepdims):
 
 def _spread(a, axis, dtype, ddof, keepdims, where, given_mean, correction, name):
     x = as_array(a)
-    if given(correction):
-        ddof = correction
     if dtype is None and x.dtype.kind != "f":
         dtype = np.float64
     x = as_array(x, dtype)
     axes = _axes(axis, x, name)
-    n = count_of(x, axes, where)
-    center = as_array(given_mean) if given(given_mean) else _divided(_sum(x, axes, None, None, True, NO_VALUE, where), n,
-                                                                     x.dtype)
-    d = x - center
-    left = n - ddof if isinstance(n, int) else ops.maximum(n - ddof, 0)
-    if isinstance(n, int):
-        left = left if left > 0 else 0
-        scale = _like(left, x)
+    if given(given_mean):
+        center = as_array(given_mean)
     else:
-        scale = as_array(left, x.dtype)
-    value = _sum(d * d, axes, None, None, True, NO_VALUE, where) / scale
-    return value, axes
+        center = _divided(_sum(x, axes, None, None, True, NO_VALUE, where), count_of(x, axes, where, True), x.dtype)
+    d = x - center
+    left = count_of(x, axes, where, keepdims) - (correction if given(correction) else ddof)
+    left = _like(builtins.max(left, 0), x) if isinstance(left, (int, float)) else as_array(ops.maximum(left, 0), x.dtype)
+    return _sum(d * d, axes, None, None, keepdims, NO_VALUE, where) / left
 
 
 @implements(np.var, method="var")
 def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=NO_VALUE, *, where=NO_VALUE, mean=NO_VALUE, correction=NO_VALUE):
     """Mean squared distance from the mean, divided by n - ddof."""
-    value, axes = _spread(a, axis, dtype, ddof, keepdims, where, mean, correction, "var")
-    return into(out, _squeezed(value, axes, keepdims), "var")
+    return into(out, _spread(a, axis, dtype, ddof, keepdims, where, mean, correction, "var"), "var")
 
 
 @implements(np.std, method="std")
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=NO_VALUE, *, where=NO_VALUE, mean=NO_VALUE, correction=NO_VALUE):
     """Square root of the variance."""
-    value, axes = _spread(a, axis, dtype, ddof, keepdims, where, mean, correction, "std")
-    return into(out, ops.sqrt(_squeezed(value, axes, keepdims)), "std")
+    return into(out, ops.sqrt(_spread(a, axis, dtype, ddof, keepdims, where, mean, correction, "std")), "std")
 
 
 @implements(np.average)

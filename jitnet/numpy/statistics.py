@@ -155,7 +155,7 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=NO_VALUE, *, whe
     x, numbers = _selected(a, where)
     value = var(x, axis, dtype, None, ddof, True, where=numbers, mean=mean, correction=correction)
     axes = normalize_axes(axis, x.ndim, "nanvar")
-    enough = ops.greater(count_of(x, axes, numbers), correction if given(correction) else ddof)
+    enough = ops.greater(count_of(x, axes, numbers, True), correction if given(correction) else ddof)
     value = ops.where(enough, value, np.asarray(np.nan, value.dtype))
     shape = value.shape if given(keepdims) and keepdims else tuple(n for k, n in enumerate(x.shape) if k not in axes)
     return into(out, ops.reshape(value, shape=shape), "nanvar")

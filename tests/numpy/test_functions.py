@@ -16,6 +16,15 @@ B = RNG.random((3, 4)) < 0.5
 SORTED = np.sort(V)
 MASK = RNG.random((3, 4, 2)) < 0.6
 
+
+def _written(x):
+    y, z = x + 0, x[:, :3] * 1
+    np.copyto(y, x * 2, where=x > 1)
+    np.putmask(y, x < 0.3, 0.0)
+    np.fill_diagonal(z, 9.0)
+    return [y, z]
+
+
 CALLS = {
     # elementwise
     "arithmetic": (lambda x, y: [x + y, x - y, x * y, x / y, x // y, x % y, x ** y, -x, +x, abs(x), divmod(x, y)[1], 2 - x,
@@ -139,6 +148,20 @@ CALLS = {
                             np.vander(v, 3), np.vander(v, 3, increasing=True)], V, P[0]),
     "like": (lambda x: [np.zeros_like(x), np.ones_like(x, dtype=np.int32), np.full_like(x, 7), np.zeros_like(x, shape=(2,)),
                         x.copy(), np.copy(x), x.astype(np.int64), np.astype(x, np.float64), x.astype(bool)], P),
+    "extras": (lambda x: [np.isposinf(x), np.isneginf(x), np.isreal(x), np.array_equiv(x, x[:1]), np.delete(x, 1),
+                          np.delete(x, [0, 2], axis=1),
+                          np.insert(x, 1, 5.0, axis=0), np.insert(x[0], 2, [7.0, 8.0]), np.resize(x, (3, 7)),
+                          np.block([[x, x], [x * 2, x]]),
+                          np.block([x[0], 1.0]), np.piecewise(x, [x < 1, x > 1.5], [lambda v: v * 2, 3.0, -1]),
+                          *np.dsplit(x[:, :, None], 1),
+                          *np.unravel_index(np.argmax(x), x.shape), np.ravel_multi_index((x.argmax(0), x.argmax(0)), (3, 3)),
+                          np.linspace(x[0], x[1], 4),
+                          np.geomspace(x[0], x[1], 3), np.zeros(3, dtype=np.result_type(x, 1.0)), np.unwrap(x * 5, axis=1)], P),
+    "writes by function": (lambda x: _written(x + 0), P),
+    "histograms": (lambda x: [*np.histogram(x), *np.histogram(x, 4, (0.5, 1.5)),
+                              *np.histogram(x, np.array([0.0, 0.5, 2.0]), density=True)], P),
+    "nan quantiles": (lambda x: [np.nanmedian(x), np.nanmedian(x, axis=0), np.nanquantile(x, [0.2, 0.7], axis=1),
+                                 np.nanpercentile(x, 30, axis=1, keepdims=True)], N),
     "asking": (lambda x: [np.array_equal(x, x), np.array_equal(x, x[0]), np.allclose(x, x + 1e-12), np.shape(x)[0] * x,
                           np.ndim(x) + x, np.size(x, 1) - x, np.real(x), np.imag(x), x.conj()], P),
 }
