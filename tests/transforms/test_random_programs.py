@@ -110,3 +110,12 @@ def test_second_derivatives_of_random_program(seed):
     reverse_over_forward = jitnet.grad(lambda x: jitnet.jvp(lambda x: total(x, y), (x,), (t,))[1])(x)
     np.testing.assert_allclose(reverse_over_reverse, forward_over_reverse, rtol=1e-8, atol=1e-10, err_msg=str(names))
     np.testing.assert_allclose(reverse_over_forward, forward_over_reverse, rtol=1e-8, atol=1e-10, err_msg=str(names))
+
+
+@pytest.mark.parametrize("seed", [2, 5, 7, 10, 11, 17])
+def test_compiled_gradient_of_random_program(seed):
+    f, names = program(seed)
+    x, y = arguments(seed)
+    g = jitnet.value_and_grad(lambda x, y: (f(x, y) ** 2).sum(), (0, 1))
+    for found, expected in zip(jitnet.tree.leaves(jitnet.jit(g)(x, y)), jitnet.tree.leaves(g(x, y)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13, err_msg=str(names))
