@@ -12,6 +12,7 @@ import numpy as np
 from ..ir import Eqn, Graph, Var
 from ..op import OPS
 from ..passes.pipeline import pipeline
+from ..passes.plan import updated_in_place
 from ..runtime.program import LoopStep, Slot, SwitchStep
 from ..types import BOOL, I64, ArrayType
 from .loops import lower
@@ -40,7 +41,8 @@ class Carry:
         self.types = [v.type for v in outputs]
         for atom, slot in zip(init, self.slots):
             builder.copy(builder.stored(atom), slot, atom.type.nbytes)
-        self.fixed = [body.outputs[k] is body.inputs[first + k] for k in range(len(self.slots))]
+        self.fixed = [body.outputs[k] is body.inputs[first + k] or updated_in_place(body, k, body.inputs[first + k])
+                      for k in range(len(self.slots))]
         self.next = [slot if fixed else builder.allocate(t) for slot, t, fixed in zip(self.slots, self.types, self.fixed)]
 
     def copies(self) -> tuple:

@@ -59,8 +59,34 @@ class Buffer:
 
 @dataclass
 class Store:
+    """Writes a node; `add`: adds it to what is there."""
+
     access: Access
     node: Node
+    add: bool = False
+
+    @property
+    def needs(self) -> list[Node]:
+        return [self.node, *(n for n, _, _ in self.access.dynamic)]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A strided part of a larger array, as the place of an output."""
+
+    shape: tuple[int, ...]
+    start: tuple[int, ...]
+    step: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Places in a larger array that index arrays give for some of its axes, as the place of an output."""
+
+    shape: tuple[int, ...]
+    indices: tuple[Var, ...]
+    axes: tuple[int, ...]
+    add: bool
 
 
 @dataclass
@@ -196,12 +222,15 @@ class Lowering:
         """A load at a place that depends on data; checked and clamped, never outside of the array."""
         source = eqn.inputs[0]
         picks = [self.value(a, where) for a, where in zip(eqn.inputs[1:], indices[1:])]
+        place, dynamic = self.picks(source.type.shape, eqn.params["axes"], picks, index[eqn.inputs[1].type.ndim:])
+        return self.load(source, place, dynamic)
+
+    def picks(self, shape, axes, nodes: list[Node], rest: Sequence[Affine]) -> tuple[list[Affine], tuple]:
+        """The affine part of a place that data decides for some axes, and its dynamic part."""
         self.checks = True
-        shape, axes = source.type.shape, eqn.params["axes"]
-        rest = iter(index[eqn.inputs[1].type.ndim:])
-        place = [Affine() if k in axes else next(rest) for k in range(len(shape))]
-        strides = row_major(shape)
-        return self.load(source, place, tuple((n, strides[k], shape[k]) for n, k in zip(picks, axes)))
+        remaining, strides = iter(rest), row_major(shape)
+        place = [Affine() if k in axes else next(remaining) for k in range(len(shape))]
+        return place, tuple((n, strides[k], shape[k]) for n, k in zip(nodes, axes))
 
     def reduction(self, eqn, index) -> Node:
         kept = [Affine.of(a) for a in self.kept]
@@ -252,7 +281,7 @@ class Lowering:
         return form == "map" or bool(looped & set(store.access.strides)) or bool(looped & store.node.axes)
 
     def reductions(self, stores, round: int) -> list[Node]:
-        found, seen, pending = [], set(), [s.node for s in stores]
+        found, seen, pending = [], set(), [n for s in stores for n in s.needs]
         while pending:
             node = pending.pop()
             if id(node) in seen:
@@ -279,9 +308,12 @@ class Lowering:
         placement = self.placements.get(v)
         if placement is None:
             return Store(self.access(self.buffer(v, "output"), shape, index), node)
-        whole, start, step = placement
-        place = [i * k + s for i, s, k in zip(index, start, step)]
-        return Store(self.access(self.buffer(v, "output"), whole, place), node)
+        if isinstance(placement, Region):
+            place = [i * k + s for i, s, k in zip(index, placement.start, placement.step)]
+            return Store(self.access(self.buffer(v, "output"), placement.shape, place), node)
+        n = placement.indices[0].type.ndim
+        place, dynamic = self.picks(placement.shape, placement.axes, [self.value(i, index[:n]) for i in placement.indices], index[n:])
+        return Store(self.access(self.buffer(v, "output"), placement.shape, place, dynamic), node, placement.add)
 
     def place(self, nest: LoopNest, looped) -> None:
         """Puts every node into the block or stage where it is needed."""
@@ -311,10 +343,10 @@ class Lowering:
 
         for k, (block, stage) in enumerate(zip(nest.blocks, nest.stages)):
             inner: set[int] = set()
-            for store in block.stores:
-                visit(store.node, k, block.strip if columns else block.nodes, inner)
+            for node in [n for s in block.stores for n in s.needs]:
+                visit(node, k, block.strip if columns else block.nodes, inner)
             inner = set()
-            for node in [r.operands[0] for r in stage.reductions] + [s.node for s in stage.stores]:
+            for node in [r.operands[0] for r in stage.reductions] + [n for s in stage.stores for n in s.needs]:
                 visit(node, k, stage.nodes, inner)
             for n in stage.nodes:
                 if n.kind == "expr" and not n.eqn.op.cheap:

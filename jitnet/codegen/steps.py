@@ -14,12 +14,12 @@ from ..errors import Source as UserSource
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions
 from ..op import OPS
 from ..passes.fuse import is_view, kernel_op
-from ..passes.plan import Arena, last_uses, output_places
+from ..passes.plan import Arena, last_uses, output_places, overwrites
 from ..runtime.cache import get_kernel
 from ..runtime.program import CallbackKernel, KernelStep, Slot
 from .affine import Affine, Axis
 from .cpu import Source, cpu_source
-from .loops import LoopNest, lower, row_major
+from .loops import LoopNest, Region, Scatter, lower, row_major
 
 SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
 GRAIN = 32_768           # work units in one chunk
@@ -77,7 +77,7 @@ class Builder:
         self.slots.update(zip(graph.inputs, inputs))
         places, dying = output_places(graph), last_uses(graph)
         targets = {v: outputs[k] for v, k in places.items() if outputs[k] is not None}
-        self.given = set(targets)   # their storage is the caller's
+        self.given = set(targets)   # values whose storage is not theirs to free: the caller's, or passed on
         for k, eqn in enumerate(graph.eqns):
             if eqn.op.kind == "movement" and is_view(eqn):
                 if eqn.op.name == "reshape" and eqn.inputs[0] in self.slots:
@@ -87,7 +87,7 @@ class Builder:
             for v in eqn.outputs:
                 target = targets.get(v)
                 if target is None:
-                    target = self.allocate(v.type)
+                    target = self.taken_over(eqn, dying.get(k, ())) or self.allocate(v.type)
                     own.append(v)
                 self.slots[v] = target
             self.equation(eqn)
@@ -101,6 +101,15 @@ class Builder:
         for v in dying.get(len(graph.eqns), ()):
             self.release(v)
         return self.steps
+
+    def taken_over(self, eqn: Eqn, dying) -> Slot | None:
+        """The slot of a dying temporary that the equation may overwrite with its output."""
+        old = overwrites(eqn, self.definition, dying)
+        slot = self.slots.get(old)
+        if slot is None or slot.kind != "arena" or slot.strides or old not in self.definition or old in self.given:
+            return None
+        self.given.add(old)   # its bytes live on under another name
+        return slot
 
     def release(self, v: Var) -> None:
         slot = self.slots.get(v)
@@ -124,7 +133,7 @@ class Builder:
         slots |= {v: self.slots[o] for v, o in zip(body.outputs, eqn.outputs)}
         self.nest(nest, slots, body.eqns, eqn.source)
 
-    def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source) -> None:
+    def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source, serial: bool = False) -> None:
         """One step that runs a loop nest on these slots."""
         text = cpu_source(nest)
         buffers = []
@@ -134,7 +143,7 @@ class Builder:
             else:
                 buffers.append(slots[b.atom] if b.atom in slots else self.slot(b.atom))
         work = text.extent * text.work * weight(nest)
-        step = KernelStep(get_kernel(text.text), tuple(buffers), text.sizes, text.extent, grain(text, work))
+        step = KernelStep(get_kernel(text.text), tuple(buffers), text.sizes, text.extent, 0 if serial else grain(text, work))
         self.steps.append(step)
         reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
         writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
@@ -157,7 +166,7 @@ class Builder:
         """Writes a stored value into a strided region of another."""
         x, out = Var(atom.type), Var(atom.type)
         body = Graph((x,), (Eqn(OPS["broadcast_to"], (x,), {"shape": atom.type.shape}, (out,)),), (out,), "place")
-        nest = lower(body, atom.type.shape, (), {out: (target.type.shape, start, step)})
+        nest = lower(body, atom.type.shape, (), {out: Region(target.type.shape, start, step)})
         self.nest(nest, {x: self.slot(atom), out: self.slots[target]}, self.graph_eqns(target), None)
 
     def strided(self, atom: Atom) -> tuple[Atom, tuple[int, ...], int]:
@@ -279,6 +288,26 @@ def pad(builder: Builder, eqn: Eqn) -> None:
 @lowering("update_slice")
 def update_slice(builder: Builder, eqn: Eqn) -> None:
     x, v = eqn.inputs
-    builder.copy(builder.slot(x), builder.slots[eqn.outputs[0]], x.type.nbytes)
+    builder.copy(builder.stored(x), builder.slots[eqn.outputs[0]], x.type.nbytes)
     if v.type.size:
         builder.place(v, eqn.outputs[0], tuple(eqn.params["start"]), tuple(eqn.params["step"]))
+
+
+@lowering("scatter_add")
+def scatter_add(builder: Builder, eqn: Eqn, add: bool = True) -> None:
+    """A copy of the array, then one value after the other: the order, and with it the bits, never changes."""
+    x, v, *indices = eqn.inputs
+    (out,) = eqn.outputs
+    builder.copy(builder.stored(x), builder.slots[out], x.type.nbytes)
+    if not v.type.size:
+        return
+    value, result, places = Var(v.type), Var(v.type), tuple(Var(i.type) for i in indices)
+    body = Graph((value, *places), (Eqn(OPS["broadcast_to"], (value,), {"shape": v.type.shape}, (result,)),), (result,), eqn.op.name)
+    nest = lower(body, v.type.shape, (), {result: Scatter(x.type.shape, places, eqn.params["axes"], add)})
+    slots = {value: builder.stored(v), result: builder.slots[out]} | {p: builder.stored(i) for p, i in zip(places, indices)}
+    builder.nest(nest, slots, (eqn,), eqn.source, serial=True)
+
+
+@lowering("scatter_set")
+def scatter_set(builder: Builder, eqn: Eqn) -> None:
+    scatter_add(builder, eqn, add=False)

@@ -98,7 +98,7 @@ def output_places(graph: Graph) -> dict[Var, int]:
     places: dict[Var, int] = {}
     for k, atom in enumerate(graph.outputs):
         base = contiguous_base(atom, definition)
-        if type(base) is Var and base in definition and definition[base].op.kind != "movement" and base not in places:
+        if type(base) is Var and base in definition and not is_plain_view(definition[base]) and base not in places:
             places[base] = k
     return places
 
@@ -110,3 +110,26 @@ def array_consts(graph: Graph) -> list[Const]:
         found.update({a: None for a in eqn.inputs if type(a) is Const})
     found.update({a: None for a in graph.outputs if type(a) is Const})
     return list(found)
+
+
+IN_PLACE = ("scatter_add", "scatter_set", "update_slice")   # ops whose output is their first operand with some elements changed
+
+
+def overwrites(eqn: Eqn, definition: dict[Var, Eqn], dying: list[Var]) -> Var | None:
+    """The stored value whose bytes an equation may change into its output, because nothing reads it afterwards."""
+    if eqn.op.name not in IN_PLACE:
+        return None
+    base = contiguous_base(eqn.inputs[0], definition)
+    others = {base_of(a, definition) for a in eqn.inputs[1:]}
+    return base if type(base) is Var and base in dying and base not in others else None
+
+
+def updated_in_place(graph: Graph, k: int, var: Var) -> bool:
+    """Does output k change the input `var` in a way that can happen in its own bytes?"""
+    definition = definitions(graph)
+    out = graph.outputs[k]
+    eqn = definition.get(out) if type(out) is Var else None
+    if eqn is None:
+        return False
+    position = next(i for i, e in enumerate(graph.eqns) if e is eqn)
+    return overwrites(eqn, definition, last_uses(graph).get(position, [])) is var

@@ -171,3 +171,18 @@ def test_fusion_makes_one_kernel_of_softmax_and_layer_norm():
     for function, shapes in ((softmax, [(8, 16)]), (layer_norm, [(8, 16), (16,), (16,)]), (chain, [(8, 16), (8, 16)])):
         compiled = compile_graph(trace(function, [ArrayType(s, F32) for s in shapes], "f").graph)
         assert len(compiled.kernels) == 1
+
+
+def test_a_loop_that_writes_into_its_carry_copies_nothing():
+    import jitnet
+    from jitnet.ops import update_slice
+
+    def fill(x):
+        return jitnet.fori_loop(0, 5, lambda i, c: update_slice(c, ops.exp(ops.slice(c, start=(0,), size=(2,), step=(1,))), start=(1,), step=(1,)), x)
+
+    x = np.linspace(0, 1, 1000, dtype=np.float32)
+    compiled = compile_graph(trace(lambda a: [fill(a)], [ArrayType((1000,), F32)], "fill").graph)
+    want = eval_graph(compiled.graph, x)[0]
+    np.testing.assert_allclose(compiled.run([x])[0], want, rtol=1e-6)
+    copied = [k.reads for k in compiled.kernels if k.kind == "copy" and k.reads > 8]
+    assert copied == [4000]   # the initial value alone
