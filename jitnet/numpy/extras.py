@@ -16,7 +16,6 @@ from .protocol import as_array, astype, implements
 from .reductions import sum as sum_of
 from .shapes import grown, ravel
 
-
 # Dtypes
 
 def _stand_in(x):
@@ -91,7 +90,7 @@ def putmask(a, mask, values) -> None:
 @implements(np.fill_diagonal)
 def fill_diagonal(a, val, wrap=False) -> None:
     """Writes val on the diagonal of a."""
-    if wrap or len(set(a.shape)) > 1 and a.ndim > 2:
+    if wrap or (len(set(a.shape)) > 1 and a.ndim > 2):
         raise TraceValueError("fill_diagonal: wrap=True is not compiled", "write the diagonal by its indices")
     n = min(a.shape)
     a[(np.arange(n),) * a.ndim] = val
