@@ -7,6 +7,7 @@ The text is the identity of a kernel: everything that differs from call to call 
 """
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -43,6 +44,17 @@ def _bits(value, dtype) -> int:
     if dtype.kind == "f":
         return struct.unpack("<q" if dtype.itemsize == 8 else "<i", struct.pack("<d" if dtype.itemsize == 8 else "<f", value))[0]
     return int(np.asarray(value).astype(np.int64))
+
+
+CALL = re.compile(r"\w+\(|\{cast\}\(")              # an expression that is a call: its result has the dtype of its operands
+OPERATOR = re.compile(r"-?\{\w+\}( [-+*] \{\w+\})?")   # one that is a single operator which may overflow
+
+
+def wrapping(expr: str, names: list[str], dtype: str) -> tuple[str, list[str]]:
+    """The expression in integers that wrap around: Numba's operators widen narrow ones, and overflow of an int64 is undefined to LLVM."""
+    if dtype == "i64" and OPERATOR.fullmatch(expr):
+        names = [f"u64({name})" for name in names]
+    return f"{dtype}({expr})", names
 
 
 class Writer:
@@ -159,9 +171,12 @@ class Writer:
             text = f"{short_dtype(node.dtype)}({self.affine(node.value)})"
         else:
             op = node.eqn.op
-            fields = dict(zip(op.array_names, (self.names[id(o)] for o in node.operands)))
+            expr, names = op.expression([a.type for a in node.eqn.inputs]), [self.names[id(o)] for o in node.operands]
+            if node.dtype.kind in "iu" and not CALL.match(expr):
+                expr, names = wrapping(expr, names, short_dtype(node.dtype))
+            fields = dict(zip(op.array_names, names))
             fields |= {k: short_dtype(v) if k == "dtype" else v for k, v in node.eqn.params.items()}
-            text = op.expression([a.type for a in node.eqn.inputs]).format(**fields, cast=short_dtype(node.dtype))
+            text = expr.format(**fields, cast=short_dtype(node.dtype))
         name = self.names[id(node)] = f"t{self.count('t')}"
         self.put(depth, f"{name} = {text}")
 
@@ -546,7 +561,11 @@ class Writer:
         self.axis_names[last] = rows[0]
         for node in stage.reductions:
             acc, parts = self.names[id(node)], terms[id(node)]
-            if node.eqn.op.combine == "add_reduce_" and node.dtype.kind != "b":
+            if node.eqn.op.combine == "add_reduce_" and node.dtype.kind in "iu":
+                combined = acc
+                for part in parts:
+                    combined = f"add_reduce_({combined}, {part})"
+            elif self.summed(node):
                 combined = f"{acc} + {parts[0]}" if len(parts) == 1 else f"{acc} + (({parts[0]} + {parts[1]}) + ({parts[2]} + {parts[3]}))"
             else:
                 combined = self.combined(node, acc, parts[0])
