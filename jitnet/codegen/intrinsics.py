@@ -51,14 +51,14 @@ def make_cast(dtype):
 PYTHON_SCOPE = {dtype: make_cast(dtype) for dtype in DTYPES}
 PYTHON_SCOPE |= {f"buffer_{dtype}": lambda buffers, i: buffers[i] for dtype in DTYPES}
 PYTHON_SCOPE |= {f"{name}_": quiet(OWN.get(name) or getattr(np, name, None) or special(name)) for name in SCALAR_FUNCTIONS}
-PYTHON_SCOPE |= {f"{name}_reduce_": quiet(getattr(np, {"add": "add", "mul": "multiply", "max": "maximum", "min": "minimum"}[name]))
-                 for name in REDUCTIONS}
+COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+PYTHON_SCOPE |= {f"{name}_reduce_": quiet(COMBINE[name]) for name in REDUCTIONS}
 PYTHON_SCOPE["select_"] = lambda condition, yes, no: yes if condition else no
 
 PYTHON_SCOPE |= memory.python_scope(NUMPY_NAMES)
 
 globals().update(PYTHON_SCOPE)
-__all__ = sorted(PYTHON_SCOPE)
+__all__ = sorted(PYTHON_SCOPE)  # noqa: PLE0605
 
 
 def __getattr__(name):

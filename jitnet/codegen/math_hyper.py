@@ -1,7 +1,23 @@
 """Hyperbolic functions, sigmoid, softplus and logaddexp as straight-line Scalar code."""
 from jitnet.codegen.math_exp import (
-    EXP_F32, EXP_F64, INF, LN2_EXACT, LN2_HI, LN2_HI_F32, LN2_LO, LN2_LO_F32, LN2_REST, LOG2_E, NAN, exp_reduced,
-    log1p_sum, pick, round_to_int, scale_by_power, two_sum)
+    EXP_F32,
+    EXP_F64,
+    INF,
+    LN2_EXACT,
+    LN2_HI,
+    LN2_HI_F32,
+    LN2_LO,
+    LN2_LO_F32,
+    LN2_REST,
+    LOG2_E,
+    NAN,
+    exp_reduced,
+    log1p_sum,
+    pick,
+    round_to_int,
+    scale_by_power,
+    two_sum,
+)
 from jitnet.codegen.scalar import F32, call, define
 
 # tanh(x) = x + x z p(z), z = x^2, |x| <= 0.625; 2^-27.8
@@ -113,7 +129,8 @@ def asinh(x):
     root_low = ((-root).fma(root, radicand) + (low + b.fma(b, -square))) / (root + root)
     t, low = two_sum(b, root - 1)
     small = a < pick(x, 2.0 ** -30, 2.0 ** -60)
-    result = log1p_sum(large.where(a - 1, t), large.where(a.const(0), (low + root_low) * (root - b)), large.where(a.const(1), 0.0))
+    extra = large.where(a.const(0), (low + root_low) * (root - b))
+    result = log1p_sum(large.where(a - 1, t), extra, large.where(a.const(1), 0.0))
     return (small | ((a < INF) ^ True)).where(x, result.copysign(x))
 
 
@@ -129,7 +146,8 @@ def acosh(x):
     root_low = ((-root).fma(root, product) + y.fma(two, -product) + y * two_low) / (root + root)
     root_low = root.eq(0).where(y.const(0), root_low)
     t, low = two_sum(y, root)
-    result = log1p_sum(large.where(x - 1, t), large.where(x.const(0), (low + root_low) * (b - root)), large.where(x.const(1), 0.0))
+    extra = large.where(x.const(0), (low + root_low) * (b - root))
+    result = log1p_sum(large.where(x - 1, t), extra, large.where(x.const(1), 0.0))
     return (x < INF).where((x < 1).where(x.const(NAN), result), x)
 
 

@@ -6,7 +6,7 @@ Hanek (`math_huge.py`), where the rare lane goes by itself. Kernels: FDLIBM's k_
 from jitnet.codegen.math_exp import INF, pick, round_to_int, two_sum
 from jitnet.codegen.math_huge import reduce_huge
 from jitnet.codegen.rare import call_rare
-from jitnet.codegen.scalar import F32, F64, call, define
+from jitnet.codegen.scalar import F32, F64, define
 
 TWO_OVER_PI = 0.6366197723675814
 PI_HI, PI_LO = float.fromhex("0x1.921fb54442d18p+1"), float.fromhex("0x1.1a62633145c07p-53")
@@ -176,7 +176,8 @@ def atan2(y, x):
     a, b = a * scale, b * scale
     zero = a.eq(0) & b.eq(0)
     infinite = a.eq(INF) | b.eq(INF)
-    a, b = infinite.where(a.eq(INF).where(a.const(1), 0.0), a), (infinite | zero).where(b.eq(INF).where(b.const(1), zero.where(b.const(1), 0.0)), b)
+    a, b = (infinite.where(a.eq(INF).where(a.const(1), 0.0), a),
+            zero.where(b.const(1), infinite.where(b.eq(INF).where(b.const(1), 0.0), b)))
     out = atan_ratio(a, b)
     pi_hi, pi_lo = pick(x, (3.14159274, -8.74227766e-8), (PI_HI, PI_LO))
     out = (x.to_bits() < 0).where((out.const(pi_hi) - (out - pi_lo)), out)

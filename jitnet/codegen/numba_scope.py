@@ -50,6 +50,7 @@ class BufferGetitem(AbstractTemplate):
     def generic(self, args, kws):
         if len(args) == 2 and isinstance(args[0], BufferType) and isinstance(args[1], types.Integer):
             return signature(args[0].dtype, args[0], types.intp)
+        return None
 
 
 @infer_global(operator.setitem)
@@ -57,6 +58,7 @@ class BufferSetitem(AbstractTemplate):
     def generic(self, args, kws):
         if len(args) == 3 and isinstance(args[0], BufferType) and isinstance(args[1], types.Integer):
             return signature(types.none, args[0], types.intp, args[0].dtype)
+        return None
 
 
 def mark_alias(instruction, slot):

@@ -21,7 +21,7 @@ def call_rare(name, key, limit, fast, slow, *args):
         function = scalar_function(module, symbol, kind, limit, slow, len(args), fast.target)
         if fast.target.vector_variants:
             function = with_variants(module, function, kind, limit, len(args))
-    return fast.new(fast.builder.call(function, [s.value for s in (key, fast) + args]))
+    return fast.new(fast.builder.call(function, [s.value for s in (key, fast, *args)]))
 
 
 def new_function(module, symbol, kind, count):

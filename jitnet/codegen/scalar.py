@@ -25,11 +25,11 @@ class Target:
     name = "cpu"
     vector_variants = True  # LLVM's loop vectorizer runs on the code, and knows `vector-function-abi-variant`
 
-    def intrinsic(self, builder, name, args):
+    def intrinsic(self, builder, name, args, flags=()):
         """The value of LLVM intrinsic `name`, overloaded on the type of its first argument."""
         kind = args[0].type
         function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [a.type for a in args]))
-        return builder.call(function, args)
+        return builder.call(function, args, fastmath=flags)
 
 
 CPU = Target()
@@ -43,7 +43,7 @@ def round_f32(value):
 class Scalar:
     """One LLVM value of type float, double, i1 or an integer; operators emit instructions."""
 
-    __slots__ = ("builder", "value", "target")
+    __slots__ = ("builder", "target", "value")
 
     def __init__(self, builder, value, target=CPU):
         self.builder, self.value, self.target = builder, value, target
@@ -166,9 +166,9 @@ class Scalar:
         yes, no = (yes, no) if isinstance(yes, Scalar) else (no.lift(yes), no)
         return self.new(self.builder.select(self.value, yes.value, yes.lift(no).value))
 
-    def intrinsic(self, name, *others):
+    def intrinsic(self, name, *others, flags=()):
         args = [self.value] + [self.lift(o).value for o in others]
-        return self.new(self.target.intrinsic(self.builder, name, args))
+        return self.new(self.target.intrinsic(self.builder, name, args, flags))
 
     def fma(self, factor, addend):
         """self * factor + addend, rounded once."""

@@ -6,7 +6,18 @@ import mpmath
 import numpy as np
 import pytest
 
-from jitnet.testing_ulp import CASES, DTYPES, accuracy_table, compiled, measure, measure_all, samples, ulp_distance, ulp_error, ulp_errors
+from jitnet.testing_ulp import (
+    CASES,
+    DTYPES,
+    accuracy_table,
+    compiled,
+    measure,
+    measure_all,
+    samples,
+    ulp_distance,
+    ulp_error,
+    ulp_errors,
+)
 
 # JITNET_ULP_SAMPLES=100000 for a night's run; JITNET_ULP_EXHAUSTIVE=1 adds every float32
 COUNT = int(os.environ.get("JITNET_ULP_SAMPLES", "900"))
