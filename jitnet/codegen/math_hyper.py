@@ -73,8 +73,11 @@ def logaddexp(x, y):
     """log(exp(x) + exp(y))."""
     dtype = pick(x, "f32", "f64")
     top = (x > y).where(x, y)
-    gap = (x.eq(y)).where(x.const(0.0), x - y)  # inf - inf
-    return top + call("log1p", dtype, call("exp", dtype, -gap.abs()))
+    gap, low = two_sum(x, -y)
+    gap = x.eq(y).where(x.const(0.0), gap)  # inf - inf
+    low = (low.abs() < 1).where((gap < 0).where(-low, low), 0.0)
+    tail = call("exp", dtype, -gap.abs())
+    return top + call("log1p", dtype, (-low).fma(tail, tail))  # what the difference lost is more than the rest loses
 
 
 # sinh(x) = x + x z p(z), z = x^2, |x| <= 1; 2^-31.6 and 2^-61.8
