@@ -408,7 +408,13 @@ class Creation(_Ruled):
     def __call__(self, *args, **kwargs):
         from .tracer import bind, current_trace
 
-        return self.body(*args, **kwargs) if current_trace() is None else bind(self, *self.split(args, kwargs))
+        trace = current_trace()
+        if trace is None:
+            return self.body(*args, **kwargs)
+        out = bind(self, *self.split(args, kwargs))
+        if len(out.shape) == 1:
+            trace.created[out._atom] = out.shape  # an `arange` of that length: indexing knows it again
+        return out
 
 
 class Call(_Ruled):

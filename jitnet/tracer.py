@@ -62,6 +62,7 @@ class Trace:
         self.source: Source | None = None  # set while a transform applies a rule: the line of the equation that the rule is for
         self._consts: dict[tuple, tuple] = {}
         self._scalars: dict[tuple, Const] = {}
+        self.created: dict[Var, tuple] = {}  # Var of a 1-d iota -> its shape
 
     def __enter__(self) -> Trace:
         self.parent, self.open = current_trace(), True

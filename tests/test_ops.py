@@ -146,6 +146,8 @@ def cases():
     yield ops.gather, [f(4, 5, 3), i(5, 2, 6)], {"axes": (1,)}
     yield ops.gather, [f(4, 5), i(5, 6), i(4, 6)], {"axes": (1, 0)}
     yield ops.gather, [f(4, 5), i(4)], {"axes": (0,)}
+    own = [np.broadcast_to(np.arange(n).reshape([-1 if k == a else 1 for k in range(2)]), (4, 2)) for a, n in ((0, 4),)]
+    yield ops.gather, [f(4, 5), own[0], i(5, 4, 2)], {"axes": (0, 1), "along": 1}
     for op in (ops.scatter_add, ops.scatter_set):
         yield op, [f(4, 3), f(6, 4), i(3, 6)], {"axes": (1,)}
         yield op, [f(4, 3), f(2, 5), i(4, 2, 5), i(3, 2, 5)], {"axes": (0, 1)}

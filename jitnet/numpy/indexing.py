@@ -12,6 +12,7 @@ import numpy as np
 from .. import ops
 from ..errors import TraceIndexError, TraceTypeError, TraceValueError
 from ..op import has_priority
+from ..ops.indexing import along_axis, take_along
 from ..ops.movement import flip
 from ..tracer import Tracer
 from ..types import I64, broadcast_shapes, normalize_axis
@@ -227,7 +228,20 @@ def getitem(x: Tracer, raw):
     return _gather(x, raw, key)
 
 
+def _own_position(i, n: int) -> bool:
+    """Whether an index array is 0, 1, ... n - 1: an `arange`, with known values or traced."""
+    if isinstance(i, Tracer):
+        return i.owner.created.get(i._atom) == (n,)
+    return i.shape == (n,) and bool((i == np.arange(n)).all())
+
+
 def _gather(x, raw, key: Key):
+    if len(key.arrays) == 2 and len(key.shape) == 2:
+        (_, rows), (_, places) = key.arrays
+        if places.ndim == 1 and places.shape[0] == key.shape[0] and _own_position(rows, key.shape[0]):
+            # x[arange(n), i]: one element of each row, whose derivative needs no scatter
+            picked = take_along(_read(x, key), ops.reshape(_wrapped(places, key.shape[1], 1), shape=(-1, 1)), 1)
+            return ops.reshape(picked, shape=(-1,))
     indices, axes, place = _places(key)
     place = 0 if _scattered(raw, x) else place
     return _moved(ops.gather(_read(x, key), *indices, axes=axes), indices[0].ndim, place)
@@ -359,8 +373,6 @@ def take(a, indices, axis=None, out=None, mode="raise"):
 @implements(np.take_along_axis)
 def take_along_axis(arr, indices, axis=-1):
     """Elements of arr at the positions that `indices` gives along one axis, for every place along the others."""
-    from ..ops.indexing import take_along
-
     x, i = as_array(arr), as_array(indices)
     if axis is None:
         x, axis = ops.reshape(x, shape=(-1,)), 0
@@ -368,15 +380,13 @@ def take_along_axis(arr, indices, axis=-1):
     i = _wrapped(i, x.shape[axis], axis)
     shape = tuple(n if a != axis else i.shape[a] for a, n in enumerate(broadcast_shapes(
         *(tuple(1 if a == axis else n for a, n in enumerate(s)) for s in (x.shape, i.shape)))))
-    x = ops.broadcast_to(x, shape=tuple(x.shape[a] if a == axis else n for a, n in enumerate(shape)))
-    return take_along(x, i, axis)
+    wide = tuple(x.shape[a] if a == axis else n for a, n in enumerate(shape))
+    return take_along(x if x.shape == wide else ops.broadcast_to(x, shape=wide), i, axis)
 
 
 @implements(np.put_along_axis)
 def put_along_axis(arr, indices, values, axis):
     """Writes values into arr at the positions that `indices` gives along one axis."""
-    from ..ops.indexing import along_axis
-
     axis = normalize_axis(axis, arr.ndim, "put_along_axis")
     places = along_axis(_wrapped(as_array(indices), arr.shape[axis], axis), axis, arr.shape)
     value = _fitted(values, arr, places[0].shape)

@@ -12,7 +12,7 @@ from ..op import between, gather_op
 from ..types import I64, normalize_axis
 from .creation import full, iota, zeros_like
 from .logical import equal, where
-from .movement import broadcast_to, reshape, to_front, transpose
+from .movement import broadcast_to, reshape, slice_axis, to_front, transpose
 
 
 def _check(types, params, name, first):
@@ -27,7 +27,13 @@ def _check(types, params, name, first):
     out = picked_shape(x.shape, indices[0].shape, axes)
     if first == 2 and types[1].shape != out:
         raise TraceTypeError(f"{name}: values are {types[1]}, the places have the shape {out}", "broadcast the values first")
-    return {"axes": axes}
+    if first == 2:
+        return {"axes": axes}
+    along = params["along"]
+    if along is not None and (axes != tuple(range(x.ndim)) or out[:along] + out[along + 1:] != x.shape[:along]
+                              + x.shape[along + 1:]):
+        raise TraceTypeError(f"{name}: along={along} does not fit {x} and index arrays {indices[0]}", "use `take_along_axis`")
+    return {"axes": axes, "along": along}
 
 
 def picked_shape(shape, index_shape, axes) -> tuple[int, ...]:
@@ -65,7 +71,7 @@ def _batched_indices(size, indices, batched, axes):
 
 
 def _gather_batch(size, inputs, batched, params):
-    (x, *indices), axes = inputs, params["axes"]
+    (x, *indices), axes, along = inputs, params["axes"], params["along"]
     if not any(batched[1:]):  # the batch axis of x comes after the index axes
         out = gather(x, *indices, axes=tuple(a + 1 for a in axes))
         k = indices[0].ndim
@@ -73,20 +79,33 @@ def _gather_batch(size, inputs, batched, params):
     if not batched[0]:
         return [gather(x, *(to_front(i, size, b) for i, b in zip(indices, batched[1:])), axes=axes)]
     indices, axes = _batched_indices(size, indices, batched[1:], axes)
-    return [gather(x, *indices, axes=axes)]
+    return [gather(x, *indices, axes=axes, along=None if along is None else along + 1)]
 
 
-def _gather_vjp(ct, out, x, *indices, axes):
+SELECTED = 4  # so many places along an axis are found by comparing: such a loop joins its neighbours, a scatter cannot
+
+
+def _gather_vjp(ct, out, x, *indices, axes, along):
+    if along is not None and ct.shape[along] <= SELECTED:
+        position, total = iota(shape=x.shape, axis=along, dtype=I64), None
+        for k in range(ct.shape[along]):
+            here = equal(position, slice_axis(indices[along], along, k, 1))
+            term = where(here, slice_axis(ct, along, k, 1), np.zeros((), ct.dtype))
+            total = term if total is None else total + term
+        return [zeros_like(x) if total is None else total, *[None] * len(indices)]
     return [scatter_add(zeros_like(x), ct, *indices, axes=axes), *[None] * len(indices)]
 
 
 @gather_op(type_rule=lambda types, p: types[0].with_shape(picked_shape(types[0].shape, types[1].shape, p["axes"])),
            canonical_rule=lambda types, p: _check(types, p, "gather", 1), dtype_rule=_dtypes(1), batch=_gather_batch,
-           jvp=lambda ts, out, x, *indices, axes: None if ts[0] is None else gather(ts[0], *indices, axes=axes),
-           vjp=_gather_vjp,
+           jvp=lambda ts, out, x, *indices, **p: None if ts[0] is None else gather(ts[0], *indices, **p), vjp=_gather_vjp,
            samples=between(-3, 3))
-def gather(x, *indices, axes):
-    """Elements of x at the places that integer arrays of one shape give for `axes`; index axes first, then the rest of x."""
+def gather(x, *indices, axes, along=None):
+    """Elements of x at the places that integer arrays of one shape give for `axes`; index axes first, then the rest of x.
+
+    along: set by `take_along`, whose index arrays hold each element's own position on all axes but this one. It changes no
+    value; a derivative may then compare positions in place of scattering.
+    """
     return _front(x, axes)[_key(x, indices, axes)]
 
 
@@ -148,4 +167,4 @@ def along_axis(indices, axis: int, shape) -> list:
 
 def take_along(x, indices, axis: int):
     """x[.., indices[..], ..] along one axis, elementwise on the others."""
-    return gather(x, *along_axis(indices, axis, x.shape), axes=tuple(range(len(x.shape))))
+    return gather(x, *along_axis(indices, axis, x.shape), axes=tuple(range(len(x.shape))), along=axis)

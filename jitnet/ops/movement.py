@@ -127,8 +127,10 @@ def slice(x, *, start, size, step=None):
 
 
 def slice_axis(x, axis: int, start: int, size: int, step: int = 1):
-    """A slice along one axis."""
+    """A slice along one axis; x itself where that is all of it."""
     n = len(x.shape)
+    if start == 0 and size == x.shape[axis] and step == 1:
+        return x
     return slice(x, start=tuple(start if a == axis else 0 for a in range(n)),
                  size=tuple(size if a == axis else x.shape[a] for a in range(n)),
                  step=tuple(step if a == axis else 1 for a in range(n)))

@@ -270,3 +270,19 @@ def test_index_out_of_bounds_when_run(traced):
 
 def test_out_of_bounds_modes(same):
     same(lambda x: [jnp.take(x, np.array([7, -9]), mode="clip"), jnp.take(x, np.array([7, -9]), mode="wrap")], np.arange(4.0))
+
+
+@pytest.mark.parametrize("rows", [np.arange(4), None], ids=["NumPy's arange", "traced arange"])
+def test_one_element_per_row_needs_no_scatter(rows):
+    """The usual way to pick the log-probability of each label: its derivative compares positions, which fuses."""
+    from jitnet.transforms import grad
+
+    def loss(x, y):
+        return x[jnp.arange(4) if rows is None else rows, y].sum()
+
+    x, y = np.arange(12.0).reshape(4, 3), np.array([0, 2, -1, 1])
+    graph = trace(lambda x, y: [grad(loss)(x, y)], [ArrayType((4, 3), F64), ArrayType((4,), I64)], "f").graph
+    assert "scatter_add" not in {e.op.name for e in graph.eqns}
+    expected = np.zeros((4, 3))
+    expected[np.arange(4), y] = 1
+    np.testing.assert_array_equal(graph(x, y)[0], expected)
