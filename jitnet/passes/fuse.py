@@ -141,7 +141,7 @@ class Fuser:
         for eqn in self.graph.eqns:
             if fusible(eqn):
                 for v in eqn.outputs:
-                    if eqn.op.kind == "reduction":
+                    if eqn.op.kind == "reduction" or eqn.op.name == "stored":
                         self.roots.add(v)
                     self._weigh(eqn, v)
 

@@ -5,11 +5,12 @@ from ..ir import Graph
 from . import run_passes
 from .fuse import fuse
 from .split import split_reductions
+from .turn import turn_reductions
 
 
 def pipeline(graph: Graph) -> list[tuple[str, Graph]]:
     """The graph after every pass, by name, from the traced one to the one of kernels."""
     stages = [("trace", graph), *run_passes(graph)]
-    for name, transform in (("fuse", fuse), ("split_reductions", split_reductions)):
+    for name, transform in (("turn_reductions", turn_reductions), ("fuse", fuse), ("split_reductions", split_reductions)):
         stages.append((name, transform(stages[-1][1])))
     return stages
