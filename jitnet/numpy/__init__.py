@@ -44,7 +44,11 @@ from .joining import append as append, array_split as array_split, column_stack 
 from .joining import dstack as dstack, flip as flip, fliplr as fliplr, flipud as flipud, hsplit as hsplit, hstack as hstack
 from .joining import repeat as repeat, roll as roll, rot90 as rot90, split as split, stack as stack, tile as tile
 from .joining import unstack as unstack, vsplit as vsplit, vstack as vstack
-from .indexing import choose as choose, put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis
+from .taking import argwhere as argwhere, compress as compress, extract as extract, flatnonzero as flatnonzero
+from .taking import intersect1d as intersect1d, nonzero as nonzero, setdiff1d as setdiff1d, setxor1d as setxor1d
+from .taking import union1d as union1d, unique as unique, unique_all as unique_all, unique_counts as unique_counts
+from .taking import unique_inverse as unique_inverse, unique_values as unique_values
+from .taking import choose as choose, put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis
 from .products import cross as cross, diagonal as diagonal, dot as dot, einsum as einsum, inner as inner, kron as kron
 from .products import outer as outer, tensordot as tensordot, trace as trace, vdot as vdot
 from .creation import allclose as allclose, arange as arange, array_equal as array_equal, asarray as asarray, astype as astype

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import ops
-from ..errors import TraceIndexError, TraceTypeError, TraceValueError
+from ..errors import TraceIndexError, TraceValueError
 from ..op import has_priority
-from ..ops.indexing import along_axis, take_along
+from ..ops.indexing import take_along
 from ..ops.movement import flip
 from ..tracer import Tracer
-from ..types import I64, broadcast_shapes, normalize_axis
-from .protocol import as_array, astype, fresh, implements, into
+from ..types import I64, broadcast_shapes
+from .protocol import as_array, astype, fresh
 from .shapes import contiguous, plain, strides_of
 
 
@@ -182,7 +182,7 @@ def _view_strides(x, key: Key):
 
 # Index arrays: one gather on what the static part leaves
 
-def _wrapped(i, n: int, axis: int):
+def wrapped_index(i, n: int, axis: int):
     """Index array with negative entries counted from the end, as int64; checked now when its values are known."""
     if not has_priority(i):
         i = np.asarray(i, np.int64)
@@ -199,7 +199,7 @@ def _wrapped(i, n: int, axis: int):
 def _places(key: Key):
     """(index arrays of one shape, their axes, where the index axes stand in the result)."""
     axes = tuple(a for a, _ in key.arrays)
-    indices = [_wrapped(i, key.shape[a], a) for a, i in key.arrays]
+    indices = [wrapped_index(i, key.shape[a], a) for a, i in key.arrays]
     shape = broadcast_shapes(*(i.shape for i in indices))
     if shape is None:
         raise TraceIndexError("index arrays do not broadcast: " + " and ".join(str(i.shape) for i in indices),
@@ -240,11 +240,11 @@ def _gather(x, raw, key: Key):
         (_, rows), (_, places) = key.arrays
         if places.ndim == 1 and places.shape[0] == key.shape[0] and _own_position(rows, key.shape[0]):
             # x[arange(n), i]: one element of each row, whose derivative needs no scatter
-            picked = take_along(_read(x, key), ops.reshape(_wrapped(places, key.shape[1], 1), shape=(-1, 1)), 1)
+            picked = take_along(_read(x, key), ops.reshape(wrapped_index(places, key.shape[1], 1), shape=(-1, 1)), 1)
             return ops.reshape(picked, shape=(-1,))
     indices, axes, place = _places(key)
     place = 0 if _scattered(raw, x) else place
-    return _moved(ops.gather(_read(x, key), *indices, axes=axes), indices[0].ndim, place)
+    return move_index_axes(ops.gather(_read(x, key), *indices, axes=axes), indices[0].ndim, place)
 
 
 def _scattered(raw, x) -> bool:
@@ -255,7 +255,7 @@ def _scattered(raw, x) -> bool:
     return not all(advanced[first:last + 1])
 
 
-def _moved(out, rank: int, place: int):
+def move_index_axes(out, rank: int, place: int):
     """A gather's result with its first `rank` axes moved to `place`."""
     if place == 0 or rank == 0:
         return out
@@ -276,7 +276,7 @@ def setitem(x: Tracer, raw, value) -> None:
         if view is not None and view.base is x and view.key == key.static:
             value.current()
             return None  # `x[a:b] += v`: the view has written itself already
-        x.assign(_plain(x, _write(_now(x), key, _fitted(value, x, key.shape))))
+        x.assign(plain_value(x, _write(now(x), key, fitted(value, x, key.shape))))
         return None
     _scatter(x, raw, key, value, ops.scatter_set)
     return None
@@ -292,15 +292,15 @@ def add_at(x: Tracer, raw, value) -> None:
         x[raw] += value
 
 
-def _now(x: Tracer) -> Tracer:
+def now(x: Tracer) -> Tracer:
     return Tracer(x.owner, x.current())
 
 
-def _plain(x: Tracer, value) -> Tracer:
+def plain_value(x: Tracer, value) -> Tracer:
     return Tracer(x.owner, x.owner.atom(value, x.dtype))
 
 
-def _fitted(value, x, shape):
+def fitted(value, x, shape):
     """The value cast to the dtype of x and broadcast to a shape, as an assignment does."""
     value = astype(as_array(value), x.dtype)
     while value.ndim > len(shape) and value.shape[0] == 1:
@@ -320,14 +320,14 @@ def _scattered_into(base, raw, key: Key, value, op):
     place = 0 if _scattered(raw, base) else place
     rank = indices[0].ndim
     rest = tuple(n for a, n in enumerate(part.shape) if a not in axes)
-    value = _fitted(value, base, (*rest[:place], *indices[0].shape, *rest[place:]))
+    value = fitted(value, base, (*rest[:place], *indices[0].shape, *rest[place:]))
     if place and rank:
         value = ops.transpose(value, axes=(*range(place, place + rank), *range(place), *range(place + rank, value.ndim)))
     return _write(base, key, op(part, value, *indices, axes=axes))
 
 
 def _scatter(x: Tracer, raw, key: Key, value, op) -> None:
-    x.assign(_plain(x, _scattered_into(_now(x), raw, key, value, op)))
+    x.assign(plain_value(x, _scattered_into(now(x), raw, key, value, op)))
 
 
 def _set_masked(x: Tracer, mask, value) -> None:
@@ -344,69 +344,4 @@ def _set_masked(x: Tracer, mask, value) -> None:
                               "value for every element")
     value = ops.reshape(value, shape=value.shape[value.ndim - len(rest):]) if value.ndim > len(rest) else value
     mask = ops.reshape(mask, shape=(*mask.shape, *(1,) * len(rest)))
-    x.assign(_plain(x, ops.where(mask, value, _now(x))))
-
-
-# Functions
-
-@implements(np.take, method="take")
-def take(a, indices, axis=None, out=None, mode="raise"):
-    """Elements of a at integer positions along an axis; of the flattened array for axis None."""
-    x = as_array(a)
-    if axis is None:
-        x, axis = ops.reshape(x, shape=(-1,)), 0
-    axis = normalize_axis(axis, x.ndim, "take")
-    i, n = as_array(indices), x.shape[axis]
-    if i.size == 0 and not has_priority(i):
-        i = i.astype(np.int64)
-    if i.dtype.kind not in "iu":
-        raise TraceIndexError(f"take: an array of {i.dtype} cannot index", "convert it with `astype(np.int64)`")
-    if mode == "clip":
-        i = ops.maximum(ops.minimum(astype(i, I64), n - 1), 0)
-    elif mode == "wrap":
-        i = ops.remainder(astype(i, I64), n)
-    else:
-        i = _wrapped(i, n, axis)
-    return into(out, _moved(ops.gather(x, i, axes=(axis,)), i.ndim, axis), "take")
-
-
-@implements(np.take_along_axis)
-def take_along_axis(arr, indices, axis=-1):
-    """Elements of arr at the positions that `indices` gives along one axis, for every place along the others."""
-    x, i = as_array(arr), as_array(indices)
-    if axis is None:
-        x, axis = ops.reshape(x, shape=(-1,)), 0
-    axis = normalize_axis(axis, x.ndim, "take_along_axis")
-    i = _wrapped(i, x.shape[axis], axis)
-    shape = tuple(n if a != axis else i.shape[a] for a, n in enumerate(broadcast_shapes(
-        *(tuple(1 if a == axis else n for a, n in enumerate(s)) for s in (x.shape, i.shape)))))
-    wide = tuple(x.shape[a] if a == axis else n for a, n in enumerate(shape))
-    return take_along(x if x.shape == wide else ops.broadcast_to(x, shape=wide), i, axis)
-
-
-@implements(np.put_along_axis)
-def put_along_axis(arr, indices, values, axis):
-    """Writes values into arr at the positions that `indices` gives along one axis."""
-    axis = normalize_axis(axis, arr.ndim, "put_along_axis")
-    places = along_axis(_wrapped(as_array(indices), arr.shape[axis], axis), axis, arr.shape)
-    value = _fitted(values, arr, places[0].shape)
-    arr.assign(_plain(arr, ops.scatter_set(_now(arr), value, *places, axes=tuple(range(arr.ndim)))))
-
-
-@implements(np.choose, method="choose")
-def choose(a, choices, out=None, mode="raise"):
-    """For each element the choice whose number stands in a; a number without a choice counts as the nearest one."""
-    i = as_array(a)
-    parts = [as_array(c) for c in choices]
-    value = parts[-1]
-    for k in range(len(parts) - 2, -1, -1):
-        value = ops.where(ops.less_equal(i, k), parts[k], value)
-    return into(out, value, "choose")
-
-
-@implements(np.compress, np.extract, np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.unique_values, np.unique_counts,
-            np.unique_inverse, np.unique_all, np.setdiff1d, np.union1d, np.intersect1d, eager=np.nonzero)
-def unknown_size(*args, **kwargs):
-    """Raises: the size of the result depends on values that are known only when the program runs."""
-    raise TraceTypeError("the size of the result depends on the values of a traced array",
-                         "use `jitnet.where` with a value for every element, or call it outside the compiled function")
+    x.assign(plain_value(x, ops.where(mask, value, now(x))))

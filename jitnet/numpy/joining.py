@@ -160,7 +160,7 @@ def repeat(a, repeats, axis=None):
         wide = ops.broadcast_to(ops.reshape(x, shape=(*shape[:axis + 1], 1, *shape[axis + 1:])),
                                 shape=(*shape[:axis + 1], k, *shape[axis + 1:]))
         return ops.reshape(wide, shape=(*shape[:axis], shape[axis] * k, *shape[axis + 1:]))
-    from .indexing import take
+    from .taking import take
 
     return take(x, np.repeat(np.arange(x.shape[axis]), counts), axis)
 

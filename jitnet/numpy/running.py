@@ -159,7 +159,7 @@ def searchsorted(a, v, side="left", sorter=None):
     """Where the elements of v would stand in the sorted 1-d array a."""
     x = as_array(a)
     if sorter is not None:
-        from .indexing import take
+        from .taking import take
 
         x = take(x, sorter)
     v = as_array(v)

@@ -250,7 +250,7 @@ A, V = ArrayType((3, 4), F64), ArrayType((5,), I64)
     (lambda x, v: x[v[0]:], "a slice needs integers known while tracing",
      "use `jitnet.numpy.take` with an index array, or `x[i + jitnet.numpy.arange(n)]` for n elements from a traced i"),
     (lambda x, v: x[v[:2], v[:3]], "index arrays do not broadcast: (2,) and (3,)", "give them shapes that broadcast"),
-    (lambda x, v: np.nonzero(x), "the size of the result depends on the values of a traced array",
+    (lambda x, v: np.nonzero(x), "nonzero: the size of the result depends on the values of a traced array",
      "use `jitnet.where` with a value for every element, or call it outside the compiled function"),
     (lambda x, v: x.__setitem__((0,), np.zeros(3)), "could not broadcast a value of shape (3,) into a region of shape (4,)",
      "give the value the shape of the region"),
