@@ -3,6 +3,10 @@ arrays.
 
 Ufuncs are NumPy's own objects, which reach jitnet through `__array_ufunc__`. The other functions compute with jitnet where
 an argument is traced and hand over to NumPy where none is; the creating ones write equations while a function is traced.
+
+>>> import jitnet, numpy as np, jitnet.numpy as jnp
+>>> jitnet.jit(lambda x: jnp.where(x > 1, jnp.sqrt(x), 0.0).sum())(np.array([1.0, 4.0, 9.0]))
+np.float64(5.0)
 """
 from numpy import bool as bool, bool_ as bool_, float32 as float32, float64 as float64, int16 as int16, int32 as int32
 from numpy import int64 as int64, int8 as int8, uint16 as uint16, uint32 as uint32, uint64 as uint64, uint8 as uint8

@@ -120,7 +120,12 @@ def arange(start, stop=None, step=1, dtype=None, *, like=None):
 
 @creates(np.linspace)
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
-    """num values from start to stop, evenly spaced."""
+    """num values from start to stop, evenly spaced.
+
+    >>> import numpy as np, jitnet.numpy as jnp
+    >>> jnp.linspace(0, 1, 3)
+    array([0. , 0.5, 1. ])
+    """
     low, high = as_array(start), as_array(stop)
     kind = promote(*(type(v) if type(v) in (bool, int, float) else getattr(v, "weak", None) or as_array(v).dtype
                      for v in (start, stop)),

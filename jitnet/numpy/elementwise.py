@@ -268,7 +268,12 @@ _MISSING = object()
 
 @implements(np.clip, method="clip")
 def clip(a, a_min=_MISSING, a_max=_MISSING, out=None, *, min=_MISSING, max=_MISSING, **options):
-    """a limited to [a_min, a_max]; either may be None. At a limit the gradient is shared evenly with it."""
+    """a limited to [a_min, a_max]; either may be None. At a limit the gradient is shared evenly with it.
+
+    >>> import numpy as np, jitnet.numpy as jnp
+    >>> jnp.clip(np.array([-1.0, 0.5, 3.0]), 0, 1)
+    array([0. , 0.5, 1. ])
+    """
     low = min if a_min is _MISSING else a_min
     high = max if a_max is _MISSING else a_max
     value = a
@@ -327,7 +332,7 @@ def imag(x):
 
 # scipy.special
 
-SCIPY = {"erf": ops.erf, "erfc": ops.erfc, "erfinv": ops.erfinv, "gammaln": ops.lgamma, "loggamma": ops.lgamma,
+SCIPY = {"erf": ops.erf, "erfc": ops.erfc, "erfinv": ops.erfinv, "gammaln": ops.lgamma,
          "psi": ops.digamma,
          "digamma": ops.digamma, "expit": ops.sigmoid, "exp2": ops.exp2, "expm1": ops.expm1, "log1p": ops.log1p,
          "cbrt": ops.cbrt}

@@ -13,7 +13,12 @@ from .shapes import grown, moveaxis, swapaxes
 
 @implements(np.concatenate, np.concat)
 def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind"):
-    """Arrays one after the other along an axis; flattened first for axis None."""
+    """Arrays one after the other along an axis; flattened first for axis None.
+
+    >>> import numpy as np, jitnet.numpy as jnp
+    >>> jnp.concatenate([np.zeros(2), np.ones(1)])
+    array([0., 0., 1.])
+    """
     arrays = [as_array(a, dtype) for a in arrays]
     if not arrays:
         raise TraceValueError("concatenate: needs at least one array", "pass a list of arrays")

@@ -156,7 +156,12 @@ def _divided(total, n, dtype):
 
 @implements(np.mean, method="mean")
 def mean(a, axis=None, dtype=None, out=None, keepdims=NO_VALUE, *, where=NO_VALUE):
-    """Arithmetic mean over axes; of integers and bools in float64."""
+    """Arithmetic mean over axes; of integers and bools in float64.
+
+    >>> import numpy as np, jitnet.numpy as jnp
+    >>> jnp.mean(np.array([[1, 2], [3, 4]]), axis=0)
+    array([2., 3.])
+    """
     x = as_array(a)
     if dtype is None and x.dtype.kind != "f":
         dtype = np.float64

@@ -58,7 +58,12 @@ cumulative_sum, cumulative_prod = _cumulative(np.cumulative_sum, cumsum, 0), _cu
 
 @implements(np.diff)
 def diff(a, n=1, axis=-1, prepend=np._NoValue, append=np._NoValue):
-    """Differences of neighbours along an axis, n times."""
+    """Differences of neighbours along an axis, n times.
+
+    >>> import numpy as np, jitnet.numpy as jnp
+    >>> jnp.diff(np.array([1.0, 4.0, 9.0]))
+    array([3., 5.])
+    """
     x = as_array(a)
     axis = normalize_axis(axis, x.ndim, "diff")
     ends = []

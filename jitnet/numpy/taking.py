@@ -35,7 +35,12 @@ def take(a, indices, axis=None, out=None, mode="raise"):
 
 @implements(np.take_along_axis)
 def take_along_axis(arr, indices, axis=-1):
-    """Elements of arr at the positions that `indices` gives along one axis, for every place along the others."""
+    """Elements of arr at the positions that `indices` gives along one axis, for every place along the others.
+
+    >>> import numpy as np, jitnet.numpy as jnp
+    >>> jnp.take_along_axis(np.array([[1, 2], [3, 4]]), np.array([[1], [0]]), axis=1).ravel()
+    array([2, 3])
+    """
     x, i = as_array(arr), as_array(indices)
     if axis is None:
         x, axis = ops.reshape(x, shape=(-1,)), 0
