@@ -332,8 +332,7 @@ def imag(x):
 
 # scipy.special
 
-SCIPY = {"erf": ops.erf, "erfc": ops.erfc, "erfinv": ops.erfinv, "gammaln": ops.lgamma,
-         "psi": ops.digamma,
+SCIPY = {"erf": ops.erf, "erfc": ops.erfc, "erfinv": ops.erfinv, "gammaln": ops.lgamma, "psi": ops.digamma,
          "digamma": ops.digamma, "expit": ops.sigmoid, "exp2": ops.exp2, "expm1": ops.expm1, "log1p": ops.log1p,
          "cbrt": ops.cbrt}
 for _name, _op in SCIPY.items():
