@@ -136,6 +136,11 @@ def row_major(shape: Sequence[int]) -> list[int]:
     return strides
 
 
+def varying(index: Affine) -> Affine:
+    """The index without the axes of extent 1, along which it stays as it is."""
+    return Affine(tuple((a, k) for a, k in index.terms if a.extent != 1), index.const)
+
+
 class Lowering:
     """One kernel equation -> LoopNest."""
 
@@ -236,7 +241,7 @@ class Lowering:
         kept = [Affine.of(a) for a in self.kept]
         if self.split:
             index = index[1:]
-        if list(index) != kept:
+        if list(map(varying, index)) != list(map(varying, kept)):
             raise AssertionError(f"{eqn.op.name} is read at {index}, its kernel computes it at {kept}")
         key = ("reduction", id(eqn))
         node = self.memo.get(key)
@@ -303,7 +308,9 @@ class Lowering:
         elif len(shape) == len(kept) and shape == tuple(a.extent for a in self.kept):
             index = kept
         else:   # reduced axes kept with size 1
-            index = [Affine() if a in self.reduce else Affine.of(a) for a in self.domain]
+            index, rest = [], list(self.kept)
+            for n in reversed(shape):
+                index.insert(0, Affine.of(rest.pop()) if rest and rest[-1].extent == n else Affine())
         node = self.value(v, index)
         placement = self.placements.get(v)
         if placement is None:

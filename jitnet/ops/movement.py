@@ -187,7 +187,7 @@ def _first_dtype(dtypes):
           samples=between(-3, 3))
 def pad(x, value, *, low, high):
     """x with `low` elements of a 0-d value before it and `high` after it, per axis."""
-    return np.pad(x, tuple(zip(low, high)), constant_values=value)
+    return np.pad(x, tuple(zip(low, high)), constant_values=value) if x.ndim else x
 
 
 def _concatenate_params(types, params):

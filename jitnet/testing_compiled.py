@@ -1,0 +1,118 @@
+"""Compiled graphs against what they mean, and graphs cut down to what still fails.
+
+    check_compiled(graph, arrays)            AssertionError where compiled code and `eval_graph` differ
+    gradient_graph(graph)                    the gradient of a scalar made of a graph's float outputs
+    shrink(graph, arrays, fails)             a smaller graph, and arrays for it, that still fails
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from . import ops
+from .compile import Compiled, compile_graph
+from .ir import Const, Graph, Var, check_graph, definitions, eval_graph
+from .tracer import inline, trace
+from .transforms import grad
+from .types import F64, is_float
+
+TOLERANCE = {np.dtype(np.float32): 2e-4, np.dtype(np.float64): 1e-9}
+
+
+def check_compiled(graph: Graph, arrays: Sequence[np.ndarray], tolerance: dict | None = None) -> Compiled:
+    """The compiled graph; AssertionError where its outputs are not those of `eval_graph`: exactly, or for floats to within a tolerance
+    times the largest element of the array."""
+    compiled = compile_graph(check_graph(graph))
+    for name, stage in compiled.stages:
+        try:
+            check_graph(stage)
+        except Exception as error:
+            raise AssertionError(f"the graph is not valid after {name}: {error}") from error
+    with np.errstate(all="ignore"):
+        wanted = eval_graph(graph, *arrays)
+    found = compiled.run([a.copy() for a in arrays])
+    assert_agree(found, wanted, tolerance or TOLERANCE)
+    return compiled
+
+
+def assert_agree(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray], tolerance: dict) -> None:
+    """None when the arrays agree in type and value; AssertionError that says where they do not."""
+    assert len(found) == len(wanted)
+    for k, (f, w) in enumerate(zip(found, wanted)):
+        assert (f.dtype, f.shape) == (w.dtype, w.shape), f"output {k} is {f.dtype}{f.shape}, should be {w.dtype}{w.shape}"
+        if is_float(w.dtype):
+            finite = np.isfinite(w)
+            scale = max(1.0, float(np.max(np.abs(w[finite]), initial=0)))
+            with np.errstate(all="ignore"):
+                good = np.where(finite, np.abs(f - w) <= tolerance[w.dtype] * scale, (f == w) | (np.isnan(f) & np.isnan(w)))
+        else:
+            good = f == w
+        if not np.all(good):
+            place = tuple(int(i) for i in np.argwhere(~good)[0])
+            raise AssertionError(f"output {k} ({w.dtype}{w.shape}) differs at {np.count_nonzero(~good)} of {w.size} places, first at {place}: "
+                                 f"{f[place]!r}, should be {w[place]!r}")
+
+
+def gradient_graph(graph: Graph) -> Graph | None:
+    """The graph of the gradient, with respect to the float inputs, of half the sum of squares of the float outputs; None without any."""
+    places = [k for k, t in enumerate(graph.input_types) if is_float(t.dtype)]
+    if not places or not any(is_float(t.dtype) for t in graph.output_types):
+        return None
+
+    def total(*xs):
+        outs = [ops.cast(o, dtype=F64) for o in inline(graph, xs) if is_float(o.dtype)]
+        sums = [ops.sum(o * o * np.asarray(0.5), axis=None) for o in outs]
+        return sum(sums[1:], sums[0])
+
+    return check_graph(trace(lambda *xs: list(grad(total, tuple(places))(*xs)), graph.input_types, "gradient").graph)
+
+
+def shrink(graph: Graph, arrays: Sequence[np.ndarray], fails: Callable[[Graph, Sequence[np.ndarray]], bool]) -> tuple[Graph, list[np.ndarray]]:
+    """A graph as small as can be found for which `fails` still holds, and arrays for it.
+
+    Outputs are left out, equations are replaced by inputs that hold what they computed.
+    """
+    arrays = list(arrays)
+    changed = True
+    while changed:
+        changed = False
+        for k in range(len(graph.outputs)):
+            if len(graph.outputs) > 1:
+                less = graph.replace(outputs=graph.outputs[:k] + graph.outputs[k + 1:])
+                if fails(*_live(less, arrays)):
+                    graph, arrays, changed = *_live(less, arrays), True
+                    break
+        if changed:
+            continue
+        for eqn in reversed(graph.eqns):
+            less, values = _live(*_without(graph, arrays, eqn))
+            if less.eqns and len(less.eqns) < len(graph.eqns) and fails(less, values):
+                graph, arrays, changed = less, values, True
+                break
+            inner = [v for v in eqn.inputs if type(v) is Var and v in definitions(graph)]
+            if inner and any(o in graph.outputs for o in eqn.outputs):
+                less, values = _live(graph.replace(outputs=tuple(inner)), arrays)
+                if len(less.eqns) < len(graph.eqns) and fails(less, values):
+                    graph, arrays, changed = less, values, True
+                    break
+    return graph, arrays
+
+
+def _without(graph: Graph, arrays, eqn) -> tuple[Graph, list]:
+    """The graph with the outputs of an equation among its inputs."""
+    with np.errstate(all="ignore"):
+        values = eval_graph(graph.replace(outputs=eqn.outputs), *arrays)
+    outputs = graph.outputs
+    return graph.replace(inputs=(*graph.inputs, *eqn.outputs), eqns=tuple(e for e in graph.eqns if e is not eqn), outputs=outputs), [*arrays, *values]
+
+
+def _live(graph: Graph, arrays) -> tuple[Graph, list]:
+    """The graph without what its outputs do not need."""
+    needed, eqns = {a for a in graph.outputs if type(a) is not Const}, []
+    for eqn in reversed(graph.eqns):
+        if any(v in needed for v in eqn.outputs):
+            eqns.append(eqn)
+            needed.update(a for a in eqn.inputs if type(a) is Var)
+    kept = [(v, a) for v, a in zip(graph.inputs, arrays) if v in needed]
+    return graph.replace(inputs=tuple(v for v, _ in kept), eqns=tuple(reversed(eqns))), [a for _, a in kept]
