@@ -2,7 +2,7 @@
 
     python -m jitnet.testing_ulp                              prints the table
     python -m jitnet.testing_ulp --write docs/accuracy.md     writes it into that page
-    python -m jitnet.testing_ulp --exhaustive sin tanh        all 2**32 float32 inputs, against the float64 function
+    python -m jitnet.testing_ulp --exhaustive [--write ...]   all 2**32 float32 inputs, against the float64 function: minutes
 
 An ULP of a result is the distance of the two floats around the exact value (of the smallest numbers, below the normal range).
 A correctly rounded function has an error of at most 0.5.
@@ -288,7 +288,20 @@ def accuracy_table(count: int, names: Iterable[str] = CASES) -> str:
     return "\n".join(rows) + "\n"
 
 
-BEGIN, END = "<!-- table: python -m jitnet.testing_ulp --write docs/accuracy.md -->\n", "<!-- end of table -->"
+def exhaustive_table(names: Iterable[str] = CASES) -> str:
+    """The Markdown table of the errors over every float32."""
+    rows = ["| function | budget | largest error |", "|---|---|---|"]
+    unary = [name for name in names if SCALAR_FUNCTIONS[name][0] == 1]
+    return "\n".join(rows + [f"| `{name}` | {CASES[name].budget:g} | {measure_all(name):.3f} |" for name in unary]) + "\n"
+
+
+def write_table(page: str, flags: str, table: str) -> None:
+    """Puts the table into the page, between the marker with its command and the next end marker."""
+    begin, end = f"<!-- python -m jitnet.testing_ulp {flags}--write docs/accuracy.md -->\n", "<!-- end -->\n"
+    with open(page) as file:
+        before, rest = file.read().split(begin)
+    with open(page, "w") as file:
+        file.write(before + begin + table + end + rest.split(end, 1)[1])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -299,19 +312,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--exhaustive", action="store_true", help="all 2**32 float32 inputs of each function, against float64")
     options = parser.parse_args(argv)
     names = options.names or list(CASES)
-    if options.exhaustive:
-        for name in names:
-            if SCALAR_FUNCTIONS[name][0] == 1:
-                print(f"{name:10s} {measure_all(name):.3f}", flush=True)
-        return
-    table = accuracy_table(options.samples, names)
+    table = exhaustive_table(names) if options.exhaustive else accuracy_table(options.samples, names)
     if options.write is None:
         print(table)
-        return
-    with open(options.write) as file:
-        before, rest = file.read().split(BEGIN)
-    with open(options.write, "w") as file:
-        file.write(before + BEGIN + table + END + rest.split(END)[1])
+    else:
+        write_table(options.write, "--exhaustive " if options.exhaustive else "", table)
 
 
 if __name__ == "__main__":

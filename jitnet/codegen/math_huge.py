@@ -1,4 +1,4 @@
-"""Payne and Hanek's reduction of any finite x modulo pi / 2, in integers as wide as it takes."""
+"""Payne and Hanek's reduction of any finite x modulo pi / 2, in integers of 128 bits."""
 from llvmlite import ir
 
 from jitnet.codegen.scalar import F64, I64
@@ -10,7 +10,7 @@ TWO_OVER_PI_WORDS = (
     0x1FF897FFDE05980F, 0xEF2F118B5A0A6D1F, 0x6D367ECF27CB09B7, 0x4F463F669E5FEA2D, 0x7527BAC7EBE5F17B, 0x3D0739F78A5292EA,
     0x6BFB5FB11F8D5D08, 0x56033046FC7B6BAB, 0xF0CFBC209AF4361D)
 HALF_PI_HI, HALF_PI_LO = float.fromhex("0x1.921fb54442d18p+0"), float.fromhex("0x1.1a62633145c07p-54")
-I192, I256 = ir.IntType(192), ir.IntType(256)
+I128 = ir.IntType(128)
 
 
 def table(module):
@@ -25,11 +25,16 @@ def table(module):
     return found
 
 
+def wide_product(m, word):
+    """The i128 product of two unsigned i64."""
+    return m.zext(I128) * word.zext(I128)
+
+
 def reduce_huge(x):
     """(r, rest, quadrant): |x| = n pi/2 + r + rest with x's sign on r and rest, n mod 4 in quadrant; f64 |x| >= 2^10.
 
     With x = m 2^e, the bits of 2/pi above weight 2^(2 - e) give multiples of 4 and are skipped; the next 192 times m hold
-    two bits of quadrant and 190 of fraction, of which at most 62 cancel.
+    two bits of quadrant and 190 of fraction, of which 126 are kept and at most 62 cancel.
     """
     b = x.builder
     bits = x.to_bits()
@@ -37,22 +42,20 @@ def reduce_huge(x):
     start = ((bits >> 52) & 0x7FF) - (1075 + 2 - 64)  # first bit of the window, counted in the table
     start = (start < 0).where(start.const(0), start)
     words = table(b.module)
-    window = x.new(ir.Constant(I256, 0))
-    for k in range(4):
-        pointer = b.gep(words, [I64(0), ((start >> 6) + k).value])
-        window = (window << 64) | x.new(b.load(pointer)).zext(I256)
-    window = x.new(b.trunc(((window << (start & 63).zext(I256)) >> 64).value, I192))
-    product = window * m.zext(I192)
-    quadrant = x.new(b.trunc(((product + (1 << 189)) >> 190).value, I64))
-    fraction = product << 2  # signed, in units of 2^-192 of a quarter turn
+    loaded = [x.new(b.load(b.gep(words, [I64(0), ((start >> 6) + k).value]))) for k in range(4)]
+    fshl = b.module.declare_intrinsic("llvm.fshl", [I64], ir.FunctionType(I64, [I64] * 3))
+    high, middle, low = (x.new(b.call(fshl, [loaded[k].value, loaded[k + 1].value, (start & 63).value])) for k in range(3))
+    # m times the window modulo 2^192, without its lowest word
+    product = wide_product(m, middle) + (wide_product(m, low) >> 64) + ((m * high).zext(I128) << 64)
+    quadrant = ((product + (1 << 125)) >> 126).to(I64)
+    fraction = product << 2  # signed, in units of 2^-128 of a quarter turn
     negative = fraction < 0
     fraction = negative.where(-fraction, fraction)
     shift = x.new(b.ctlz(fraction.value, ir.IntType(1)(0)))
     top = fraction << shift
-    high = x.new(b.trunc((top >> (192 - 53)).value, I64)).to(F64)
-    low = x.new(b.trunc(((top >> (192 - 106)) & ((1 << 53) - 1)).value, I64)).to(F64) * 2.0 ** -53
-    exponent = x.new(b.trunc(shift.value, I64))
-    scale = ((1023 - 53 - exponent) << 52).from_bits()
+    high = (top >> (128 - 53)).to(I64).to(F64)
+    low = ((top >> (128 - 106)).to(I64) & ((1 << 53) - 1)).to(F64) * 2.0 ** -53
+    scale = ((1023 - 53 - shift.to(I64)) << 52).from_bits()
     scale = (negative ^ (bits < 0)).where(-scale, scale)
     high, low = high * scale, low * scale
     r = high * HALF_PI_HI

@@ -16,6 +16,7 @@ from jitnet.codegen.math_exp import (
     two_sum,
 )
 from jitnet.codegen.math_power import EXP2_SHORT
+from jitnet.codegen.math_trig import reduce_fast, sin_from
 from jitnet.codegen.rare import call_rare
 from jitnet.codegen.scalar import F32, F64, call, define
 
@@ -197,8 +198,9 @@ def sin_and_cos_pi(x):
     # |r| <= 1: near 1 both come from 1 - |r|, which is exact
     a = r.abs()
     folded = (a > 0.5).where(1 - a, a)
-    cosine = call("cos", "f64", folded * PI)
-    return call("sin", "f64", folded * PI).copysign(r), (a > 0.5).where(-cosine, cosine)
+    reduced = reduce_fast(folded * PI)
+    sine, cosine = sin_from(*reduced, 0), sin_from(*reduced, 1)
+    return sine.copysign(r), (a > 0.5).where(-cosine, cosine)
 
 
 def lgamma_negative(x):

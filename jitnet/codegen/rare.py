@@ -2,14 +2,22 @@
 
 A branch keeps LLVM from vectorizing a loop, and computing both paths for every element costs too much where one of them is,
 say, the reduction of 1e300 modulo pi. `call_rare` emits a call of a scalar function that returns the fast result unless its key
-is beyond a limit. The attribute `vector-function-abi-variant` tells the vectorizer of variants for 2 to 16 lanes: each
+is beyond a limit. The attribute `vector-function-abi-variant` tells the vectorizer of variants for vectors: each
 compares all keys at once and returns the fast results, or else walks through its lanes. The price is one call per vector.
 """
+import functools
+
+import llvmlite.binding as llvm
 from llvmlite import ir
 
 from jitnet.codegen.scalar import F32, I32, Scalar
 
-LANES = {32: (4, 8, 16), 64: (2, 4, 8, 16)}
+
+@functools.cache
+def lanes(bits):
+    """The vector lengths worth a variant: a whole register of `bits`-wide floats and half of one."""
+    full = (512 if llvm.get_host_cpu_features().get("avx512f") else 256) // bits
+    return full, full // 2
 
 
 def call_rare(name, key, limit, fast, slow, *args):
@@ -55,23 +63,26 @@ def with_variants(module, function, kind, limit, arity):
     outer = new_function(module, f"{function.name}_any", kind, arity + 2)
     builder = ir.IRBuilder(outer.append_basic_block())
     builder.ret(builder.call(function, outer.args))
-    variants = [vector_function(module, function, kind, n, limit, arity) for n in LANES[32 if kind == F32 else 64]]
+    variants = [vector_function(module, function, kind, n, limit, arity) for n in lanes(32 if kind == F32 else 64)]
     names = [f"_ZGV_LLVM_N{v.function_type.return_type.count}{'v' * (arity + 2)}_{outer.name}({v.name})" for v in variants]
     set.add(outer.attributes, f'"vector-function-abi-variant"="{",".join(names)}"')
     keep(module, variants)
     return outer
 
 
-def vector_function(module, function, kind, lanes, limit, arity):
-    """The same for `lanes` elements: one comparison, and a loop over the lanes only if any is beyond the limit."""
-    vector = ir.VectorType(kind, lanes)
-    variant = new_function(module, f"{function.name}_{lanes}", vector, arity + 2)
+def vector_function(module, function, kind, count, limit, arity):
+    """The same for `count` elements: one comparison, and a loop over the lanes only if any is beyond the limit."""
+    vector = ir.VectorType(kind, count)
+    variant = new_function(module, f"{function.name}_{count}", vector, arity + 2)
+    # Small: or LLVM unrolls the loop over the lanes, which takes it long. (Not `function`: its 128-bit shifts would become calls.)
+    for attribute in ("minsize", "optsize"):
+        variant.attributes.add(attribute)
     entry, loop, step, near = (variant.append_basic_block(n) for n in ("entry", "loop", "step", "near"))
     b = ir.IRBuilder(entry)
     key, fast, *args = variant.args
     limit = Scalar(b, ir.Constant(kind, 0.0)).const(limit).value.constant
-    far = b.fcmp_ordered(">", key, ir.Constant(vector, [ir.Constant(kind, limit)] * lanes))
-    mask = b.bitcast(far, ir.IntType(lanes))
+    far = b.fcmp_ordered(">", key, ir.Constant(vector, [ir.Constant(kind, limit)] * count))
+    mask = b.bitcast(far, ir.IntType(count))
     b.cbranch(b.icmp_unsigned("==", mask, mask.type(0)), near, loop)
     b.position_at_end(near)
     b.ret(fast)
@@ -84,7 +95,7 @@ def vector_function(module, function, kind, lanes, limit, arity):
     lane.add_incoming(following, loop)
     out.add_incoming(fast, entry)
     out.add_incoming(new, loop)
-    b.cbranch(b.icmp_unsigned("==", following, I32(lanes)), step, loop)
+    b.cbranch(b.icmp_unsigned("==", following, I32(count)), step, loop)
     b.position_at_end(step)
     b.ret(new)
     return variant
