@@ -18,8 +18,9 @@ from ..passes.plan import Arena, last_uses, output_places, overwrites
 from ..runtime.cache import get_kernel
 from ..runtime.program import CallbackKernel, KernelStep, Slot
 from .affine import Affine, Axis
-from .cpu import Source, cpu_source
+from .cpu import cpu_source
 from .loops import LoopNest, Region, Scatter, lower, row_major
+from .writer import Source
 
 SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
 GRAIN = 32_768           # work units in one chunk
