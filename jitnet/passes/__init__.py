@@ -7,11 +7,12 @@ from .common_subexpressions import common_subexpressions
 from .dead_code import dead_code
 from .expand import expand, inline_calls
 from .fold import fold
+from .hoist import hoist
 from .simplify import simplify
 
 # Simple equations before equal ones are looked for: x * 1 and x are then the same. What protects recomputations from being
 # merged goes right after that, and the second round finds what folding, merging and inlining have brought together.
-PASSES = (expand, simplify, fold, common_subexpressions, inline_calls, simplify, fold, dead_code)
+PASSES = (expand, simplify, fold, common_subexpressions, hoist, inline_calls, simplify, fold, dead_code)
 
 
 def run_passes(graph: Graph) -> list[tuple[str, Graph]]:
