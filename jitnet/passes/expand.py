@@ -101,8 +101,8 @@ def expand(graph: Graph) -> Graph:
 
 @everywhere
 def inline_calls(graph: Graph) -> Graph:
-    """The graph without the calls that kept a second computation (of `checkpoint`) from being merged with the first one.
+    """The graph without calls whose purpose is served, and without a `switch` whose index turned out to be constant.
 
-    A `switch` whose index turned out to be constant goes too.
+    The recomputing call of a `checkpoint` stays: inside the backward computation its values live for that call alone.
     """
-    return _rewrite(graph, {"call": (lambda eqn: True, _call), "switch": RULES["switch"]}, "inline_calls")
+    return _rewrite(graph, {"call": RULES["call"], "switch": RULES["switch"]}, "inline_calls")
