@@ -47,8 +47,8 @@ class Program:
     STEPS = ("unary", "unary", "binary", "binary", "binary", "reduction", "reduction", "normalized", "movement", "movement", "movement",
              "integers", "choice", "cast", "gather", "scatter", "matmul", "joined", "written", "extreme", "running", "branch", "loop")
 
-    def __init__(self, choose: Callable[[int], int], values: list[Value], *, depth: int = 0, steps=None, reverse: bool = True):
-        self.choose, self.values, self.depth, self.reverse = choose, values, depth, reverse
+    def __init__(self, choose: Callable[[int], int], values: list[Value], *, depth: int = 0, steps=None, reverse: bool = True, floats=(F32, F64)):
+        self.choose, self.values, self.depth, self.reverse, self.floats = choose, values, depth, reverse, floats
         self.kinds = steps or self.STEPS
 
     def run(self, length: int) -> None:
@@ -76,7 +76,7 @@ class Program:
             return found[-1 - min(self.choose(2 * len(found)) // 2, self.choose(len(found)), len(found) - 1)]
         source = next((v for v in reversed(self.values) if v.x.ndim >= ndim and v.exact), None)
         x = source.x if source else ops.iota(shape=(2, 3, 2, 1)[:max(ndim, 1)], axis=0, dtype=I64)
-        dtype = {"f": F64, "i": I64, "u": np.dtype("u1"), "b": BOOL}[kinds[0]]
+        dtype = {"f": self.floats[-1], "i": I64, "u": np.dtype("u1"), "b": BOOL}[kinds[0]]
         return Value(x if x.dtype == dtype else ops.cast(x, dtype=dtype) if dtype != BOOL else ops.not_equal(x, np.zeros((), x.dtype)), 8.0)
 
     def partner(self, v: Value, test=lambda v: True) -> Value:
@@ -155,10 +155,10 @@ class Program:
     def cast(self):
         v = self.pick("fiub")
         if v.dtype.kind == "f":
-            options = [F32, F64, *((I32, I64, np.dtype("i1")) if v.exact and v.bound < 100 else ())]
+            options = [*self.floats, *((I32, I64, np.dtype("i1")) if v.exact and v.bound < 100 else ())]
             return self.put(ops.cast(v.x, dtype=self.one_of(options)), v.bound, v.exact)
         if v.dtype.kind == "b" or self.choose(2):
-            x = ops.cast(v.x, dtype=self.one_of((F32, F64)))
+            x = ops.cast(v.x, dtype=self.one_of(self.floats))
             return self.put(ops.minimum(ops.abs(x), np.asarray(3, x.dtype)), 3)
         return self.put(ops.cast(v.x, dtype=self.one_of((*INTS, BOOL))), 2.0 ** 63)
 
@@ -363,7 +363,7 @@ class Program:
     # Control flow
 
     def inner(self, values: list[Value], length: int) -> Program:
-        program = Program(self.choose, [*self.values[-4:], *values], depth=self.depth + 1, reverse=self.reverse)
+        program = Program(self.choose, [*self.values[-4:], *values], depth=self.depth + 1, reverse=self.reverse, floats=self.floats)
         program.run(length)
         return program
 
@@ -374,7 +374,8 @@ class Program:
         if v.dtype.kind != "f":
             return v.x + ops.cast(x, dtype=v.dtype)
         x = x * np.asarray(1 / max(1, last.x.size), x.dtype)
-        return ops.tanh(v.x + ops.cast(x, dtype=v.dtype)) if v.dtype == F64 else ops.sin(v.x * ops.cast(x, dtype=v.dtype))
+        x = x if x.dtype == v.dtype else ops.cast(x, dtype=v.dtype)
+        return ops.tanh(v.x + x) if self.choose(2) else ops.sin(v.x * x)
 
     def branch(self):
         if self.depth >= 2:
@@ -413,7 +414,7 @@ class Program:
             self.put(zs, max(a.bound, 1), a.dtype.kind != "f")
             self.put(z, 2.0 ** 63 if z.dtype.kind != "f" else 8, exact[0])
         elif self.reverse or self.choose(2):
-            x, y = control.fori_loop(0, 3, lambda i, c: step(c, ops.cast(i, dtype=F64))[0], (a.x, b.x))
+            x, y = control.fori_loop(0, 3, lambda i, c: step(c, ops.cast(i, dtype=self.floats[-1]))[0], (a.x, b.x))
         else:
             n = ops.remainder(ops.cast(ops.sum(self.pick("iu").x, axis=None), dtype=I64), np.asarray(4, I64))
             x, y = control.fori_loop(n * 0, n, lambda i, c: step(c, None)[0], (a.x, b.x))
@@ -436,14 +437,14 @@ class Recorder:
 SHAPES = [(), ("n",), ("n", 3), (3, "n"), (1, "n"), ("n", 1), (2, "n", 3), ("n", 4), (2, 3), (4,), (1,), (2, 3, 4), (2, 2, 3, "n")]
 
 
-def random_graph(choose: Callable[[int], int], n: int = 7, *, length: int = 12, dtypes: Sequence = (F32, F64), shapes=SHAPES, steps=None,
+def random_graph(choose: Callable[[int], int], n: int = 7, *, length: int = 12, floats: Sequence = (F32, F64), shapes=SHAPES, steps=None,
                  outputs: int = 4, reverse: bool = True) -> Graph:
     """The checked Graph of a random program of so many steps. n: the size that shapes call "n"; reverse: no loops without a gradient."""
     with Trace("program") as t:
-        program = Program(choose, [], steps=steps, reverse=reverse)
-        main = program.one_of(dtypes)
+        program = Program(choose, [], steps=steps, reverse=reverse, floats=floats)
+        main = program.one_of(floats)
         for k in range(2 + choose(4)):
-            dtype = program.one_of((main, main, main, *dtypes, *INTS, BOOL)) if k else main
+            dtype = program.one_of((main, main, main, *floats, *INTS, BOOL)) if k else main
             shape = tuple(n if d == "n" else d for d in program.one_of(shapes))
             program.values.append(Value(t.input(ArrayType(shape, dtype), f"x{k}"), 2.0 if dtype.kind == "f" else 2.0 ** 63))
         inputs = len(program.values)

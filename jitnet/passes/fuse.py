@@ -394,10 +394,16 @@ class Fuser:
 
     def _kernel_eqn(self, node: _Kernel, eqns: list[Eqn], inputs: list[Atom], outputs: list[Var]) -> Eqn:
         """The equation of a kernel; its body has Vars of its own."""
-        fresh = {a: Var(a.type, getattr(a, "name", "")) for a in inputs} | {v: Var(v.type, v.name) for eqn in eqns for v in eqn.outputs}
-        body = Graph(tuple(fresh[a] for a in inputs),
-                     tuple(e.replace(inputs=tuple(fresh.get(a, a) for a in e.inputs), outputs=tuple(fresh[v] for v in e.outputs)) for e in eqns),
-                     tuple(fresh[v] for v in outputs), "kernel")
+        read = {a: Var(a.type, getattr(a, "name", "")) for a in inputs}
+        made = {v: Var(v.type, v.name) for eqn in eqns for v in eqn.outputs}
+
+        def operand(e: Eqn, k: int, a: Atom) -> Atom:   # a view may be both: a gather picks from it in memory, others compute its elements
+            return read[a] if a in read and (a not in made or e.op.name == "gather" and k == 0) else made.get(a, a)
+
+        body = Graph(tuple(read.values()),
+                     tuple(e.replace(inputs=tuple(operand(e, k, a) for k, a in enumerate(e.inputs)), outputs=tuple(made[v] for v in e.outputs))
+                           for e in eqns),
+                     tuple(made[v] for v in outputs), "kernel")
         params = {"body": body, "domain": tuple(node.domain), "reduce": tuple(node.reduce)}
         return Eqn(kernel_op, tuple(inputs), params, tuple(outputs), eqns[-1].source)
 
