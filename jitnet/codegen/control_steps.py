@@ -12,7 +12,7 @@ import numpy as np
 from ..ir import Eqn, Graph, Var
 from ..op import OPS
 from ..passes.pipeline import pipeline
-from ..passes.plan import updated_in_place
+from ..passes.plan import updated_in_place, written_after_reads
 from ..runtime.program import LoopStep, Slot, SwitchStep
 from ..types import BOOL, I64, ArrayType
 from .loops import lower
@@ -31,6 +31,11 @@ def moving(slot: Slot, level: int, nbytes: int, length: int, reverse: bool) -> S
     return replace(slot, offset=offset, strides=(*slot.strides, (level, -nbytes if reverse else nbytes)))
 
 
+def in_place(body: Graph, k: int, var: Var) -> bool:
+    """May output k of a loop's body lie where the input `var` does, whose next value it is?"""
+    return body.outputs[k] is var or updated_in_place(body, k, var) or written_after_reads(body, k, var)
+
+
 class Carry:
     """The carry of a loop: where it is read, where a round puts the new one, and the copies between."""
 
@@ -41,8 +46,7 @@ class Carry:
         self.types = [v.type for v in outputs]
         for atom, slot in zip(init, self.slots):
             builder.copy(builder.stored(atom), slot, atom.type.nbytes)
-        self.fixed = [body.outputs[k] is body.inputs[first + k] or updated_in_place(body, k, body.inputs[first + k])
-                      for k in range(len(self.slots))]
+        self.fixed = [in_place(body, k, body.inputs[first + k]) for k in range(len(self.slots))]
         self.next = [slot if fixed else builder.allocate(t) for slot, t, fixed in zip(self.slots, self.types, self.fixed)]
 
     def copies(self) -> tuple:

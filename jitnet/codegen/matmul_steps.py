@@ -1,6 +1,7 @@
 """Matrix products -> steps of BLAS, on operands as they lie: transposed, sliced or broadcast views are not copied where BLAS can walk them."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from ..ir import Atom, Const, Eqn
@@ -43,6 +44,21 @@ def aligned(strides: tuple[int, ...], shape, batch: tuple[int, ...]) -> list[int
     return [0] * extra + [0 if n == 1 else s for s, n in zip(strides, shape)]
 
 
+def joined_rows(a: Matrix, b: Matrix, shape, batch: list[int]) -> tuple[int, Matrix] | None:
+    """(rows, first operand) of the one product that a batch of products is; None where it is not one.
+
+    It is one when the second operand is always the same, and the rows of the first ones lie at equal distances.
+    """
+    if not batch or a.transposed or any(b.batch) or len(a.batch) < len(batch):
+        return None
+    axes = [(n, stride) for n, stride in zip(shape[:-1], (*a.batch, a.leading)) if n != 1]
+    for (_, outer), (n, inner) in zip(axes, axes[1:]):
+        if outer != n * inner:
+            return None
+    leading = axes[-1][1] if axes else a.leading
+    return (math.prod(shape[:-1]), Matrix(a.slot, False, leading, ())) if leading >= shape[-1] else None
+
+
 @lowering("matmul")
 def matmul(builder: Builder, eqn: Eqn) -> None:
     """A product of float32 or float64; other dtypes were expanded into loops by a pass, or run through NumPy."""
@@ -56,6 +72,10 @@ def matmul(builder: Builder, eqn: Eqn) -> None:
     a, b = matrix(builder, x), matrix(builder, y)
     *batch, m, n = out.type.shape
     k = x.type.shape[-1]
+    b = replace(b, batch=tuple([0 if n == 1 else s for s, n in zip(b.batch, y.type.shape)]))
+    rows = joined_rows(a, b, x.type.shape, batch)
+    if rows is not None:
+        batch, m, a = [], *rows
     strides = list(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch), row_major(out.type.shape)[:-2]))
     step = matmul_step(out.type.dtype, a.slot, b.slot, builder.slots[out], m, n, k, transpose_a=a.transposed, transpose_b=b.transposed,
                        lda=a.leading, ldb=b.leading, batch=batch, batch_strides=strides)

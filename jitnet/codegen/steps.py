@@ -78,6 +78,9 @@ class Builder:
         self.slots.update(zip(graph.inputs, inputs))
         places, dying = output_places(graph), last_uses(graph)
         targets = {v: outputs[k] for v, k in places.items() if outputs[k] is not None}
+        for atom, slot in zip(graph.outputs, outputs):   # first, for a loop writes its next carry over these
+            if slot is not None and atom in graph.inputs:
+                self.copy(self.slots[atom], slot, atom.type.nbytes)
         self.given = set(targets)   # values whose storage is not theirs to free: the caller's, or passed on
         for k, eqn in enumerate(graph.eqns):
             if eqn.op.kind == "movement" and is_view(eqn):
@@ -97,7 +100,7 @@ class Builder:
             for v in dying.get(k, ()):
                 self.release(v)
         for k, atom in enumerate(graph.outputs):
-            if outputs[k] is not None and (type(atom) is Const or self.slots[atom] != outputs[k]):
+            if outputs[k] is not None and atom not in graph.inputs and (type(atom) is Const or self.slots[atom] != outputs[k]):
                 self.copy(self.slot(atom), outputs[k], atom.type.nbytes)
         for v in dying.get(len(graph.eqns), ()):
             self.release(v)

@@ -133,3 +133,17 @@ def updated_in_place(graph: Graph, k: int, var: Var) -> bool:
         return False
     position = next(i for i, e in enumerate(graph.eqns) if e is eqn)
     return overwrites(eqn, definition, last_uses(graph).get(position, [])) is var
+
+
+def written_after_reads(graph: Graph, k: int, var: Var) -> bool:
+    """Is output k computed whole, straight into its place, by an equation after which nothing reads the input `var`?
+
+    Other outputs may be `var` as it came in: those are copied before the first equation.
+    """
+    definition = definitions(graph)
+    base = contiguous_base(graph.outputs[k], definition)
+    if type(base) is not Var or output_places(graph).get(base) != k:
+        return False
+    position = next(i for i, eqn in enumerate(graph.eqns) if base in eqn.outputs)
+    late = [a for eqn in graph.eqns[position:] for a in eqn.inputs] + [a for a in graph.outputs if a is not var]
+    return not any(base_of(a, definition) is var for a in late)
