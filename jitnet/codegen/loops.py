@@ -274,7 +274,7 @@ class Lowering:
             reductions = self.reductions(stores, k + 1)
             blocks.append(Block([], [], row_stores))
             stages.append(Stage([], reductions, own))
-        split = self.split // math.prod(a.extent for a in inner[1:]) if self.split else 0
+        split = self.split // max(1, math.prod(a.extent for a in inner[1:])) if self.split else 0
         nest = LoopNest(form, rows, inner, column, stages, blocks, self.buffers, split, self.checks, self.accesses,
                         chunk=self.chunk if split else None)
         self.place(nest, looped)

@@ -94,20 +94,25 @@ def all(x, *, axis=None):
     return np.all(x, axis=axis)
 
 
-def _one(axis):
-    return axis[0] if isinstance(axis, tuple) else axis
+def _place(function, x, axis):
+    """The position that a NumPy function finds along one axis, or in row-major order along several."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if len(axes) == 1:
+        return function(x, axis=axes[0])
+    kept = [a for a in range(x.ndim) if a not in axes]
+    return function(np.transpose(x, (*kept, *axes)).reshape(*(x.shape[a] for a in kept), count(x.shape, axes)), axis=-1)
 
 
 @reduction("argmax", dtypes="index", samples=between(-3, 3))
 def argmax(x, *, axis):
-    """Position of the largest element along one axis, the first of equals; NaN counts as largest."""
-    return np.argmax(x, axis=_one(axis))
+    """Position of the largest element along an axis (of several in row-major order), the first of equals; NaN counts as largest."""
+    return _place(np.argmax, x, axis)
 
 
 @reduction("argmin", dtypes="index", samples=between(-3, 3))
 def argmin(x, *, axis):
-    """Position of the smallest element along one axis, the first of equals; NaN counts as smallest."""
-    return np.argmin(x, axis=_one(axis))
+    """Position of the smallest element along an axis (of several in row-major order), the first of equals; NaN counts as smallest."""
+    return _place(np.argmin, x, axis)
 
 
 def count(shape, axis) -> int:
