@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 
 class Axis:
-    """A loop axis and its extent."""
+    """A loop axis and its extent; two axes are the same only when they are one object."""
 
     __slots__ = ("extent", "name")
 
@@ -22,13 +23,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class Affine:
-    """const + sum of coefficient * axis; terms holds no zero coefficient, in a fixed order."""
+    """const + sum of coefficient * axis; no coefficient in `terms` is zero, and no axis is there twice."""
 
     terms: tuple[tuple[Axis, int], ...] = ()
     const: int = 0
 
     @staticmethod
     def of(axis: Axis) -> Affine:
+        """The axis itself."""
         return Affine(((axis, 1),))
 
     def __add__(self, other: Affine | int) -> Affine:
@@ -47,6 +49,7 @@ class Affine:
         return Affine(tuple((a, k * factor) for a, k in self.terms), self.const * factor) if factor else Affine()
 
     def coefficient(self, axis: Axis) -> int:
+        """What the axis is multiplied by; 0 when it does not occur."""
         return next((k for a, k in self.terms if a is axis), 0)
 
     @property
@@ -69,45 +72,60 @@ def split(index: Affine, inner: int) -> tuple[Affine, Affine] | None:
     return quotient, rest
 
 
-def reshape_index(index: Sequence[Affine], out_shape: Sequence[int], in_shape: Sequence[int]) -> list[Affine] | None:
-    """The index into the array before a reshape, from the index after it; None when it is not affine.
+def ravel(index: Sequence[Affine], shape: Sequence[int]) -> Affine:
+    """The row-major position of the element at an index."""
+    position = Affine()
+    for where, n in zip(index, shape):
+        position = position * n + where
+    return position
 
-    Axes are matched in groups of equal size from the left: (2, 3, 4) -> (6, 4) has the groups (2, 3 | 6) and (4 | 4).
+
+def unravel(position: Affine, shape: Sequence[int]) -> list[Affine] | None:
+    """The index of the element at a row-major position; None when it is not affine."""
+    if not shape:
+        return []
+    index = []
+    for n in reversed(shape[1:]):
+        parts = (position, Affine()) if n == 1 else split(position, n)
+        if parts is None:
+            return None
+        position, rest = parts
+        index.append(rest)
+    return [position, *reversed(index)]
+
+
+def matching_axes(shape: Sequence[int], other: Sequence[int]) -> list[tuple[range, range]] | None:
+    """The axes of two shapes in groups of equal size, as small as can be, from the left.
+
+    (2, 3, 4) and (6, 4) have the groups (0, 1 | 0) and (2 | 1). None where sizes of 0 do not line up.
     """
-    result: list[Affine] = []
-    i = j = 0
-    while i < len(in_shape) or j < len(out_shape):
-        ins, outs, n_in, n_out = [], [], 1, 1
-        if i < len(in_shape):
-            ins, n_in, i = [i], in_shape[i], i + 1
-        if j < len(out_shape):
-            outs, n_out, j = [j], out_shape[j], j + 1
-        while n_in != n_out:
-            if n_in < n_out and i < len(in_shape):
-                n_in, i = n_in * in_shape[i], i + 1
-                ins.append(i - 1)
-            elif n_out < n_in and j < len(out_shape):
-                n_out, j = n_out * out_shape[j], j + 1
-                outs.append(j - 1)
+    groups, i, j = [], 0, 0
+    while i < len(shape) or j < len(other):
+        start, other_start = i, j
+        i, j = min(i + 1, len(shape)), min(j + 1, len(other))
+        while (n := prod(shape[start:i])) != (m := prod(other[other_start:j])):
+            if n < m and i < len(shape):
+                i += 1
+            elif m < n and j < len(other):
+                j += 1
             else:
                 return None
-        if len(ins) == 1 and len(outs) == 1:
-            result.append(index[outs[0]])
+        groups.append((range(start, i), range(other_start, j)))
+    return groups
+
+
+def reshape_index(index: Sequence[Affine], out_shape: Sequence[int], in_shape: Sequence[int]) -> list[Affine] | None:
+    """The index into the array before a reshape, from the index after it; None when it is not affine."""
+    groups = matching_axes(in_shape, out_shape)
+    if groups is None:
+        return None
+    result: list[Affine] = []
+    for ins, outs in groups:
+        if len(ins) == len(outs) == 1:
+            result.append(index[outs[0]])   # an axis that stays needs no division, which may not be affine
             continue
-        linear = Affine()
-        for k in outs:
-            linear = linear * out_shape[k] + index[k]
-        group: list[Affine] = []
-        for k in reversed(ins[1:]):
-            if in_shape[k] == 1:
-                group.append(Affine())
-                continue
-            parts = split(linear, in_shape[k])
-            if parts is None:
-                return None
-            linear, rest = parts
-            group.append(rest)
-        if ins:
-            group.append(linear)
-        result += reversed(group)
+        part = unravel(ravel([index[k] for k in outs], [out_shape[k] for k in outs]), [in_shape[k] for k in ins])
+        if part is None:
+            return None
+        result += part
     return result
