@@ -60,7 +60,7 @@ def figures(ours):
                        "torch": {"why": "RuntimeError: no"}}}
     call = {"case": "call", "group": "call overhead", "size": "small", "memory_bound": False, "copy_bandwidth": 0.0,
             "results": {"jitnet": {"best": 1e-6}, "numpy": {"best": 1e-6}}}
-    return {"machine": {"cpu": "a cpu", "cores": 2, "system": "Linux", "load": "0.00"},
+    return {"machine": {"cpu": "a cpu", "cores": 2, "system": "Linux", "load": 0.0},
             "python": "3.11", "date": "today", "command": "run.py",
             "versions": {"jitnet": "0.1", "numpy": "2", "jax": "1", "torch": "2"},
             "jobs": [{**job, "case": "sum", "size": "in cache"}, {**job, "case": "sum", "size": "out of cache"}, call],
@@ -79,6 +79,14 @@ def test_verdicts(ours, met):
     assert rows["the same, growth per doubling"][2:] == ("1.00 × linear", True)
     assert rows["chain of 1,000 equations, trace to program"][2:] == ("1.00 s (4.00 s with its kernels compiled)", True)
     assert rows["import"][2:] == ("–", None)
+
+
+def test_report_of_a_disturbed_run_says_so():
+    disturbed = figures(1e-3)
+    assert "rough" not in report.markdown(disturbed)
+    disturbed["machine"]["load"], disturbed["command"] = 3.25, "run.py --quick"
+    text = report.markdown(disturbed)
+    assert "rough: the turns were short (`--quick`) and other work ran on the machine (average load 3.25" in text
 
 
 def test_report(tmp_path):

@@ -30,7 +30,7 @@ def markdown(figures):
     machine = figures["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in figures["versions"].items() if name != "torch.compile")
     text = [HEAD.format(**machine, **{key: figures[key] for key in ("python", "command", "date")}, versions=versions)]
-    text += ["## Targets\n", target_table(figures)]
+    text += rough(figures) + ["## Targets\n", target_table(figures)]
     fused = [job for job in figures["jobs"] if job["group"] == FUSED]
     for size, note in ((IN_CACHE, "65,536 elements"), (OUT_OF_CACHE, "16.8 million elements")):
         rows = [job for job in fused if job["size"] == size]
@@ -46,6 +46,16 @@ def markdown(figures):
     if failures:
         text += ["## Not measured\n", "\n".join(failures) + "\n"]
     return "\n".join(text)
+
+
+def rough(figures):
+    """A warning where the run was short, or other work kept the machine from it: comparisons then tell little."""
+    load = figures["machine"]["load"]
+    reasons = ["the turns were short (`--quick`)"] if "--quick" in figures["command"] else []
+    if load > 0.5:
+        reasons.append(f"other work ran on the machine (average load {load} before the run)")
+    note = f"**These figures are rough: {' and '.join(reasons)}. A run on a quiet machine replaces them.**\n"
+    return [note] if reasons else []
 
 
 def table(head, rows):

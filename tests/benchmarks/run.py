@@ -102,7 +102,7 @@ def machine():
     vectors = next((name for flag, name in ((" avx512f", "AVX-512"), (" avx2", "AVX2")) if flag in flags), "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cpu = " ".join(filter(None, [model, vectors]))
-    load = f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
     return {"cpu": cpu, "cores": cores, "system": f"{platform.system()} {platform.machine()}", "load": load}
 
 
