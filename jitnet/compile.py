@@ -1,6 +1,8 @@
 """Graph -> Compiled: the passes, the kernels and the native program of a traced function."""
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,8 +42,26 @@ class Compiled:
 
 def compile_graph(graph: Graph) -> Compiled:
     """The compiled form of a graph."""
+    with without_garbage_collection():
+        return _compile(graph)
+
+
+@contextlib.contextmanager
+def without_garbage_collection():
+    """Keeps the cycle collector off: compiling makes many small objects and no garbage worth 20 ms of looking for it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _compile(graph: Graph) -> Compiled:
     from .codegen import control_steps, matmul_steps  # noqa: F401  register how these ops become steps
     from .codegen.steps import Builder
+    from .runtime.cache import get_kernels
     from .runtime.program import Program, Slot
 
     stages = pipeline(graph)
@@ -49,6 +69,7 @@ def compile_graph(graph: Graph) -> Compiled:
     builder = Builder(final)
     builder.status_offset = builder.arena.allocate(8 * MAX_CHECKS)
     steps = builder.build([Slot("input", k) for k in range(len(final.inputs))], [Slot("output", k) for k in range(len(final.outputs))])
+    get_kernels([info.source for info in builder.infos if info.kind in ("kernel", "copy")])
     checks = tuple(builder.checks)
     program = Program(steps, final.input_types, final.output_types, builder.arena.size, builder.consts,
                       Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)))

@@ -15,7 +15,7 @@ from ..ir import Atom, Const, Eqn, Graph, Var, definitions
 from ..op import OPS
 from ..passes.fuse import is_view, kernel_op
 from ..passes.plan import Arena, last_uses, output_places, overwrites
-from ..runtime.cache import get_kernel
+from ..runtime.cache import LazyKernel
 from ..runtime.program import CallbackKernel, KernelStep, Slot
 from .affine import Affine, Axis
 from .cpu import cpu_source
@@ -147,7 +147,7 @@ class Builder:
             else:
                 buffers.append(slots[b.atom] if b.atom in slots else self.slot(b.atom))
         work = text.extent * text.work * weight(nest)
-        step = KernelStep(get_kernel(text.text), tuple(buffers), text.sizes, text.extent, 0 if serial else grain(text, work))
+        step = KernelStep(LazyKernel(text.text), tuple(buffers), text.sizes, text.extent, 0 if serial else grain(text, work))
         self.steps.append(step)
         reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
         writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
@@ -162,7 +162,7 @@ class Builder:
 
     def copy(self, source: Slot, target: Slot, nbytes: int) -> None:
         if nbytes and source != target:
-            step = KernelStep(get_kernel(COPY), (source, target), (), nbytes, 1 << 20 if nbytes > 1 << 21 else 0)
+            step = KernelStep(LazyKernel(COPY), (source, target), (), nbytes, 1 << 20 if nbytes > 1 << 21 else 0)
             self.steps.append(step)
             self.infos.append(KernelInfo("copy", "copy", COPY, (), nbytes, nbytes, step=step))
 

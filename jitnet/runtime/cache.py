@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import llvm
+from . import llvm, parallel_compile
 
 MAGIC = b"jitnet object 1\n"
 DEFAULT_BOUND = 512 << 20
@@ -64,12 +64,28 @@ class _Counts:
 
 
 _memory: dict[str, Kernel] = {}
+_built: dict[str, bytes] = {}  # objects by key that were compiled ahead, not yet loaded
 _compiling = threading.RLock()
 if hasattr(os, "register_at_fork"):  # a thread that compiles does not live on in a child, its lock would
     os.register_at_fork(after_in_child=lambda: globals().update(_compiling=threading.RLock()))
 _counts = _Counts()
 _writes = 0
 _warned: set[str] = set()
+
+
+class LazyKernel:
+    """A kernel by its source, compiled or loaded when its address is first asked for."""
+
+    __slots__ = ("source", "_kernel")
+
+    def __init__(self, source: str):
+        self.source, self._kernel = source, None
+
+    @property
+    def address(self) -> int:
+        if self._kernel is None:
+            self._kernel = get_kernel(self.source)
+        return self._kernel.address
 
 
 def get_kernel(source: str) -> Kernel:
@@ -89,20 +105,32 @@ def get_kernel(source: str) -> Kernel:
 
 
 def get_kernels(sources: Iterable[str]) -> list[Kernel]:
-    """The native kernels of several sources, in order."""
-    return [get_kernel(source) for source in sources]
+    """The native kernels of several sources, in order; those that must be compiled are compiled on two cores."""
+    sources = list(sources)
+    with _compiling:
+        missing = [s for s in dict.fromkeys(sources) if s not in _memory and not _on_disk(object_key(s))]
+        if len(missing) >= parallel_compile.LEAST and parallel_compile.can_fork():
+            from ..codegen.intrinsics import NUMBA_SCOPE  # noqa: F401  loaded before the fork, for both
+            missing.sort(key=len, reverse=True)
+            jobs = [(object_key(s), functools.partial(_compile, s)) for s in missing]
+            _built.update(parallel_compile.build_together(jobs))
+        try:
+            return [get_kernel(source) for source in sources]
+        finally:
+            _built.clear()
+
+
+def _compile(source: str) -> bytes:
+    """The object of a kernel."""
+    from ..codegen.intrinsics import NUMBA_SCOPE
+    from . import frontend
+    return llvm.emit_object(frontend.lower_kernel(source, "jitnet_" + object_key(source)[:32], NUMBA_SCOPE))
 
 
 def _load_or_compile(source: str) -> Kernel:
     key = object_key(source)
     symbol = "jitnet_" + key[:32]
-
-    def build() -> bytes:
-        from ..codegen.intrinsics import NUMBA_SCOPE
-        from . import frontend
-        return llvm.emit_object(frontend.lower_kernel(source, symbol, NUMBA_SCOPE))
-
-    loaded = get_object(key, (symbol,), build)
+    loaded = get_object(key, (symbol,), lambda: _built.pop(key, None) or _compile(source))
     return Kernel(source, key, loaded.address[symbol], loaded)
 
 
@@ -177,6 +205,11 @@ def folder() -> Path | None:
 def _path(key: str) -> Path | None:
     base = folder()
     return base and base / key[:2] / f"{key}.o"
+
+
+def _on_disk(key: str) -> bool:
+    path = _path(key)
+    return path is not None and path.exists()
 
 
 def _read(key: str) -> bytes | None:

@@ -1,0 +1,56 @@
+"""Kernels compiled by a forked child: the same objects, and a child that fails costs nothing but time."""
+import os
+
+import numpy as np
+import pytest
+
+from jitnet.runtime import cache, parallel_compile
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+def test_every_job_is_built_once():
+    jobs = [(f"key{k}", lambda k=k: b"object %d" % k) for k in range(5)]
+    assert parallel_compile.build_together(jobs) == {f"key{k}": b"object %d" % k for k in range(5)}
+
+
+def test_large_objects_come_whole():
+    jobs = [("small", lambda: b"x"), ("large", lambda: bytes(5 << 20))]
+    assert parallel_compile.build_together(jobs)["large"] == bytes(5 << 20)
+
+
+def test_a_child_that_fails_leaves_its_jobs_out(capfd):
+    def fail():
+        raise RuntimeError("planted")
+
+    assert parallel_compile.build_together([("a", lambda: b"a"), ("b", fail)]) == {"a": b"a"}
+
+
+def test_a_silent_child_is_given_up(monkeypatch):
+    import time
+
+    parent = os.getpid()
+    monkeypatch.setattr(parallel_compile, "PATIENCE", 0.2)
+    found = parallel_compile.build_together([("a", lambda: b"a"), ("b", lambda: b"b" if os.getpid() == parent else time.sleep(60))])
+    assert found == {"a": b"a"}
+
+
+def test_kernels_of_a_child_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("JITNET_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(parallel_compile, "can_fork", lambda: True)
+    sources = [f"""def kernel(buffers, sizes, start, stop):
+    x = buffer_f64(buffers, 0)
+    out = buffer_f64(buffers, 1)
+    for i in range(start, stop):
+        out[i] = x[i] * f64({k}.5)
+""" for k in (101, 102, 103, 104)]
+    before = cache.info().compiles
+    kernels = cache.get_kernels(sources)
+    assert cache.info().compiles == before + 4
+    import ctypes
+
+    for kernel, factor in zip(kernels, (101.5, 102.5, 103.5, 104.5)):
+        x, out = np.arange(7.0), np.empty(7)
+        buffers = np.array([x.ctypes.data, out.ctypes.data])
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(kernel.address)(buffers.ctypes.data, None, 0, 7)
+        np.testing.assert_array_equal(out, x * factor)
