@@ -30,7 +30,7 @@ def markdown(figures):
     machine = figures["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in figures["versions"].items() if name != "torch.compile")
     text = [HEAD.format(**machine, **{key: figures[key] for key in ("python", "command", "date")}, versions=versions)]
-    text += rough(figures) + ["## Targets\n", target_table(figures)]
+    text += [*rough(figures), "## Targets\n", target_table(figures)]
     fused = [job for job in figures["jobs"] if job["group"] == FUSED]
     for size, note in ((IN_CACHE, "65,536 elements"), (OUT_OF_CACHE, "16.8 million elements")):
         rows = [job for job in fused if job["size"] == size]
