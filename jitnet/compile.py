@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .codegen import control_steps, matmul_steps  # noqa: F401  register how these ops become steps
+from .codegen.steps import Builder
 from .errors import Source, TraceIndexError
 from .ir import Graph
 from .passes.pipeline import pipeline
+from .runtime.cache import get_kernels
+from .runtime.program import Program, Slot, StatusError
 
 MAX_CHECKS = 64  # kernels of one program that check indices each have a status cell
 
@@ -27,8 +31,6 @@ class Compiled:
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for C-contiguous inputs of the graph's types; TraceIndexError for an index out of bounds."""
-        from .runtime.program import StatusError
-
         try:
             return self.program.run(arrays)
         except StatusError as error:
@@ -59,11 +61,6 @@ def without_garbage_collection():
 
 
 def _compile(graph: Graph) -> Compiled:
-    from .codegen import control_steps, matmul_steps  # noqa: F401  register how these ops become steps
-    from .codegen.steps import Builder
-    from .runtime.cache import get_kernels
-    from .runtime.program import Program, Slot
-
     stages = pipeline(graph)
     final = stages[-1][1]
     builder = Builder(final)

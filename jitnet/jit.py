@@ -20,6 +20,7 @@ import numpy as np
 
 from . import config, explain, tree
 from .arguments import WEAK, Binder, Call, LeafNames, is_instance
+from .compile import compile_graph
 from .errors import TraceTypeError, TraceValueError
 from .ir import Graph, check_graph
 from .printing import identifier
@@ -234,8 +235,6 @@ class JitFunction:
                     "return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
 
     def _compile(self, call: Call) -> Record:
-        from .compile import compile_graph
-
         debug = config.debug_level()
         known = cache.info().compiles if debug else 0
         start = time.perf_counter()
