@@ -201,13 +201,14 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
     return tuple([Tracer(trace, v) for v in outs]) if op.multiple_outputs else Tracer(trace, outs[0])
 
 
-def _no_value(what: str):
+def _no_value(what: str, instead: str = "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`"):
     def method(self, *_, **__):
         raise TraceBranchError(f"{what} needs the value of a traced {self.type}, which is known only when the compiled "
-                               f"function runs",
-                               "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with "
-                               "`static_argnames`")
+                               f"function runs", f"{instead}, or mark the argument static with `static_argnames`")
     return method
+
+
+_KEEP = "keep the array: `astype`, functions of NumPy in place of `math`, `jitnet.numpy.zeros` for an array that is written to"
 
 
 class Tracer(Operators):
@@ -375,12 +376,12 @@ class Tracer(Operators):
                                "an array that is written to)")
 
     __bool__ = _no_value("`if`, `while`, `and`, `or`, `not` or bool()")
-    __int__ = _no_value("int()")
-    __float__ = _no_value("float()")
-    __complex__ = _no_value("complex()")
+    __int__ = _no_value("int()", _KEEP)
+    __float__ = _no_value("float()", _KEEP)
+    __complex__ = _no_value("complex()", _KEEP)
     __index__ = _no_value("an index, a size or range()")
-    item = _no_value("item()")
-    tolist = _no_value("tolist()")
+    item = _no_value("item()", _KEEP)
+    tolist = _no_value("tolist()", _KEEP)
 
     def __getattr__(self, name: str):
         method = METHODS.get(name)

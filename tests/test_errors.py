@@ -151,9 +151,19 @@ def in_place_shape(h, bias, i, z):
     return bias
 
 
+def add_at(h, bias, i, z):
+    counts = np.zeros(4)
+    np.add.at(counts, i, 1)
+    return counts
+
+
 def region(h, bias, i, z):
     h[0] = bias
     return h
+
+
+KEEP = ("keep the array: `astype`, functions of NumPy in place of `math`, `jitnet.numpy.zeros` for an array that is written to, "
+        "or mark the argument static with `static_argnames`")
 
 
 CASES = [
@@ -174,19 +184,21 @@ CASES = [
     (conversion, TraceBranchError,
      "float() needs the value of a traced f32[], which is known only when the compiled function runs",
      "return h * float(z)",
-     "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
+     KEEP),
     (size, TraceBranchError, "an index, a size or range() needs the value of a traced i64[], which is known only when the "
                              "compiled function runs",
      "return sum(h[k] for k in range(i[0]))",
      "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
     (item, TraceBranchError, "item() needs the value of a traced f32[], which is known only when the compiled function runs",
      "return h * z.item()",
-     "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
+     KEEP),
     (asarray, TraceBranchError, "a NumPy function needs the values of a traced f32[4,3], which are known only when the "
                                 "compiled function runs",
      "return np.asarray([h, h])",
      "use the function of `jitnet.numpy` of that name (`stack` for `np.array([...])`, `zeros` for an array that is written "
      "to)"),
+    (add_at, TraceTypeError, "add.at: a NumPy array cannot hold a traced value", "np.add.at(counts, i, 1)",
+     "make it inside the function with `jitnet.numpy.zeros`"),
     (axis, TraceTypeError, "sum: there is no axis 2 in an array of 2 dimensions", "return h.sum(axis=2)",
      "axes go from -2 to 1"),
     (axis_twice, TraceTypeError, "max: an axis is named twice in (0, -2)", "return np.max(h, axis=(0, -2))",

@@ -181,6 +181,9 @@ def _at(ufunc, handler, x, indices, values=None):
     elif ufunc is not np.add:
         raise TraceTypeError(f"{ufunc.__name__}.at: jitnet compiles add.at and subtract.at only",
                              "for indices without repetition write `x[i] = f(x[i], v)`")
+    if not isinstance(x, Tracer):
+        raise TraceTypeError(f"{ufunc.__name__}.at: a NumPy array cannot hold a traced value",
+                             "make it inside the function with `jitnet.numpy.zeros`")
     add_at(x, indices, values)
 
 
