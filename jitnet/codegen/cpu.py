@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .cpu_map import MapWriter
 from .cpu_reduce import ColumnsWriter, RowsWriter
-from .loops import LoopNest
+from .nest import LoopNest
 from .writer import Source
 
 WRITERS = {"map": MapWriter, "rows": RowsWriter, "columns": ColumnsWriter}

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from ..types import short_dtype
-from .loops import Access, Block, Stage
+from .nest import Access, Block, Stage
 from .memory import EDGE
 from .writer import KernelWriter
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..types import short_dtype
 from .affine import Axis
-from .loops import Node, Stage
+from .nest import Node, Stage
 from .writer import KernelWriter, scalar_bits
 
 UNROLL = 4         # rows that a strip adds at a time

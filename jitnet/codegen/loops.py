@@ -1,151 +1,33 @@
-"""The body of one kernel as a LoopNest: which loops, which loads and stores, which scalars where. Knows no target.
+"""A fused kernel -> LoopNest.
 
-    nest    ::=  rows { block_0; stage_0; block_1; stage_1; ... block_n }     for every row
-    stage   ::=  inner loops { scalars; accumulations; stores }
-    block   ::=  scalars; stores                                              once per row, between the stages
-
-Three forms, by where the innermost axis of the domain lies:
-
-    map       no reduction: one stage, the innermost axis is its loop
-    rows      the innermost axis is reduced: every row has its accumulators, the reduced axes are the inner loops
-    columns   an outer axis is reduced and the innermost is kept: a row is a strip of columns, each with its accumulator
-
-Values are scalars in a graph of Nodes first; then each is put into the block or the stage where it is needed. A value that depends
-on row axes alone is computed once per row. Loads are affine: base + sum(stride * axis), with strides that are numbers here and
-become run-time sizes (0, 1 and -1 excepted) in the source of a target.
+Values become Nodes, scalars in a graph, by asking for the outputs at the place of the loops: a movement asks its operand at
+another place and is gone. Then every node is put into the block or the stage where it is needed; what depends on row axes alone
+is computed once per row.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
-from ..ir import Atom, Const, Graph, Var, definitions
+from ..ir import Atom, Const, Eqn, Graph, Var, definitions
 from ..passes.fuse import operand_indices
 from .affine import Affine, Axis
+from .nest import Access, Block, Buffer, LoopNest, Node, Region, Scatter, Stage, Store, postorder, row_major, strided
+
+Placements = Mapping[Var, Region | Scatter]   # where outputs lie that are parts of larger arrays
 
 
-class Node:
-    """One scalar: a load, a constant, an index, an expression or the result of a reduction."""
-
-    __slots__ = ("kind", "dtype", "operands", "axes", "round", "expr", "access", "value", "eqn", "name")
-
-    def __init__(self, kind, dtype, operands=(), axes=frozenset(), round=0, **fields):
-        self.kind, self.dtype, self.operands, self.axes, self.round = kind, dtype, operands, axes, round
-        self.expr = self.access = self.value = self.eqn = self.name = None
-        for name, value in fields.items():
-            setattr(self, name, value)
-
-
-@dataclass
-class Access:
-    """Where a buffer is read or written: base + sum(strides[axis] * axis) + sum(dynamic node * stride), in elements."""
-
-    buffer: Buffer
-    strides: dict[Axis, int]
-    base: int
-    dynamic: list[tuple[Node, int, int]] = field(default_factory=list)  # (index node, stride, extent it is checked against)
-
-
-@dataclass(eq=False)
-class Buffer:
-    """A buffer of the kernel. role: input, output, scratch (an output that holds something else in between), status."""
-
-    atom: Atom
-    dtype: object
-    role: str
-    position: int = 0
-
-
-@dataclass
-class Store:
-    """Writes a node; `add`: adds it to what is there."""
-
-    access: Access
-    node: Node
-    add: bool = False
-
-    @property
-    def needs(self) -> list[Node]:
-        return [self.node, *(n for n, _, _ in self.access.dynamic)]
-
-
-@dataclass(frozen=True)
-class Region:
-    """A strided part of a larger array, as the place of an output."""
-
-    shape: tuple[int, ...]
-    start: tuple[int, ...]
-    step: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """Places in a larger array that index arrays give for some of its axes, as the place of an output."""
-
-    shape: tuple[int, ...]
-    indices: tuple[Var, ...]
-    axes: tuple[int, ...]
-    add: bool
-
-
-@dataclass
-class Stage:
-    """Inner loops: the nodes computed in them in order, what is accumulated and what is stored."""
-
-    nodes: list[Node]
-    reductions: list[Node]
-    stores: list[Store]
-    reloads: dict[int, Access] = field(default_factory=dict)   # id(node) -> where an earlier stage left its value
-
-
-@dataclass
-class Block:
-    """What happens between two stages: nodes once per row, and once per column of the strip (columns form), then stores."""
-
-    nodes: list[Node]
-    strip: list[Node]
-    stores: list[Store]
-
-
-@dataclass
-class LoopNest:
-    """One kernel. `inner`: axes of the stages, outermost first; `column`: the kept innermost axis of the columns form; `split`: only part of
-    the outermost reduced axis is reduced by each row (its chunk), into an output with a leading axis of chunks."""
-
-    form: str
-    rows: list[Axis]
-    inner: list[Axis]
-    column: Axis | None
-    stages: list[Stage]
-    blocks: list[Block]
-    buffers: list[Buffer]
-    split: int = 0
-    checks: bool = False
-    accesses: list[Access] = field(default_factory=list)
-    tile: Axis | None = None
-    chunk: Axis | None = None   # which chunk a grid point works on, when split
-
-
-def row_major(shape: Sequence[int]) -> list[int]:
-    """Strides of a contiguous array, in elements."""
-    strides, step = [0] * len(shape), 1
-    for k in range(len(shape) - 1, -1, -1):
-        strides[k] = step
-        step *= shape[k]
-    return strides
-
-
-def varying(index: Affine) -> Affine:
-    """The index without the axes of extent 1, along which it stays as it is."""
-    return Affine(tuple((a, k) for a, k in index.terms if a.extent != 1), index.const)
+def lower(body: Graph, domain: Sequence[int], reduce: Sequence[int], placements: Placements | None = None) -> LoopNest:
+    """The loop nest of a fused kernel."""
+    return Lowering(body, domain, reduce, placements or {}).nest()
 
 
 class Lowering:
     """One kernel equation -> LoopNest."""
 
-    def __init__(self, body: Graph, domain: Sequence[int], reduce: Sequence[int], placements=None):
-        self.body, self.definition = body, definitions(body)
+    def __init__(self, body: Graph, domain: Sequence[int], reduce: Sequence[int], placements: Placements):
+        self.body, self.definition, self.placements = body, definitions(body), placements
         self.domain = [Axis(n, f"i{k}") for k, n in enumerate(domain)]
         self.reduce = [self.domain[k] for k in reduce]
         self.kept = [a for a in self.domain if a not in self.reduce]
@@ -155,39 +37,35 @@ class Lowering:
         self.accesses: list[Access] = []
         self.index_nodes: list[Node] = []
         self.checks = False
-        self.split = next((e.params["chunk"] for e in body.eqns if e.params.get("chunk")), 0)
-        self.chunk = Axis(next((e.outputs[0].type.shape[0] for e in body.eqns if e.params.get("chunk")), 1), "chunk")
-        self.placements = placements or {}
+        cut = next((e for e in body.eqns if "chunk" in e.params), None)   # a partial reduction (passes/split.py)
+        self.chunk = Axis(cut.outputs[0].type.shape[0], "chunk") if cut else None
+        self.chunk_elements = cut.params["chunk"] if cut else 0
 
     # Nodes
 
     def buffer(self, atom: Atom, role: str) -> Buffer:
         known = self.buffer_of.get(atom)
         if known is None:
-            known = self.buffer_of[atom] = Buffer(atom, atom.type.dtype, role, len(self.buffers))
+            known = self.buffer_of[atom] = Buffer(atom, atom.type.dtype, role)
             self.buffers.append(known)
         return known
 
+    def access(self, buffer: Buffer, shape, index: Sequence[Affine], dynamic=()) -> Access:
+        access = Access(buffer, *strided(shape, index), dynamic)
+        self.accesses.append(access)
+        return access
+
     def load(self, atom: Atom, index: Sequence[Affine], dynamic=()) -> Node:
+        """The element of a stored array at an index."""
         key = (atom, tuple(index), tuple((id(n), s) for n, s, _ in dynamic))
         node = self.memo.get(key)
         if node is None:
-            access = self.access(self.buffer(atom, "input"), atom.type.shape, index, list(dynamic))
-            axes = frozenset(access.strides).union(*(n.axes for n, _, _ in dynamic))
-            round = max((n.round for n, _, _ in dynamic), default=0)
-            node = self.memo[key] = Node("load", atom.type.dtype, tuple(n for n, _, _ in dynamic), axes, round, access=access)
+            access = self.access(self.buffer(atom, "input"), atom.type.shape, index, dynamic)
+            picks = tuple(n for n, _, _ in dynamic)
+            axes = frozenset(access.strides).union(*(n.axes for n in picks))
+            round = max((n.round for n in picks), default=0)
+            node = self.memo[key] = Node("load", atom.type.dtype, picks, axes, round, access=access)
         return node
-
-    def access(self, buffer: Buffer, shape, index: Sequence[Affine], dynamic=()) -> Access:
-        strides: dict[Axis, int] = {}
-        base = 0
-        for stride, where in zip(row_major(shape), index, strict=True):
-            base += stride * where.const
-            for axis, k in where.terms:
-                strides[axis] = strides.get(axis, 0) + stride * k
-        access = Access(buffer, strides, base, list(dynamic))
-        self.accesses.append(access)
-        return access
 
     def value(self, atom: Atom, index: Sequence[Affine]) -> Node:
         """The scalar that an atom holds at an index."""
@@ -196,34 +74,35 @@ class Lowering:
             if key not in self.memo:
                 self.memo[key] = Node("const", atom.type.dtype, value=atom.value[()])
             return self.memo[key]
-        eqn = self.definition.get(atom) if type(atom) is Var else None
+        eqn = self.definition.get(atom)
         if eqn is None:
             return self.load(atom, index)
         key = (atom, tuple(index))
         node = self.memo.get(key)
         if node is None:
-            node = self.memo[key] = self.compute(eqn, atom, list(index))
+            node = self.memo[key] = self.compute(eqn, list(index))
         return node
 
-    def compute(self, eqn, atom: Var, index: list[Affine]) -> Node:
-        op = eqn.op
+    def compute(self, eqn: Eqn, index: list[Affine]) -> Node:
+        """The scalar that an equation computes at an index."""
+        op, dtype = eqn.op, eqn.outputs[0].type.dtype
         if op.kind == "reduction":
             return self.reduction(eqn, index)
-        indices = operand_indices(eqn, index, ())
-        if op.kind == "movement":
-            return self.value(eqn.inputs[0], indices[0])
         if op.kind == "creation":
             where = index[eqn.params["axis"]]
-            node = Node("index", atom.type.dtype, axes=frozenset(a for a, _ in where.terms), value=where, eqn=eqn)
+            node = Node("index", dtype, axes=frozenset(a for a, _ in where.terms), value=where)
             self.index_nodes.append(node)
             return node
+        indices = operand_indices(eqn, index)
+        if op.kind == "movement":
+            return self.value(eqn.inputs[0], indices[0])
         if op.name == "gather":
             return self.gather(eqn, index, indices)
         operands = tuple(self.value(a, where) for a, where in zip(eqn.inputs, indices))
         axes = frozenset().union(*(o.axes for o in operands))
-        return Node("expr", atom.type.dtype, operands, axes, max((o.round for o in operands), default=0), eqn=eqn)
+        return Node("expr", dtype, operands, axes, max((o.round for o in operands), default=0), eqn=eqn)
 
-    def gather(self, eqn, index, indices) -> Node:
+    def gather(self, eqn: Eqn, index, indices) -> Node:
         """A load at a place that depends on data; checked and clamped, never outside of the array."""
         source = eqn.inputs[0]
         picks = [self.value(a, where) for a, where in zip(eqn.inputs[1:], indices[1:])]
@@ -237,24 +116,53 @@ class Lowering:
         place = [Affine() if k in axes else next(remaining) for k in range(len(shape))]
         return place, tuple((n, strides[k], shape[k]) for n, k in zip(nodes, axes))
 
-    def reduction(self, eqn, index) -> Node:
+    def reduction(self, eqn: Eqn, index: list[Affine]) -> Node:
+        """The result of a reduction, which is known only at its own place."""
         kept = [Affine.of(a) for a in self.kept]
-        if self.split:
-            index = index[1:]
-        if list(map(varying, index)) != list(map(varying, kept)):
-            raise AssertionError(f"{eqn.op.name} is read at {index}, its kernel computes it at {kept}")
+        own = [Affine.of(self.chunk), *kept] if self.chunk else kept
+        if list(map(varying, index)) != list(map(varying, own)):
+            raise AssertionError(f"{eqn.op.name} is read at {index}, its kernel computes it at {own}")
         key = ("reduction", id(eqn))
         node = self.memo.get(key)
         if node is None:
-            rest, inner, axes = iter(kept), iter(self.reduce), eqn.params["axis"]
-            place = [Affine.of(next(inner)) if k in axes else next(rest) for k in range(eqn.inputs[0].type.ndim)]
+            (place,) = operand_indices(eqn, kept, self.reduce)
             operand = self.value(eqn.inputs[0], place)
-            node = self.memo[key] = Node("reduction", eqn.outputs[0].type.dtype, (operand,), frozenset(self.kept), operand.round + 1, eqn=eqn)
+            dtype = eqn.outputs[0].type.dtype
+            node = self.memo[key] = Node("reduction", dtype, (operand,), frozenset(self.kept), operand.round + 1, eqn=eqn)
         return node
+
+    def output(self, v: Var) -> Store:
+        """The store of an output."""
+        index, placement = self.output_index(v), self.placements.get(v)
+        node, shape, dynamic, add = self.value(v, index), v.type.shape, (), False
+        if isinstance(placement, Region):
+            shape = placement.shape
+            index = [i * k + s for i, s, k in zip(index, placement.start, placement.step)]
+        elif isinstance(placement, Scatter):
+            n, shape, add = placement.indices[0].type.ndim, placement.shape, placement.add
+            picks = [self.value(i, index[:n]) for i in placement.indices]
+            index, dynamic = self.picks(shape, placement.axes, picks, index[n:])
+        return Store(self.access(self.buffer(v, "output"), shape, index, dynamic), node, add)
+
+    def output_index(self, v: Var) -> list[Affine]:
+        """The place of the loops in an output, which has all axes of the domain or those that are not reduced."""
+        shape, kept = v.type.shape, [Affine.of(a) for a in self.kept]
+        if self.definition[v].op.kind == "reduction":
+            return [Affine.of(self.chunk), *kept] if self.chunk else kept
+        if shape == tuple(a.extent for a in self.domain):
+            return [Affine.of(a) for a in self.domain]
+        if shape == tuple(a.extent for a in self.kept):
+            return kept
+        index: list[Affine] = []   # reduced axes kept with size 1
+        rest = list(self.kept)
+        for n in reversed(shape):
+            index.insert(0, Affine.of(rest.pop()) if rest and rest[-1].extent == n else Affine())
+        return index
 
     # Loops
 
     def nest(self) -> LoopNest:
+        """The loop nest."""
         stores = [self.output(v) for v in self.body.outputs]
         form = "map" if not self.reduce else "rows" if not self.kept or self.domain[-1] in self.reduce else "columns"
         self.merge()
@@ -264,122 +172,59 @@ class Lowering:
         elif form == "columns":
             column = rows.pop()
         if self.checks:
-            self.buffers.append(Buffer(None, None, "status", len(self.buffers)))
-        looped = frozenset(inner)
-        rounds = max([s.node.round for s in stores] + [0])
-        stages, blocks, done = [], [], set()
-        for k in range(rounds + 1):
-            row_stores = [s for s in stores if s.node.round == k and not self.in_stage(s, looped, form)]
-            own = [s for s in stores if s.node.round == k and self.in_stage(s, looped, form)]
-            reductions = self.reductions(stores, k + 1)
-            blocks.append(Block([], [], row_stores))
-            stages.append(Stage([], reductions, own))
-        split = self.split // max(1, math.prod(a.extent for a in inner[1:])) if self.split else 0
-        nest = LoopNest(form, rows, inner, column, stages, blocks, self.buffers, split, self.checks, self.accesses,
-                        chunk=self.chunk if split else None)
-        self.place(nest, looped)
-        self.find_tile(nest)
+            self.buffers.append(Buffer(None, None, "status"))
+        in_loops = [form == "map" or not s.node.axes.isdisjoint(inner) or not s.access.strides.keys().isdisjoint(inner)
+                    for s in stores]
+        stages, blocks = [], []
+        for k in range(max((s.node.round for s in stores), default=0) + 1):
+            now = [(s, looped) for s, looped in zip(stores, in_loops) if s.node.round == k]
+            blocks.append(Block([], [], [s for s, looped in now if not looped]))
+            stages.append(Stage([], reductions(stores, k + 1), [s for s, looped in now if looped]))
+        nest = LoopNest(form, rows, inner, column, stages, blocks, self.buffers, self.accesses, self.checks)
+        if self.chunk:
+            nest.chunk = self.chunk
+            nest.split = self.chunk_elements // max(1, math.prod(a.extent for a in inner[1:]))
+        self.place(nest)
+        nest.tile = tile_axis(nest)
         return nest
 
-    @staticmethod
-    def in_stage(store: Store, looped, form) -> bool:
-        return form == "map" or bool(looped & set(store.access.strides)) or bool(looped & store.node.axes)
-
-    def reductions(self, stores, round: int) -> list[Node]:
-        found, seen, pending = [], set(), [n for s in stores for n in s.needs]
-        while pending:
-            node = pending.pop()
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            if node.kind == "reduction" and node.round == round:
-                found.append(node)
-            pending += node.operands
-        return found[::-1]
-
-    def output(self, v: Var) -> Store:
-        shape = v.type.shape
-        kept, domain = [Affine.of(a) for a in self.kept], [Affine.of(a) for a in self.domain]
-        eqn = self.definition[v]
-        if eqn.op.kind == "reduction":
-            index = [Affine.of(self.chunk), *kept] if self.split else kept
-        elif len(shape) == len(domain) and shape == tuple(a.extent for a in self.domain):
-            index = domain
-        elif len(shape) == len(kept) and shape == tuple(a.extent for a in self.kept):
-            index = kept
-        else:   # reduced axes kept with size 1
-            index, rest = [], list(self.kept)
-            for n in reversed(shape):
-                index.insert(0, Affine.of(rest.pop()) if rest and rest[-1].extent == n else Affine())
-        node = self.value(v, index)
-        placement = self.placements.get(v)
-        if placement is None:
-            return Store(self.access(self.buffer(v, "output"), shape, index), node)
-        if isinstance(placement, Region):
-            place = [i * k + s for i, s, k in zip(index, placement.start, placement.step)]
-            return Store(self.access(self.buffer(v, "output"), placement.shape, place), node)
-        n = placement.indices[0].type.ndim
-        place, dynamic = self.picks(placement.shape, placement.axes, [self.value(i, index[:n]) for i in placement.indices], index[n:])
-        return Store(self.access(self.buffer(v, "output"), placement.shape, place, dynamic), node, placement.add)
-
-    def place(self, nest: LoopNest, looped) -> None:
-        """Puts every node into the block or stage where it is needed."""
-        columns = nest.form == "columns"
-        row_done: set[int] = set()
-        kept: dict[int, tuple[int, Node]] = {}    # costly nodes of earlier stages
-
-        def visit(node: Node, k: int, out: list[Node], inner: set[int]) -> None:
-            stack = [(node, False)]
-            while stack:
-                n, ready = stack.pop()
-                per_row = not n.axes & looped and not (columns and nest.column in n.axes)
-                done = row_done if per_row else inner
-                if id(n) in done:
-                    continue
-                if ready or n.kind == "reduction":
-                    done.add(id(n))
-                    if n.kind != "reduction":
-                        (nest.blocks[k].nodes if per_row else out).append(n)
-                    continue
-                if out is nest.stages[k].nodes and self.reload(nest, n, k, kept):
-                    done.add(id(n))
-                    out.append(n)
-                    continue
-                stack.append((n, True))
-                stack += [(o, False) for o in reversed(n.operands)]
-
+    def place(self, nest: LoopNest) -> None:
+        """Puts every node into the block or the stage where it is needed."""
+        moving = frozenset(nest.inner) if nest.column is None else frozenset((*nest.inner, nest.column))
+        once: set[Node] = set()           # computed once per row, so far
+        costly: dict[Node, Stage] = {}    # where a costly node is computed first
         for k, (block, stage) in enumerate(zip(nest.blocks, nest.stages)):
-            inner: set[int] = set()
-            for node in [n for s in block.stores for n in s.needs]:
-                visit(node, k, block.strip if columns else block.nodes, inner)
-            inner = set()
-            for node in [r.operands[0] for r in stage.reductions] + [n for s in stage.stores for n in s.needs]:
-                visit(node, k, stage.nodes, inner)
-            for n in stage.nodes:
-                if n.kind == "expr" and not n.eqn.op.cheap:
-                    kept.setdefault(id(n), (k, n))
+            needed = (n for s in block.stores for n in s.needs)
+            block.nodes, block.strip = divided(postorder(needed, once), moving)
+            once.update(block.nodes)
+            needed = [*(r.operands[0] for r in stage.reductions), *(n for s in stage.stores for n in s.needs)]
+            fixed, stage.nodes = divided(postorder(needed, once, partial(self.reload, nest, k, costly)), moving)
+            block.nodes += fixed
+            once.update(fixed)
+            for node in stage.nodes:
+                if node.kind == "expr" and not node.eqn.op.cheap:
+                    costly.setdefault(node, stage)
 
-    def reload(self, nest: LoopNest, node: Node, k: int, kept) -> bool:
-        """Can a costly value be left in an output that is written later, and be read again in stage k rather than computed again?"""
-        if id(node) not in kept:
+    def reload(self, nest: LoopNest, k: int, costly: dict[Node, Stage], node: Node) -> bool:
+        """Can stage k read a costly value of an earlier stage? That one then leaves it in an output that is written later."""
+        if node not in costly:
             return False
-        first, _ = kept[id(node)]
         for stage in nest.stages[k:]:
             for store in stage.stores:
                 access = store.access
-                if access.buffer.dtype == node.dtype and not access.dynamic and access.buffer.role == "output" and store.node is not node \
-                        and self.covers(access, node):
+                if (access.buffer.dtype == node.dtype and access.buffer.role == "output" and store.node is not node
+                        and not access.dynamic and self.covers(access)):
                     access.buffer.role = "scratch"
-                    nest.stages[first].stores.append(Store(access, node))
-                    nest.stages[k].reloads[id(node)] = access
+                    costly[node].stores.append(Store(access, node))
+                    nest.stages[k].reloads[node] = access
                     return True
         return False
 
-    def covers(self, access: Access, node: Node) -> bool:
+    def covers(self, access: Access) -> bool:
         """Does the output have an element of its own for every point of the domain?"""
         return all(a in access.strides or a.extent == 1 for a in self.domain)
 
-    # Merging axes and tiles
+    # Merging axes
 
     def merge(self) -> None:
         """Joins neighbouring axes that every access walks as one."""
@@ -410,19 +255,42 @@ class Lowering:
             if outer in axes:
                 axes.remove(outer)
 
-    def find_tile(self, nest: LoopNest) -> None:
-        """The row axis along which some load is contiguous while the innermost loop strides: the pair is walked in tiles."""
-        if nest.form != "map" or not nest.rows or not nest.inner:
-            return
-        inner = nest.inner[0]
-        for access in self.accesses:
-            if access.buffer.role == "input" and abs(access.strides.get(inner, 0)) > 1:
-                unit = next((a for a in nest.rows if access.strides.get(a, 0) == 1), None)
-                if unit is not None:
-                    nest.tile = unit
-                    return
+
+def varying(index: Affine) -> Affine:
+    """The index without the axes of extent 1, along which it stays as it is."""
+    return Affine(tuple((a, k) for a, k in index.terms if a.extent != 1), index.const)
 
 
-def lower(body: Graph, domain, reduce, placements=None) -> LoopNest:
-    """The loop nest of a fused kernel."""
-    return Lowering(body, domain, reduce, placements).nest()
+def reductions(stores: list[Store], round: int) -> list[Node]:
+    """The reductions of a round that the stores need."""
+    found, seen, pending = [], set(), [n for s in stores for n in s.needs]
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.kind == "reduction" and node.round == round:
+            found.append(node)
+        pending += node.operands
+    return found[::-1]
+
+
+def divided(nodes: Iterable[Node], moving: frozenset[Axis]) -> tuple[list[Node], list[Node]]:
+    """The nodes in two lists: those that stay as they are along the moving axes, and the others."""
+    fixed: list[Node] = []
+    others: list[Node] = []
+    for node in nodes:
+        (fixed if node.axes.isdisjoint(moving) else others).append(node)
+    return fixed, others
+
+
+def tile_axis(nest: LoopNest) -> Axis | None:
+    """The row axis along which some load is contiguous while the innermost loop strides: the pair is walked in tiles."""
+    if nest.form != "map" or not nest.rows or not nest.inner:
+        return None
+    for access in nest.accesses:
+        if access.buffer.role == "input" and abs(access.strides.get(nest.inner[0], 0)) > 1:
+            unit = next((a for a in nest.rows if access.strides.get(a, 0) == 1), None)
+            if unit is not None:
+                return unit
+    return None

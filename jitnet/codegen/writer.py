@@ -13,7 +13,7 @@ import numpy as np
 
 from ..types import short_dtype
 from .affine import Affine, Axis
-from .loops import Access, Block, LoopNest, Node, Stage
+from .nest import Access, Block, LoopNest, Node, Stage, Store
 
 PREFIXES = {"input": "x", "output": "out", "scratch": "out", "status": "status"}
 
@@ -258,9 +258,9 @@ class KernelWriter:
 
     def stage_body(self, stage: Stage, depth: int) -> None:
         for node in stage.nodes:
-            if id(node) in stage.reloads:
+            if node in stage.reloads:
                 name = self.names[id(node)] = f"t{self.count('t')}"
-                access = stage.reloads[id(node)]
+                access = stage.reloads[node]
                 self.put(depth, f"{name} = {self.buffer_names[access.buffer]}[{self.address(access, depth)}]")
             else:
                 self.node(node, depth)
