@@ -1,0 +1,233 @@
+"""Blocks of matrix products as LLVM IR: the sums of some rows and two vectors of columns stay in registers for all of k.
+
+    block_14_2(a, ra, ca, b, rb, c, rc, k, columns, alpha, beta)      C = alpha A B + beta C, 14 rows and at most 2 vectors
+    turn(x, rx, lines, k, panel, width)      panel[i, j] = x[j, i]: a square of one vector's edge; only `lines` lines are read
+    copy(x, rx, k, panel, columns)      the panel is k rows of x, between one and two vectors wide
+
+Addresses and strides are in bytes: ra between the rows of A and ca along them (so A may lie transposed), rb and rc between the
+rows of B and C, whose elements lie side by side. Nothing is packed: an element of A is broadcast from where it lies. The last
+vector is masked. alpha and beta are bits of a double. Blocks of one or two rows split k among several sums, for one sum would
+wait for itself; the order of additions depends on the block alone.
+"""
+from __future__ import annotations
+
+from . import llvm
+from .words import Primitive
+
+ITEM = {"float": 4, "double": 8}
+PANEL_K = 256  # rows of a panel that was copied: with two vectors of 64 bytes 32 KB, which stay in the first cache
+SPLIT = {1: 4, 2: 2}  # rows -> how many sums share k
+
+
+def vector_bytes() -> int:
+    """The width of the vectors that blocks are made of; 0 on a machine without masks and fused multiply-adds."""
+    features = llvm.host()[2].split(",")
+    if "+fma" not in features:
+        return 0
+    return 64 if "+avx512f" in features else 32 if "+avx2" in features else 0
+
+
+def heights(width: int) -> tuple[int, ...]:
+    """Rows of the blocks, tallest first: 14 x 2 sums of 32 registers, 6 x 2 of 16."""
+    return (14, 8, 4, 2, 1) if width == 64 else (6, 4, 2, 1)
+
+
+class Blocks:
+    """The IR of all functions for one type of element ("float", "double") and one width of vectors in bytes."""
+
+    def __init__(self, kind: str, width: int):
+        self.kind, self.width, self.item = kind, width, ITEM[kind]
+        self.lanes = width // self.item
+        self.vector = f"<{self.lanes} x {kind}>"
+        self.suffix = f"v{self.lanes}f{8 * self.item}"
+
+    def text(self) -> str:
+        """All of it, with declarations."""
+        vector, suffix, mask = self.vector, self.suffix, f"<{self.lanes} x i1>"
+        head = [f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
+                f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask}, {vector})",
+                f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, {mask})"]
+        blocks = [self.block(rows, vectors) for rows in heights(self.width) for vectors in (2, 1)]
+        return "\n".join([*head, *blocks, self.turn(), self.copy()])
+
+    def names(self) -> dict[str, object]:
+        """What words.py may call, and numbers."""
+        found: dict[str, object] = {"ITEM": self.item, "LANES": self.lanes, "WIDTH": self.width, "PANEL_K": PANEL_K,
+                                    "turn": _primitive("turn", 6), "copy": _primitive("copy", 5), "panel": PANEL}
+        return found | {f"block_{rows}_{vectors}": _primitive(f"block_{rows}_{vectors}", 11)
+                        for rows in heights(self.width) for vectors in (2, 1)}
+
+    def strips(self) -> str:
+        """In the language of words.py: strip_1 and strip_2, a block as wide for any number of rows."""
+        lines = []
+        for vectors in (2, 1):
+            lines.append(f"def strip_{vectors}(a, ra, ca, b, rb, c, rc, rows, k, columns, alpha, beta):")
+            for height in heights(self.width):
+                lines += [f"    while rows >= {height}:", f"        block_{height}_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, alpha, beta)",
+                          f"        a += {height} * ra", f"        c += {height} * rc", f"        rows -= {height}"]
+        return "\n".join(lines) + "\n"
+
+    def load(self, pointer: str, masked: bool) -> str:
+        if masked:
+            return f"call {self.vector} @llvm.masked.load.{self.suffix}.p0(ptr {pointer}, i32 {self.item}, {self.mask}, {self.vector} zeroinitializer)"
+        return f"load {self.vector}, ptr {pointer}, align {self.item}"
+
+    def store(self, value: str, pointer: str, masked: bool) -> str:
+        if masked:
+            return f"call void @llvm.masked.store.{self.suffix}.p0({self.vector} {value}, ptr {pointer}, i32 {self.item}, {self.mask})"
+        return f"store {self.vector} {value}, ptr {pointer}, align {self.item}"
+
+    @property
+    def mask(self) -> str:
+        return f"<{self.lanes} x i1> %mask"
+
+    def fma(self, out: str, x: str, y: str, z: str) -> str:
+        return f"{out} = call {self.vector} @llvm.fma.{self.suffix}({self.vector} {x}, {self.vector} {y}, {self.vector} {z})"
+
+    def splat(self, out: str, scalar: str) -> list[str]:
+        return [f"{out}.0 = insertelement {self.vector} poison, {self.kind} {scalar}, i32 0",
+                f"{out} = shufflevector {self.vector} {out}.0, {self.vector} poison, <{self.lanes} x i32> zeroinitializer"]
+
+    def make_mask(self, count: str) -> list[str]:
+        """%mask: the lanes below a number."""
+        wide = f"<{self.lanes} x i{8 * self.item}>"
+        return [f"%count = trunc i64 {count} to i32" if self.item == 4 else f"%count = add i64 {count}, 0",
+                f"%counts.0 = insertelement {wide} poison, i{8 * self.item} %count, i32 0",
+                f"%counts = shufflevector {wide} %counts.0, {wide} poison, <{self.lanes} x i32> zeroinitializer",
+                f"%mask = icmp slt {wide} <{', '.join(f'i{8 * self.item} {i}' for i in range(self.lanes))}>, %counts"]
+
+    # A block
+
+    def block(self, rows: int, vectors: int) -> str:
+        """block_<rows>_<vectors>."""
+        split = SPLIT.get(rows, 1)
+        sums = [(s, r, v) for s in range(split) for r in range(rows) for v in range(vectors)]
+        lines = ["entry:", *(f"%{x}.base = inttoptr i64 %{x} to ptr" for x in "bc"),
+                 f"%last = sub i64 %columns, {(vectors - 1) * self.lanes}", *self.make_mask("%last"),
+                 *_pointers(rows), f"%main = sdiv i64 %k, {split}", "%rest = srem i64 %k, " + str(split),
+                 "br label %before.main"]
+        starts = dict.fromkeys(sums, "zeroinitializer")
+        starts = self.loop(lines, "main", "%main", rows, vectors, split, starts, "base")
+        if split > 1:
+            starts = self.loop(lines, "rest", "%rest", rows, vectors, 1, starts, "main")
+        self.finish(lines, rows, vectors, split, starts)
+        header = "i64 %a, i64 %ra, i64 %ca, i64 %b, i64 %rb, i64 %c, i64 %rc, i64 %k, i64 %columns, i64 %alpha, i64 %beta"
+        return _function(f"block_{rows}_{vectors}", header, lines)
+
+    def loop(self, lines: list[str], name: str, count: str, rows: int, vectors: int, steps: int, starts, before: str) -> dict:
+        """`count` rounds of `steps` steps along k, each for sums of its own; returns the names of the sums behind it."""
+        label = {key: ".".join(map(str, key)) for key in starts if key[0] < steps}
+        pointers = {"b": "%rb"} | {f"a{group}": "%ca" for group in range(-(-rows // 4))}
+        lines += [f"before.{name}:", f"%some.{name} = icmp sgt i64 {count}, 0",
+                  f"br i1 %some.{name}, label %loop.{name}, label %after.{name}",
+                  f"loop.{name}:", f"%i.{name} = phi i64 [ {count}, %before.{name} ], [ %j.{name}, %loop.{name} ]"]
+        lines += [f"%{x}.{name}.0 = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]" for x in pointers]
+        lines += [f"%s.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
+                  for key, at in label.items()]
+        for s in range(steps):
+            at = f"{name}.{s}"
+            for v in range(vectors):
+                lines += [f"%bp.{at}.{v} = getelementptr i8, ptr %b.{at}, i64 {v * self.width}",
+                          f"%bv.{at}.{v} = {self.load(f'%bp.{at}.{v}', v == vectors - 1)}"]
+            for r in range(rows):
+                distance = ("0", "%ra1", "%ra2", "%ra3")[r % 4]
+                lines += [f"%ap.{at}.{r} = getelementptr i8, ptr %a{r // 4}.{at}, i64 {distance}",
+                          f"%x.{at}.{r} = load {self.kind}, ptr %ap.{at}.{r}, align {self.item}", *self.splat(f"%av.{at}.{r}", f"%x.{at}.{r}")]
+                lines += [self.fma(f"%n.{at}.{r}.{v}", f"%av.{at}.{r}", f"%bv.{at}.{v}", f"%s.{at}.{r}.{v}") for v in range(vectors)]
+            lines += [f"%{x}.{name}.{s + 1} = getelementptr i8, ptr %{x}.{at}, i64 {stride}" for x, stride in pointers.items()]
+        lines += [f"%j.{name} = sub i64 %i.{name}, 1", f"%more.{name} = icmp sgt i64 %j.{name}, 0",
+                  f"br i1 %more.{name}, label %loop.{name}, label %after.{name}", f"after.{name}:"]
+        lines += [f"%{x}.{name} = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]" for x in pointers]
+        lines += [f"%e.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
+                  for key, at in label.items()]
+        if name == "main" and steps > 1:
+            lines.append("br label %before.rest")
+        return starts | {key: f"%e.{name}.{at}" for key, at in label.items()}
+
+    def finish(self, lines: list[str], rows: int, vectors: int, split: int, sums: dict) -> None:
+        """Adds the sums that share k, in pairs, and stores the block: the one place where results are written."""
+        scalar = "%{0}.d = bitcast i64 %{0} to double"
+        narrow = f"%{{0}}.s = fptrunc double %{{0}}.d to {self.kind}" if self.item == 4 else "%{0}.s = fadd double %{0}.d, -0.0"
+        for name in ("alpha", "beta"):
+            lines += [scalar.format(name), narrow.format(name), *self.splat(f"%{name}.v", f"%{name}.s")]
+        results = {}
+        for r in range(rows):
+            lines += [f"%cm.{r} = mul i64 %rc, {r}", f"%c.{r} = getelementptr i8, ptr %c.base, i64 %cm.{r}"]
+            for v in range(vectors):
+                parts = [sums[s, r, v] for s in range(split)]
+                while len(parts) > 1:
+                    pairs = [f"%t.{len(parts)}.{i}.{r}.{v}" for i in range(len(parts) // 2)]
+                    lines += [f"{pair} = fadd {self.vector} {parts[2 * i]}, {parts[2 * i + 1]}" for i, pair in enumerate(pairs)]
+                    parts = pairs
+                lines += [f"%r.{r}.{v} = fmul {self.vector} {parts[0]}, %alpha.v", f"%cp.{r}.{v} = getelementptr i8, ptr %c.{r}, i64 {v * self.width}"]
+                results[r, v] = f"%r.{r}.{v}", f"%cp.{r}.{v}", v == vectors - 1
+        lines += ["%fresh = fcmp oeq double %beta.d, 0.0", "br i1 %fresh, label %write, label %update", "write:"]
+        lines += [self.store(value, pointer, masked) for value, pointer, masked in results.values()]
+        lines += ["ret void", "update:"]
+        for (r, v), (value, pointer, masked) in results.items():
+            lines += [f"%old.{r}.{v} = {self.load(pointer, masked)}", self.fma(f"%u.{r}.{v}", f"%old.{r}.{v}", "%beta.v", value),
+                      self.store(f"%u.{r}.{v}", pointer, masked)]
+        lines.append("ret void")
+
+    # Turning
+
+    def turn(self) -> str:
+        """turn: one square, by exchanging ever smaller halves of pairs of lines."""
+        n = self.lanes
+        lines = ["entry:", "%x.base = inttoptr i64 %x to ptr", "%p.base = inttoptr i64 %panel to ptr", *self.make_mask("%k"), "%most = sub i64 %lines, 1"]
+        for j in range(n):  # a line that is not there is read as the last one that is
+            lines += [f"%l.{j} = call i64 @llvm.smin.i64(i64 {j}, i64 %most)", f"%o.{j} = mul i64 %l.{j}, %rx",
+                      f"%x.p.{j} = getelementptr i8, ptr %x.base, i64 %o.{j}", f"%v.{j} = {self.load(f'%x.p.{j}', True)}"]
+        rows, half = [f"%v.{j}" for j in range(n)], n // 2
+        while half:
+            low = ", ".join(f"i32 {i if not i & half else n + i - half}" for i in range(n))
+            high = ", ".join(f"i32 {i + half if not i & half else n + i}" for i in range(n))
+            for i in range(n):
+                first, second, order = (rows[i], rows[i + half], low) if not i & half else (rows[i - half], rows[i], high)
+                lines.append(f"%v.{half}.{i} = shufflevector {self.vector} {first}, {self.vector} {second}, <{n} x i32> <{order}>")
+            rows, half = [f"%v.{half}.{i}" for i in range(n)], half // 2
+        for i in range(n):
+            lines += [f"%q.{i} = mul i64 %width, {i}", f"%p.p.{i} = getelementptr i8, ptr %p.base, i64 %q.{i}", self.store(rows[i], f"%p.p.{i}", False)]
+        return _function("turn", "i64 %x, i64 %rx, i64 %lines, i64 %k, i64 %panel, i64 %width", [*lines, "ret void"])
+
+    def copy(self) -> str:
+        """copy: k rows of a panel, side by side."""
+        lines = ["entry:", "%x.base = inttoptr i64 %x to ptr", "%p.base = inttoptr i64 %panel to ptr",
+                 f"%last = sub i64 %columns, {self.lanes}", *self.make_mask("%last"), "br label %loop", "loop:",
+                 "%i = phi i64 [ %k, %entry ], [ %j, %loop ]", "%x.at = phi ptr [ %x.base, %entry ], [ %x.next, %loop ]",
+                 "%p.at = phi ptr [ %p.base, %entry ], [ %p.next, %loop ]"]
+        for v in range(2):
+            lines += [f"%x.{v} = getelementptr i8, ptr %x.at, i64 {v * self.width}", f"%p.{v} = getelementptr i8, ptr %p.at, i64 {v * self.width}",
+                      f"%v.{v} = {self.load(f'%x.{v}', v == 1)}", self.store(f"%v.{v}", f"%p.{v}", False)]
+        lines += ["%x.next = getelementptr i8, ptr %x.at, i64 %rx", f"%p.next = getelementptr i8, ptr %p.at, i64 {2 * self.width}",
+                  "%j = sub i64 %i, 1", "%more = icmp sgt i64 %j, 0", "br i1 %more, label %loop, label %end", "end:", "ret void"]
+        return _function("copy", "i64 %x, i64 %rx, i64 %k, i64 %panel, i64 %columns", lines)
+
+
+def _function(name: str, header: str, lines: list[str]) -> str:
+    body = "\n".join(line if line.endswith(":") else f"  {line}" for line in lines)
+    return f"define internal void @{name}({header}) nounwind noinline {{\n{body}\n}}\n"
+
+
+def _pointers(rows: int) -> list[str]:
+    """%ra1, %ra2, %ra3 and a pointer for every four rows of A.
+
+    The empty assembly hides how they were computed: LLVM would otherwise go from row to row by additions, each of which waits
+    for the one before, and 14 in a row take as long as the products.
+    """
+    hide = 'call i64 asm "", "=r,0"(i64 '
+    lines = []
+    for r in (1, 2, 3):
+        lines += [f"%rm.{r} = mul i64 %ra, {r}", f"%ra{r} = {hide}%rm.{r})"]
+    for group in range(-(-rows // 4)):
+        lines += [f"%gm.{group} = mul i64 %ra, {4 * group}", f"%gs.{group} = add i64 %a, %gm.{group}", f"%g.{group} = {hide}%gs.{group})",
+                  f"%a{group}.base = inttoptr i64 %g.{group} to ptr"]
+    return lines
+
+
+def _primitive(name: str, count: int) -> Primitive:
+    return Primitive(f"call void @{name}({', '.join(f'i64 {{{i}}}' for i in range(count))})", "{out} = add i64 0, 0")
+
+
+# A panel's place on the stack, for as long as the calling function runs; to be asked for once, at its start.
+PANEL = Primitive(f"{{a}} = alloca [{PANEL_K * 128} x i8], align 64", "{out} = ptrtoint ptr {a} to i64")
