@@ -20,6 +20,9 @@ from .reductions import sum as sum_of
 from .running import cumprod, cumsum
 
 
+BETWEEN = ("linear", "midpoint")  # methods that return numbers between elements, so floats
+
+
 def _float(x):
     x = as_array(x)
     return x if x.dtype.kind == "f" else astype(x, np.float64)
@@ -33,22 +36,23 @@ def _sorted_last(x, axis):
     return ops.sort(flat, axis=flat.ndim - 1), tuple(1 if k in axes else n for k, n in enumerate(x.shape))
 
 
-def _at(rows, position, method):
-    """Elements of sorted rows at a position between 0 and n - 1, which need not be whole."""
+def _at(rows, position, method, dtype):
+    """Elements of sorted rows at a position between 0 and n - 1, which need not be whole, in the dtype."""
     n = rows.shape[-1]
     low = int(np.floor(position)) if method in ("linear", "lower",
                                                 "midpoint") else int(np.ceil(position)) if method == "higher" else \
         int(np.round(position))
     take = lambda k: ops.reshape(slice_axis(rows, rows.ndim - 1, k, 1), shape=rows.shape[:-1])
     part = position - low
-    if method in ("lower", "higher", "nearest") or part == 0 or low + 1 >= n:
-        return take(low)
+    if method not in BETWEEN or part == 0 or low + 1 >= n:
+        return astype(take(low), dtype)
     a, b = take(low), take(low + 1)
-    return a + (b - a) * np.asarray(0.5 if method == "midpoint" else part, rows.dtype)
+    return a + (b - a) * np.asarray(0.5 if method == "midpoint" else part, dtype)
 
 
 def _quantiles(a, q, axis, out, method, keepdims, name):
-    x = _float(a)
+    x = _float(a) if method in BETWEEN else as_array(a)
+    dtype = np.result_type(x.dtype, np.asarray(q).dtype) if method in BETWEEN and type(q) not in (int, float) else x.dtype
     if method not in ("linear", "lower", "higher", "nearest", "midpoint"):
         raise TraceValueError(f"{name}: method {method!r} is not compiled", "use linear, lower, higher, nearest or midpoint")
     rows, kept = _sorted_last(x, axis)
@@ -56,8 +60,9 @@ def _quantiles(a, q, axis, out, method, keepdims, name):
     last = ops.reshape(slice_axis(rows, rows.ndim - 1, n - 1, 1), shape=rows.shape[:-1])
     values = []
     for fraction in np.ravel(q):
-        value = _at(rows, float(fraction) * (n - 1), method)
-        value = ops.where(ops.isnan(last), last, value)  # a NaN sorts last, and makes the quantile NaN
+        value = _at(rows, float(fraction) * (n - 1), method, dtype)
+        if x.dtype.kind == "f":
+            value = ops.where(ops.isnan(last), astype(last, dtype), value)  # a NaN sorts last, and makes the quantile NaN
         values.append(ops.reshape(value, shape=kept) if keepdims else value)
     if np.ndim(q) == 0:
         return into(out, values[0], name)
@@ -76,7 +81,7 @@ def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", 
 @implements(np.percentile)
 def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
     """`quantile` with q in percent."""
-    return quantile(a, np.asarray(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return quantile(a, q / 100 if type(q) in (int, float) else np.asarray(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
 
 
 @implements(np.median)

@@ -82,6 +82,11 @@ CALLS = {
                                     np.quantile(x, [0.1, 0.9], axis=0), np.percentile(x, 25, axis=(0, 1)),
                                     np.quantile(x, 0.4, method="lower"), np.quantile(x, 0.4, axis=1, method="nearest"),
                                     np.quantile(x, 0.4, method="midpoint")], X),
+    "dtypes of quantiles": (lambda x, i: [f(y, q, method=method) for y in (x, i) for method in ("linear", "lower", "midpoint")
+                                          for f, q in ((np.quantile, 0.3), (np.quantile, np.float64(0.3)),
+                                                       (np.quantile, [0.3]), (np.quantile, np.float32(0.3)),
+                                                       (np.percentile, 30), (np.percentile, [30, 50]))],
+                            X.astype(np.float32), I),
     "median of nan": (lambda x: [np.median(x), np.median(x, axis=0)], N),
     "covariance": (lambda x: [np.cov(x), np.corrcoef(x), np.cov(x, rowvar=False), np.cov(x[0]), np.cov(x, ddof=0)], X[:, :, 0]),
     # shapes
