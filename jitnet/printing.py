@@ -227,6 +227,8 @@ def place(source: Source) -> str:
 def identifier(text: str, default: str) -> str:
     """The text as a Python name; `default` when nothing of it is left."""
     name = re.sub(r"\W+", "_", text).strip("_")
+    if keyword.iskeyword(name):
+        return f"{name}_"
     return name if name and not name[0].isdigit() else f"{default}_{name}" if name else default
 
 

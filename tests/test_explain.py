@@ -66,7 +66,7 @@ def test_explain_says_when_numpy_runs():
 def test_explain_shows_loops():
     f = jitnet.jit(lambda x: jitnet.scan(lambda c, v: (c * 0.5 + v, c), x[0], x))
     text = f.explain(X)
-    assert "- native loop, 3 rounds\n    - kernel" in text
+    assert "- native loop, 3 rounds\n    - " in text and "    - kernel" in text
     g = jitnet.jit(lambda x: jitnet.while_loop(lambda v: np.sum(v) < 100, lambda v: v * 2 + 1, x))
     assert "- native loop, rounds while a condition holds" in g.explain(X)
 
@@ -202,3 +202,8 @@ def test_text_helpers():
     sizes = [size_text(n) for n in (0, 999, 1000, 1536, 999_999, 64_000_000, 5e15)]
     assert sizes == ["0 B", "999 B", "1.0 kB", "1.5 kB", "1.0 MB", "64.0 MB", "5000.0 TB"]
     assert columns([("a", "10"), ("bbb", "2")], right=(1,)) == ["a    10", "bbb   2"] and columns([]) == []
+
+
+def test_source_of_a_lambda_is_python():
+    f = jitnet.jit(jitnet.grad(lambda w: (w * w).sum()))
+    compile(f.source(X), "source", "exec")
