@@ -71,6 +71,7 @@ class _Program:
         self.arguments = [identifier(v.name, f"in_{k}") for k, v in enumerate(self.graph.inputs)]
         self.outputs = [f"out_{k}" for k in range(len(self.graph.outputs))]
         self.lines: list[str] = []
+        self.loops: list = []  # around the step that is written
 
     def text(self, name: str) -> str:
         self.put(0, f"def {name}({', '.join(self.arguments)}):")
@@ -111,7 +112,10 @@ class _Program:
     def library_call(self, info, depth: int) -> None:
         """A step that is no kernel, by the name of its op."""
         (eqn,) = info.eqns
-        views = [f"shaped({self.buffer(s)}, {_dtype(a.type.dtype)}, {a.type.shape}{self.offset(s)})"
+        def view(t):
+            return lambda s: f"shaped({self.buffer(s)}, {_dtype(t.dtype)}, {t.shape}{self.offset(s)})"
+
+        views = [self.in_turn(s, view(a.type))
                  for s, a in zip(info.step.buffers, (*eqn.inputs, *eqn.outputs), strict=True)]
         ins, outs = views[:len(eqn.inputs)], views[len(eqn.inputs):]
         params = "".join(f", {k}={_dtype(v) if isinstance(v, np.dtype) else repr(v)}" for k, v in eqn.params.items())
@@ -128,7 +132,9 @@ class _Program:
         if step.cond is None:
             count = step.count if isinstance(step.count, int) else f"{self.flat(step.count, 'np.int64')}[0]"
             self.put(depth, f"for {counter} in range({count}):")
+            self.loops.append(step)
             self.block((*step.before, *step.body), depth + 1)
+            self.loops.pop()
             return
         self.put(depth, f"{counter} = 0")
         self.put(depth, "while True:")
@@ -164,7 +170,15 @@ class _Program:
         return ", " + " + ".join(terms) if terms else ""
 
     def flat(self, slot, dtype: str) -> str:
-        return f"flat({self.buffer(slot)}, {dtype}{self.offset(slot)})"
+        return self.in_turn(slot, lambda s: f"flat({self.buffer(s)}, {dtype}{self.offset(s)})")
+
+    def in_turn(self, slot, write) -> str:
+        """The text for a slot: of two, when it is one of two places that take turns in a loop."""
+        for step in self.loops:
+            other = step.odd(slot)
+            if other != slot:
+                return f"({write(slot)}, {write(other)})[i{step.level} % 2]"
+        return write(slot)
 
 
 def _constant(value: np.ndarray) -> str:

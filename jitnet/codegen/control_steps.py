@@ -1,7 +1,8 @@
 """Control flow -> steps: loops and branches that the native program runs without Python.
 
-A loop's carry lives in the slots of the loop's outputs. A round writes its new carry beside it, then copies; what is stacked over rounds is read and
-written in place, through slots that move with the loop.
+A loop's carry lives in the slots of the loop's outputs. A round writes its new carry over the old one where nothing reads that
+any more, else beside it: then the two places take turns, or, where the number of rounds is not known, the carry is copied. What
+is stacked over rounds is read and written in place, through slots that move with the loop.
 """
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ir import Eqn, Graph, Var
+from ..ir import Eqn, Graph, Var, subgraphs
 from ..op import OPS
 from ..passes.pipeline import pipeline
 from ..passes.plan import updated_in_place, written_after_reads
@@ -37,31 +38,43 @@ def in_place(body: Graph, k: int, var: Var) -> bool:
 
 
 class Carry:
-    """The carry of a loop: where it is read, where a round puts the new one, and the copies between."""
+    """The carry of a loop: where a round reads it, where it writes the next one, and how that becomes what is read."""
 
-    def __init__(self, builder: Builder, init, outputs, body: Graph, first: int):
-        """`init` atoms start the carry, which lives in the slots of `outputs`; in `body` it is the inputs from `first` on, and the first outputs."""
+    def __init__(self, builder: Builder, init, outputs, body: Graph, first: int, rounds: int | None = None):
+        """The carry starts as the `init` atoms, ends in the slots of `outputs`; in `body` it is the inputs from `first` on.
+
+        Given the number of rounds, the two places of a carry take turns; otherwise the next carry is copied.
+        """
         self.builder = builder
-        self.slots = [builder.slots[v] for v in outputs]
         self.types = [v.type for v in outputs]
-        for atom, slot in zip(init, self.slots):
+        self.fixed = [in_place(body, k, body.inputs[first + k]) for k in range(len(outputs))]
+        self.read = [builder.slots[v] for v in outputs]
+        self.write = [slot if fixed else builder.allocate(t) for slot, t, fixed in zip(self.read, self.types, self.fixed)]
+        self.spare = [(slot.offset, t.nbytes) for slot, t, fixed in zip(self.write, self.types, self.fixed) if not fixed]
+        if rounds is not None and rounds % 2:  # the last round writes to the outputs
+            self.read, self.write = self.write, self.read
+        self.turns = [] if rounds is None else [
+            (a, b, t.nbytes) for a, b, t, fixed in zip(self.read, self.write, self.types, self.fixed) if not fixed]
+        for atom, slot in zip(init, self.read):
             builder.copy(builder.stored(atom), slot, atom.type.nbytes)
-        self.fixed = [in_place(body, k, body.inputs[first + k]) for k in range(len(self.slots))]
-        self.next = [slot if fixed else builder.allocate(t) for slot, t, fixed in zip(self.slots, self.types, self.fixed)]
 
     def copies(self) -> tuple:
         """Steps that make the new carry the carry."""
         before = len(self.builder.steps)
-        for new, slot, t in zip(self.next, self.slots, self.types):
+        for new, slot, t in zip(self.write, self.read, self.types):
             self.builder.copy(new, slot, t.nbytes)
         steps = tuple(self.builder.steps[before:])
         del self.builder.steps[before:]
         return steps
 
     def free(self) -> None:
-        for new, t, fixed in zip(self.next, self.types, self.fixed):
-            if not fixed:
-                self.builder.arena.free(new.offset, t.nbytes)
+        for block in self.spare:
+            self.builder.arena.free(*block)
+
+
+def holds_loops(graph: Graph) -> bool:
+    """Whether a graph holds loops, at any depth."""
+    return any(eqn.op.name in ("scan", "while_loop") or any(holds_loops(g) for _, g in subgraphs(eqn)) for eqn in graph.eqns)
 
 
 @lowering("scan")
@@ -73,9 +86,12 @@ def scan(builder: Builder, eqn: Eqn) -> None:
     stacked = [moving(builder.stored(a), level, v.type.nbytes, length, reverse)
                for a, v in zip(eqn.inputs[n_consts + n_carry:], body.inputs[n_consts + n_carry:])]
     ys = [moving(builder.slots[v], level, a.type.nbytes, length, reverse) for v, a in zip(eqn.outputs[n_carry:], body.outputs[n_carry:])]
-    carry = Carry(builder, eqn.inputs[n_consts:n_consts + n_carry], eqn.outputs[:n_carry], body, n_consts)
-    steps = Builder(body, builder, level).build([*consts, *carry.slots, *stacked], [*carry.next, *ys])
-    builder.steps.append(LoopStep(length, None, (), (*steps, *carry.copies()), level))
+    innermost = not holds_loops(body)  # a body whose places take turns stands twice in the program
+    carry = Carry(builder, eqn.inputs[n_consts:n_consts + n_carry], eqn.outputs[:n_carry], body, n_consts, length if innermost else None)
+    steps = Builder(body, builder, level).build([*consts, *carry.read, *stacked], [*carry.write, *ys])
+    if not carry.turns:
+        steps += carry.copies()
+    builder.steps.append(LoopStep(length, None, (), tuple(steps), level, tuple(carry.turns)))
     carry.free()
 
 
@@ -88,8 +104,8 @@ def while_loop(builder: Builder, eqn: Eqn) -> None:
     body = pipeline(p["body"])[-1][1]
     carry = Carry(builder, eqn.inputs[n_cond + n_body:], eqn.outputs, body, n_body)
     test = builder.allocate(ArrayType((), BOOL))
-    before = nested(builder, p["cond"], [*cond_consts, *carry.slots], [test], level)
-    steps = Builder(body, builder, level).build([*body_consts, *carry.slots], carry.next)
+    before = nested(builder, p["cond"], [*cond_consts, *carry.read], [test], level)
+    steps = Builder(body, builder, level).build([*body_consts, *carry.read], carry.write)
     builder.steps.append(LoopStep(None, test, before, (*steps, *carry.copies()), level))
     builder.arena.free(test.offset, 1)
     carry.free()

@@ -52,12 +52,25 @@ class LoopStep:
     """`count` rounds of `body` (a number, or an int64 slot read at the start), or rounds while `cond` is true.
 
     A round of a while loop runs `before`, which computes the bool slot `cond`, then tests it, then runs `body`.
+    turns: (place, place, bytes) of what is exchanged in every odd round: there one round reads what the one before wrote.
+    Only in a loop of a fixed number of rounds.
     """
     count: int | Slot | None
     cond: Slot | None
     before: tuple[Step, ...]
     body: tuple[Step, ...]
     level: int
+    turns: tuple[tuple[Slot, Slot, int], ...] = ()
+
+    def odd(self, slot: Slot) -> Slot:
+        """Where a slot lies in odd rounds."""
+        for a, b, nbytes in self.turns:
+            for here, there in ((a, b), (b, a)):
+                within = slot.offset - here.offset
+                if (slot.kind, slot.index) == (here.kind, here.index) and 0 <= within < max(nbytes, 1):
+                    more = tuple(s for s in slot.strides if s not in here.strides)
+                    return Slot(there.kind, there.index, there.offset + within, there.strides + more)
+        return slot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +148,9 @@ class _Encoder:
         self.output_word = layout.F_IO + inputs
         self.cell_word = self.output_word + outputs
         self.words = self.cell_word + inputs + outputs  # behind the cells, room for a call's output arrays
-        self.moves: dict[int, list[tuple[int, int]]] = {}  # loop level -> (word, bytes per round)
+        self.moves: dict[int, list[tuple[int, int]]] = {}  # loop level -> (word, bytes per turn)
+        self.round: list[Callable[[Slot], Slot]] = []  # a loop whose rounds differ: slot of its body -> slot in this round
+        self.rounds: dict[int, int] = {}  # loop level -> rounds in a turn
 
     def array(self, values) -> int:
         """Address of these numbers, kept as long as the program."""
@@ -146,6 +161,8 @@ class _Encoder:
     def word(self, slot: Slot, at: int | None = None) -> int:
         """The frame word that will hold the slot's address."""
         word = at
+        for place in self.round:
+            slot = place(slot)
         if word is None:
             word, self.words = self.words, self.words + 1
         consts = self.program.consts
@@ -163,7 +180,7 @@ class _Encoder:
             if level not in self.moves:
                 raise ValueError(f"a slot moves with loop level {level}, outside of that loop")
             if stride:
-                self.moves[level].append((word, stride))
+                self.moves[level].append((word, stride * self.rounds[level]))
         return word
 
     def words_for(self, slots: Sequence[Slot]) -> int:
@@ -208,11 +225,14 @@ class _Encoder:
     def loop(self, step: LoopStep) -> None:
         if step.level in self.moves:
             raise ValueError(f"loop level {step.level} is in use by a loop around this one")
-        state, self.words = self.words, self.words + 2  # rounds done, rounds wanted
+        if step.turns and not isinstance(step.count, int):
+            raise ValueError("only a loop of a fixed number of rounds has places that take turns")
+        rounds = self.rounds[step.level] = 2 if step.turns else 1  # in one turn of the native loop
+        state, self.words = self.words, self.words + 2  # turns done, turns wanted
         if isinstance(step.count, Slot):
             count = (layout.COUNT_SLOT, self.word(step.count))
         else:
-            count = (layout.COUNT_ENDLESS, 0) if step.count is None else (layout.COUNT_FIXED, step.count)
+            count = (layout.COUNT_ENDLESS, 0) if step.count is None else (layout.COUNT_FIXED, step.count // rounds)
         self.emit(layout.OP_LOOP, state, *count)
         self.moves[step.level] = []
         start, exits = self.here(), []
@@ -222,12 +242,22 @@ class _Encoder:
         if step.cond is not None:
             exits.append(self.emit(layout.OP_TEST_CONDITION, self.word(step.cond)))
         self.steps(step.body)
+        if rounds == 2:
+            self.steps_of_round(step, lambda slot: _later(step.odd(slot), step.level, 1))
         moves = self.moves.pop(step.level)
         table = self.array([n for move in moves for n in move])
         self.emit(layout.OP_NEXT, state, table, len(moves), start)
         for exit_ in exits:
             self.code[exit_][2] = self.here()
         self.emit(layout.OP_EXIT, state, table, len(moves))
+        if rounds == 2 and step.count % 2:
+            self.steps_of_round(step, lambda slot: _still(_later(slot, step.level, step.count - 1), step.level))
+
+    def steps_of_round(self, step: LoopStep, place: Callable[[Slot], Slot]) -> None:
+        """The body of a loop once more, its slots where they lie in another round."""
+        self.round.append(place)
+        self.steps(step.body)
+        self.round.pop()
 
     def switch(self, step: SwitchStep) -> None:
         head = self.emit(layout.OP_SWITCH, self.word(step.index), len(step.branches))
@@ -239,6 +269,16 @@ class _Encoder:
         self.code[head][3] = self.array(targets)
         for jump in jumps:
             self.code[jump][1] = self.here()
+
+
+def _later(slot: Slot, level: int, rounds: int) -> Slot:
+    """The slot where it lies so many rounds later."""
+    return dataclasses.replace(slot, offset=slot.offset + rounds * sum(n for at, n in slot.strides if at == level))
+
+
+def _still(slot: Slot, level: int) -> Slot:
+    """The slot without its strides of a loop level."""
+    return dataclasses.replace(slot, strides=tuple(s for s in slot.strides if s[0] != level))
 
 
 def _address(array: np.ndarray) -> int:
