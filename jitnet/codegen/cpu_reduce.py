@@ -1,4 +1,8 @@
-"""The kernels of reductions: along rows (scalar accumulators) and down columns (an accumulator per column of a strip, on the stack)."""
+"""The kernels of reductions.
+
+    rows       scalar accumulators; a float sum is taken in blocks, and the blocks' sums are added with more precision
+    columns    an accumulator per column of a strip, on the stack; several rows are added per visit
+"""
 from __future__ import annotations
 
 import math
@@ -8,9 +12,10 @@ import numpy as np
 from ..types import short_dtype
 from .affine import Axis
 from .nest import Node, Stage
-from .writer import KernelWriter, scalar_bits
+from .writer import Dimension, KernelWriter
 
 UNROLL = 4         # rows that a strip adds at a time
+MOST_NODES = 16    # nodes of a stage that is unrolled: the text grows with both
 STRIP = 1024       # columns at most that one strip accumulates on the stack
 LEAST_STRIP = 64   # and at least, when there are few columns and many threads could share them
 STRIPS = 16        # strips that are wanted when columns are all there is to share
@@ -20,136 +25,134 @@ SUM_BLOCK = 4096   # elements summed in lanes before they join the compensated t
 class ReduceWriter(KernelWriter):
     """What rows and columns share. Abstract."""
 
-    def reduce_dimensions(self) -> list[tuple[str, str, int]]:
-        """The grid dimensions of rows, and of chunks when the reduction is split."""
+    def dimensions(self) -> list[Dimension]:
+        """The grid of rows, and of chunks when the reduction is cut."""
         nest = self.nest
         dims = self.row_dimensions(nest.rows)
         if nest.split:
-            dims.append(("chunk", *self.chunked("chunk", nest.inner[0], nest.split)))
+            dims.append(self.cut("chunk", nest.inner[0], nest.split))
             self.axis_names[nest.chunk] = "chunk"
             self.fixed.append(nest.chunk)
         return dims
 
     def reduced_elements(self) -> int:
         """Elements that one grid point reduces for each of its results."""
-        nest = self.nest
-        elements = math.prod(axis.extent for axis in nest.inner)
-        return elements * nest.split // max(1, nest.inner[0].extent) if nest.split else elements
+        inner = self.nest.inner
+        elements = math.prod(axis.extent for axis in inner)
+        return elements * self.nest.split // max(1, inner[0].extent) if self.nest.split else elements
 
-    def name_inner(self) -> None:
-        for k, axis in enumerate(self.nest.inner):
-            self.axis_names[axis] = f"r{k}"
+    # Loops
 
-    def forget_inner(self) -> None:
-        for axis in self.nest.inner:
-            del self.axis_names[axis]
+    def bounds(self, axis: Axis) -> tuple[str, str]:
+        """The first number of a reduced axis at a grid point, and the one past its last."""
+        if self.nest.split and axis is self.nest.inner[0]:
+            return "chunk_start", "chunk_stop"
+        return "0", self.extent_of(axis)
+
+    def loop(self, axis: Axis, depth: int) -> None:
+        """Writes the head of the loop over a reduced axis."""
+        low, high = self.bounds(axis)
+        self.put(depth, f"for {self.axis_names[axis]} in range({high if low == '0' else f'{low}, {high}'}):")
+
+    def approach(self, stage: Stage, depth: int) -> None:
+        """Names the reduced axes, and writes the bases of addresses that their loops will use."""
+        self.axis_names.update((axis, f"r{k}") for k, axis in enumerate(self.nest.inner))
+        self.base_depth = depth
+        self.prepare(stage)
 
     def outer_loops(self, depth: int) -> int:
         """Writes the loops over all reduced axes but the last; returns the depth inside them."""
         for axis in self.nest.inner[:-1]:
-            self.put(depth, f"for {self.axis_names[axis]} in range({self.range_of(axis)}):")
+            self.loop(axis, depth)
             depth += 1
         return depth
 
+    def leave(self) -> None:
+        """Forgets the names of the reduced axes: outside of their loops no address depends on them."""
+        for axis in self.nest.inner:
+            del self.axis_names[axis]
+
+    # Combining
+
     def start_value(self, node: Node) -> str:
+        """What an accumulator starts with: the identity of the combination."""
         dtype, combine = node.dtype, node.eqn.op.combine
-        name = short_dtype(dtype)
         if combine in ("add_reduce_", "or"):
-            return f"{name}(0)"
+            return f"{short_dtype(dtype)}(0)"
         if combine in ("mul_reduce_", "and"):
-            return f"{name}(1)"
-        low = combine == "max_reduce_"
+            return f"{short_dtype(dtype)}(1)"
+        largest = combine == "min_reduce_"
         if dtype.kind == "f":
-            value = -np.inf if low else np.inf
+            value = np.inf if largest else -np.inf
         elif dtype.kind == "b":
-            value = not low
+            value = largest
         else:
-            value = np.iinfo(dtype).min if low else np.iinfo(dtype).max
-        key = ("start", combine, name)
-        if key not in self.size_names:
-            self.size_names[key] = f"e{sum(1 for k in self.size_names if k[0] == 'start')}"
-            read = f"sizes[{len(self.sizes)}]"
-            self.sizes.append(scalar_bits(value, dtype) if name != "u64" else int(np.uint64(value).view(np.int64)))
-            self.header.append(f"    {self.size_names[key]} = " + (f"{name}_bits({read})" if name[0] == "f" else f"{name}({read})"))
-        return self.size_names[key]
+            value = np.iinfo(dtype).max if largest else np.iinfo(dtype).min
+        return self.scalar(("start", combine, dtype), value, dtype, "e")
 
     @staticmethod
-    def combined(node: Node, total: str, term: str) -> str:
+    def combined(node: Node, accumulator: str, term: str) -> str:
         combine = node.eqn.op.combine
         if combine in ("or", "and"):
-            return f"{total} {'|' if combine == 'or' else '&'} {term}"
-        return f"{combine}({total}, {term})"
+            return f"{accumulator} {'|' if combine == 'or' else '&'} {term}"
+        return f"{combine}({accumulator}, {term})"
 
-    @staticmethod
-    def summed(node: Node) -> bool:
-        return node.eqn.op.combine == "add_reduce_" and node.dtype.kind == "f"
 
-    def range_of(self, axis: Axis) -> str:
-        if self.nest.split and axis is self.nest.inner[0]:
-            return "chunk_start, chunk_stop"
-        return self.extent_of(axis)
-
-    def bounds_of(self, axis: Axis) -> tuple[str, str]:
-        low, comma, high = self.range_of(axis).partition(", ")
-        return (low, high) if comma else ("0", low)
+def is_float_sum(node: Node) -> bool:
+    return node.eqn.op.combine == "add_reduce_" and node.dtype.kind == "f"
 
 
 class RowsWriter(ReduceWriter):
     """Writes nests of the form "rows"."""
 
-    def dimensions(self):
-        return self.reduce_dimensions()
-
     def body(self, depth: int) -> None:
         passes = 0
         for block, stage in zip(self.nest.blocks, self.nest.stages):
-            self.statements(block, depth)
+            self.statements(block.nodes, block.stores, depth)
             if stage.stores or stage.reductions:
-                self.row_stage(stage, depth)
+                self.stage(stage, depth)
                 passes += 1
         self.work = max(1, self.reduced_elements() * passes)
 
-    def row_stage(self, stage: Stage, depth: int) -> None:
+    def stage(self, stage: Stage, depth: int) -> None:
         """One pass over the reduced axes of a row."""
-        nest, sums = self.nest, [r for r in stage.reductions if self.summed(r)]
         for node in stage.reductions:
-            self.names[id(node)] = f"acc{self.count('acc')}"
-        names = {id(r): self.names[id(r)] for r in stage.reductions}
-        row_depth = depth
-        self.name_inner()
-        self.base_depth = row_depth
-        self.prepare(stage)
-        for node in stage.reductions:
-            name = names[id(node)]
-            if node in sums:
-                self.put(depth, f"total_{name} = f64(0)")
-                if node.dtype.itemsize == 8:
-                    self.put(depth, f"error_{name} = f64(0)")
-            else:
-                self.put(depth, f"{name} = {self.start_value(node)}")
-        depth = self.outer_loops(depth)
-        last = nest.inner[-1]
+            self.names[node] = self.fresh("acc")
+        last, sums = self.nest.inner[-1], [r for r in stage.reductions if is_float_sum(r)]
+        self.approach(stage, depth)
+        self.start(stage, depth)
+        inside = self.outer_loops(depth)
         if sums:
-            low, high = self.bounds_of(last)
-            self.put(depth, f"for first in range({low}, {high}, {SUM_BLOCK}):")
-            depth += 1
+            low, high = self.bounds(last)
+            self.put(inside, f"for first in range({low}, {high}, {SUM_BLOCK}):")
+            inside += 1
             for node in sums:
-                self.put(depth, f"{names[id(node)]} = {short_dtype(node.dtype)}(0)")
-            self.put(depth, f"for {self.axis_names[last]} in range(first, min(first + {SUM_BLOCK}, {high})):")
+                self.put(inside, f"{self.names[node]} = {short_dtype(node.dtype)}(0)")
+            self.put(inside, f"for {self.axis_names[last]} in range(first, min(first + {SUM_BLOCK}, {high})):")
         else:
-            self.put(depth, f"for {self.axis_names[last]} in range({self.range_of(last)}):")
-        depth += 1
-        self.stage_body(stage, depth)
+            self.loop(last, inside)
+        self.stage_body(stage, inside + 1)
         for node in stage.reductions:
-            self.put(depth, f"{names[id(node)]} = {self.combined(node, names[id(node)], self.names[id(node.operands[0])])}")
+            name = self.names[node]
+            self.put(inside + 1, f"{name} = {self.combined(node, name, self.names[node.operands[0]])}")
         for node in sums:
-            self.join_total(names[id(node)], node.dtype, depth - 1)
+            self.join_total(self.names[node], node.dtype, inside)
         for node in sums:
-            name = names[id(node)]
-            self.put(row_depth, f"{name} = {short_dtype(node.dtype)}(total_{name})")
-        self.forget_inner()
+            self.put(depth, f"{self.names[node]} = {short_dtype(node.dtype)}(total_{self.names[node]})")
+        self.leave()
 
-    def join_total(self, name: str, dtype, depth: int) -> None:
+    def start(self, stage: Stage, depth: int) -> None:
+        """Writes the start values of accumulators, and of the totals of float sums."""
+        for node in stage.reductions:
+            name = self.names[node]
+            if not is_float_sum(node):
+                self.put(depth, f"{name} = {self.start_value(node)}")
+                continue
+            self.put(depth, f"total_{name} = f64(0)")
+            if node.dtype.itemsize == 8:
+                self.put(depth, f"error_{name} = f64(0)")
+
+    def join_total(self, name: str, dtype: np.dtype, depth: int) -> None:
         """Adds a block's sum to the total: in double for float32, compensated (Kahan) for float64."""
         if dtype.itemsize < 8:
             self.put(depth, f"total_{name} = total_{name} + f64({name})")
@@ -163,81 +166,79 @@ class RowsWriter(ReduceWriter):
 class ColumnsWriter(ReduceWriter):
     """Writes nests of the form "columns"."""
 
-    def dimensions(self):
-        nest, columns = self.nest, self.nest.column.extent
-        self.width = STRIP if nest.split else min(STRIP, max(LEAST_STRIP, -(-columns // (STRIPS * LEAST_STRIP)) * LEAST_STRIP))
-        return [*self.reduce_dimensions(), ("strip", *self.chunked("strip", nest.column, self.width))]
+    COLUMNS = "for j in range(strip_start, strip_stop):"
+
+    def dimensions(self) -> list[Dimension]:
+        columns = self.nest.column.extent
+        fair = -(-columns // (STRIPS * LEAST_STRIP)) * LEAST_STRIP
+        self.width = STRIP if self.nest.split else min(STRIP, max(LEAST_STRIP, fair))
+        return [*super().dimensions(), self.cut("strip", self.nest.column, self.width)]
 
     def body(self, depth: int) -> None:
         nest = self.nest
-        column = nest.column
-        accumulators = [r for stage in nest.stages for r in stage.reductions]
-        arrays = {}
-        for node in accumulators:
-            arrays[id(node)] = f"acc{self.count('acc')}"
-            self.header.append(f"    {arrays[id(node)]} = local_{short_dtype(node.dtype)}({STRIP})")
-        for node in accumulators:
-            self.names[id(node)] = f"{arrays[id(node)]}[j - strip_start]"
-        loop = "for j in range(strip_start, strip_stop):"
+        for node in (r for stage in nest.stages for r in stage.reductions):
+            array = self.fresh("acc")
+            self.header.append(f"    {array} = local_{short_dtype(node.dtype)}({STRIP})")
+            self.names[node] = f"{array}[j - strip_start]"
         for block, stage in zip(nest.blocks, nest.stages):
-            self.axis_names.pop(column, None)
-            for node in block.nodes:
-                self.node(node, depth)
-            self.axis_names[column] = "j"
+            self.axis_names.pop(nest.column, None)
+            self.statements(block.nodes, [], depth)
+            self.axis_names[nest.column] = "j"
             if block.stores:
                 self.prepare(block)
-                self.put(depth, loop)
-                for node in block.strip:
-                    self.node(node, depth + 1)
-                for store in block.stores:
-                    self.store(store, depth + 1)
+                self.put(depth, self.COLUMNS)
+                self.statements(block.strip, block.stores, depth + 1)
             if stage.stores or stage.reductions:
-                self.column_stage(stage, depth, loop)
-        self.work = max(1, min(self.width, column.extent) * self.reduced_elements())
+                self.stage(stage, depth)
+        self.work = max(1, min(self.width, nest.column.extent) * self.reduced_elements())
 
-    def column_stage(self, stage: Stage, depth: int, loop: str) -> None:
-        nest = self.nest
-        row_depth = depth
-        if stage.reductions:
-            self.put(depth, loop)
-            for node in stage.reductions:
-                self.put(depth + 1, f"{self.names[id(node)]} = {self.start_value(node)}")
-        self.name_inner()
-        self.base_depth = row_depth
-        self.prepare(stage)
-        depth, last = self.outer_loops(depth), nest.inner[-1]
-        name, (low, high) = self.axis_names[last], self.bounds_of(last)
+    def stage(self, stage: Stage, depth: int) -> None:
+        """One pass over the reduced axes of a strip."""
+        last = self.nest.inner[-1]
+        self.start(stage, depth)
+        self.approach(stage, depth)
+        depth = self.outer_loops(depth)
+        name, (low, high) = self.axis_names[last], self.bounds(last)
         sums = all(r.eqn.op.combine == "add_reduce_" and r.dtype.kind != "b" for r in stage.reductions)
-        if stage.stores or len(stage.nodes) * UNROLL > 64 or not sums:
+        if stage.stores or len(stage.nodes) > MOST_NODES or not sums:
             self.put(depth, f"for {name} in range({low}, {high}):")
-            self.column_pass(stage, depth + 1, loop, [name])
+            self.columns(stage, depth + 1, [name])
         else:   # several rows per visit of an accumulator: its loads and stores are what costs
-            self.put(depth, f"even = {low} + ({high} - {low}) // {UNROLL} * {UNROLL}" if low != "0" else f"even = {high} // {UNROLL} * {UNROLL}")
+            count = high if low == "0" else f"({high} - {low})"
+            self.put(depth, f"even = {'' if low == '0' else f'{low} + '}{count} // {UNROLL} * {UNROLL}")
             self.put(depth, f"for {name} in range({low}, even, {UNROLL}):")
-            self.column_pass(stage, depth + 1, loop, [name, *(f"({name} + {k})" for k in range(1, UNROLL))])
+            self.columns(stage, depth + 1, [name, *(f"({name} + {k})" for k in range(1, UNROLL))])
             self.put(depth, f"for {name} in range(even, {high}):")
-            self.column_pass(stage, depth + 1, loop, [name])
-        self.forget_inner()
+            self.columns(stage, depth + 1, [name])
+        self.leave()
 
-    def column_pass(self, stage: Stage, depth: int, loop: str, rows: list[str]) -> None:
+    def start(self, stage: Stage, depth: int) -> None:
+        """Writes the start values of all columns."""
+        if stage.reductions:
+            self.put(depth, self.COLUMNS)
+            for node in stage.reductions:
+                self.put(depth + 1, f"{self.names[node]} = {self.start_value(node)}")
+
+    def columns(self, stage: Stage, depth: int, rows: list[str]) -> None:
         """The columns of a strip, for one row or several at a time."""
         last = self.nest.inner[-1]
-        terms: dict[int, list[str]] = {id(r): [] for r in stage.reductions}
-        self.put(depth, loop)
+        terms: dict[Node, list[str]] = {r: [] for r in stage.reductions}
+        self.put(depth, self.COLUMNS)
         for row in rows:
             self.axis_names[last] = row
             self.stage_body(stage, depth + 1)
             for node in stage.reductions:
-                terms[id(node)].append(self.names[id(node.operands[0])])
+                terms[node].append(self.names[node.operands[0]])
         self.axis_names[last] = rows[0]
         for node in stage.reductions:
-            acc, parts = self.names[id(node)], terms[id(node)]
-            if node.eqn.op.combine == "add_reduce_" and node.dtype.kind in "iu":
-                combined = acc
-                for part in parts:
-                    combined = f"add_reduce_({combined}, {part})"
-            elif self.summed(node):
-                combined = f"{acc} + {parts[0]}" if len(parts) == 1 else f"{acc} + (({parts[0]} + {parts[1]}) + ({parts[2]} + {parts[3]}))"
-            else:
-                combined = self.combined(node, acc, parts[0])
-            self.put(depth + 1, f"{acc} = {combined}")
+            self.put(depth + 1, f"{self.names[node]} = {self.accumulated(node, terms[node])}")
+
+    def accumulated(self, node: Node, terms: list[str]) -> str:
+        """The accumulator of a column with the terms of one row or UNROLL rows added; floats in pairs, as a tree."""
+        accumulator = self.names[node]
+        if is_float_sum(node):
+            pairs = [f"({a} + {b})" for a, b in zip(terms[::2], terms[1::2])]
+            return f"{accumulator} + {terms[0] if len(terms) == 1 else '(' + ' + '.join(pairs) + ')'}"
+        for term in terms:
+            accumulator = self.combined(node, accumulator, term)
+        return accumulator

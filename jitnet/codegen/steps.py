@@ -20,7 +20,7 @@ from ..runtime.program import CallbackKernel, KernelStep, Slot
 from .affine import Affine, Axis
 from .cpu import cpu_source
 from .loops import LoopNest, Region, Scatter, lower, row_major
-from .writer import Source
+from .writer import KernelSource
 
 SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
 GRAIN = 32_768           # work units in one chunk
@@ -253,7 +253,7 @@ def weight(nest: LoopNest) -> float:
     return max(1.0, total)
 
 
-def grain(text: Source, work: float) -> int:
+def grain(text: KernelSource, work: float) -> int:
     """Grid points per chunk; 0 when the whole is too small for threads. Depends on sizes alone."""
     if work < SERIAL_BELOW or text.extent < 2:
         return 0
