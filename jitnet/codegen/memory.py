@@ -1,10 +1,11 @@
-"""Kernel memory that is no buffer: arrays on the stack, and scalars that travel as bits in `sizes`.
+"""What kernels do with memory beyond buffers: arrays on the stack, scalars that travel as bits in `sizes`, blocks turned.
 
     local_f32(256)     an array of that many elements on the stack, one per kernel call, apart from all buffers
     f32_bits(word)     the float32 whose bits are the low half of an int64 (f64_bits: all of it)
     transpose_f32(x, at, stride, tile, to, width)     a square block, turned: tile[to + r * width + c] = x[at + c * stride + r]
 
-The block has the edge of a cache line (16 float32, 8 float64): every line of x is read once, whole, and turned in registers.
+The block has the edge of a cache line (EDGE: 16 float32, 8 float64): every line of x is read once, whole, and turned in
+registers.
 """
 from __future__ import annotations
 
@@ -21,12 +22,12 @@ def python_scope(dtypes: dict[str, str]) -> dict[str, object]:
     scope = {f"local_{name}": lambda n, kind=kind: np.zeros(n, kind) for name, kind in dtypes.items()}
     scope["f32_bits"] = lambda word: np.int64(word).astype(np.int32).view(np.float32)
     scope["f64_bits"] = lambda word: np.int64(word).view(np.float64)
-    scope |= {f"transpose_{name}": turn(edge) for name, edge in EDGE.items()}
+    scope |= {f"transpose_{name}": python_transpose(edge) for name, edge in EDGE.items()}
     return scope
 
 
-def turn(edge: int):
-    """transpose_<dtype> in Python."""
+def python_transpose(edge: int):
+    """`transpose` of blocks with that edge, in Python."""
     def transpose(x, at, stride, tile, to, width):
         for r in range(edge):
             for c in range(edge):
@@ -65,6 +66,8 @@ def numba_scope(buffer_type, storage, numba_types) -> dict[str, object]:
         return intrinsic(from_bits)
 
     def make_transpose(name, edge):
+        itemsize = LANES // edge
+
         def transpose(typingctx, x, at, stride, tile, to, width):
             def codegen(context, builder, sig, args):
                 x, at, stride, tile, to, width = args
@@ -73,28 +76,30 @@ def numba_scope(buffer_type, storage, numba_types) -> dict[str, object]:
                 def pointer(base, start, step, k):
                     place = builder.add(start, builder.mul(step, ir.Constant(step.type, k)))
                     return builder.bitcast(builder.gep(base, [place]), ir.PointerType(vector))
-                rows = [builder.load(pointer(x, at, stride, k), align=storage_size(name)) for k in range(edge)]
-                for k, row in enumerate(turned(builder, rows)):
-                    builder.store(row, pointer(tile, to, width, k), align=storage_size(name))
+                rows = [builder.load(pointer(x, at, stride, k), align=itemsize) for k in range(edge)]
+                for k, row in enumerate(transposed(builder, rows)):
+                    builder.store(row, pointer(tile, to, width, k), align=itemsize)
                 return context.get_dummy_value()
             return types.none(x, types.intp, types.intp, tile, types.intp, types.intp), codegen
         transpose.__name__ = f"transpose_{name}"
         return intrinsic(transpose)
 
-    def storage_size(name):
-        return LANES // EDGE[name]
+    return {**{f"transpose_{name}": make_transpose(name, edge) for name, edge in EDGE.items()},
+            **{f"local_{name}": make_local(name) for name in DTYPES},
+            "f32_bits": make_bits("f32", 32), "f64_bits": make_bits("f64", 64)}
 
-    def turned(builder, rows):
-        """The columns of a square of vectors, by exchanging ever smaller halves of pairs of rows."""
-        n = len(rows)
-        mask = ir.VectorType(ir.IntType(32), n)
-        half = n // 2
-        while half:
-            low = ir.Constant(mask, [i if not i & half else n + i - half for i in range(n)])
-            high = ir.Constant(mask, [i + half if not i & half else n + i for i in range(n)])
-            rows = [builder.shuffle_vector(rows[i], rows[i + half], low) if not i & half else builder.shuffle_vector(rows[i - half], rows[i], high)
-                    for i in range(n)]
-            half //= 2
-        return rows
 
-    return {f"transpose_{name}": make_transpose(name, edge) for name, edge in EDGE.items()} | {f"local_{name}": make_local(name) for name in DTYPES} | {"f32_bits": make_bits("f32", 32), "f64_bits": make_bits("f64", 64)}
+def transposed(builder, rows: list) -> list:
+    """The columns of a square of vectors, by exchanging ever smaller halves of pairs of rows."""
+    from llvmlite import ir
+
+    n = len(rows)
+    mask = ir.VectorType(ir.IntType(32), n)
+    half = n // 2
+    while half:
+        low = ir.Constant(mask, [i if not i & half else n + i - half for i in range(n)])
+        high = ir.Constant(mask, [i + half if not i & half else n + i for i in range(n)])
+        rows = [builder.shuffle_vector(rows[i], rows[i + half], low) if not i & half
+                else builder.shuffle_vector(rows[i - half], rows[i], high) for i in range(n)]
+        half //= 2
+    return rows
