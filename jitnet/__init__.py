@@ -1,6 +1,8 @@
 """jitnet: a tensor compiler for NumPy code. `@jitnet.jit` a function of arrays; `jitnet.grad` and its kin rewrite it."""
 __version__ = "0.1.0"
 
+from types import ModuleType as _ModuleType
+
 from . import config as config, errors as errors, nn as nn, numpy as numpy, testing as testing, tree as tree
 from .control import cond as cond, fori_loop as fori_loop, map as map, scan as scan, switch as switch, while_loop as while_loop
 from .jit import JitFunction as JitFunction, jit as jit
@@ -13,3 +15,10 @@ from .runtime.threads import get_num_threads as get_num_threads, set_num_threads
 from .transforms import checkpoint as checkpoint, custom_jvp as custom_jvp, custom_vjp as custom_vjp, grad as grad
 from .transforms import hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, jvp as jvp, linearize as linearize
 from .transforms import stop_gradient as stop_gradient, value_and_grad as value_and_grad, vjp as vjp, vmap as vmap
+
+_MODULES = {"cache", "config", "errors", "nn", "numpy", "testing", "tree"}
+
+
+def __dir__() -> list[str]:
+    """The names that are there to be used: completion does not show the modules that implement them."""
+    return [name for name, value in globals().items() if name in _MODULES or not isinstance(value, _ModuleType)]

@@ -29,6 +29,9 @@ class Compiled:
     kernels: tuple
     checks: tuple[Source | None, ...]
 
+    def __repr__(self) -> str:
+        return f"<compiled {self.graph.name}: kernels {', '.join(k.name for k in self.kernels) or 'none'}>"
+
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for C-contiguous inputs of the graph's types; TraceIndexError for an index out of bounds."""
         try:

@@ -25,6 +25,8 @@ def same(got, want):
 def test_what_it_is():
     assert (A.shape, A.dtype, A.ndim, A.size, A.itemsize, A.nbytes) == ((2, 3), np.float32, 2, 6, 4, 24)
     assert A.device == jitnet.cpu() and str(A.device) == "cpu(0)"
+    with pytest.raises(errors.TraceTypeError, match="Array: it holds a NumPy array, not a list"):
+        Array([1, 2, 3])
     same(A.T, X.T)
     same(A.mT, X.T)
     assert A.to("cpu") is A and A.to_device(jitnet.cpu(0)) is A and A.block_until_ready() is A

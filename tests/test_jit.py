@@ -317,6 +317,13 @@ def test_looks_like_the_function():
     assert scale.__name__ == "scale" and scale.__doc__ == "Scaled and shifted." and scale.__module__ == __name__
     assert str(inspect.signature(scale)) == "(x, factor=2.0, *, shift=0.0)"
     assert repr(scale) == "<jit scale>" and callable(scale)
+    assert repr(scale.lower(np.ones(3))) == "<compiled scale: kernels kernel_0>"
+
+
+def test_completion_shows_the_public_names_alone():
+    names = set(dir(jitnet))
+    assert {"jit", "grad", "numpy", "nn", "tree", "testing", "errors", "config", "cache", "asarray", "map"} <= names
+    assert not {"tracer", "ops", "text", "promotion", "transforms", "runtime"} & names
 
 
 def test_decorator_forms():

@@ -28,6 +28,8 @@ class Array:
     __hash__ = None
 
     def __init__(self, data: np.ndarray):
+        if type(data) is not np.ndarray:
+            raise TraceTypeError(f"Array: it holds a NumPy array, not a {type(data).__name__}", "make it with `jitnet.asarray`")
         self._data = data
 
     # What it is
