@@ -85,9 +85,11 @@ def scan(builder: Builder, eqn: Eqn) -> None:
     consts = [builder.stored(a) for a in eqn.inputs[:n_consts]]
     stacked = [moving(builder.stored(a), level, v.type.nbytes, length, reverse)
                for a, v in zip(eqn.inputs[n_consts + n_carry:], body.inputs[n_consts + n_carry:])]
-    ys = [moving(builder.slots[v], level, a.type.nbytes, length, reverse) for v, a in zip(eqn.outputs[n_carry:], body.outputs[n_carry:])]
+    ys = [moving(builder.slots[v], level, a.type.nbytes, length, reverse)
+          for v, a in zip(eqn.outputs[n_carry:], body.outputs[n_carry:])]
     innermost = not holds_loops(body)  # a body whose places take turns stands twice in the program
-    carry = Carry(builder, eqn.inputs[n_consts:n_consts + n_carry], eqn.outputs[:n_carry], body, n_consts, length if innermost else None)
+    init, rounds = eqn.inputs[n_consts:n_consts + n_carry], length if innermost else None
+    carry = Carry(builder, init, eqn.outputs[:n_carry], body, n_consts, rounds)
     steps = Builder(body, builder, level).build([*consts, *carry.read, *stacked], [*carry.write, *ys])
     if not carry.turns:
         steps += carry.copies()
@@ -136,5 +138,5 @@ def widened(builder: Builder, index) -> Slot:
 @lowering("call")
 def call(builder: Builder, eqn: Eqn) -> None:
     """A graph kept whole for the passes' sake (checkpoint): its steps run in line."""
-    steps = nested(builder, eqn.params["graph"], [builder.stored(a) for a in eqn.inputs], [builder.slots[v] for v in eqn.outputs], builder.level)
-    builder.steps += steps
+    inputs, outputs = [builder.stored(a) for a in eqn.inputs], [builder.slots[v] for v in eqn.outputs]
+    builder.steps += nested(builder, eqn.params["graph"], inputs, outputs, builder.level)

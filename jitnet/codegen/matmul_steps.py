@@ -1,4 +1,4 @@
-"""Matrix products -> steps of BLAS, on operands as they lie: transposed, sliced or broadcast views are not copied where BLAS can walk them."""
+"""Matrix products -> steps of BLAS, on operands as they lie: views are not copied where BLAS can walk them."""
 from __future__ import annotations
 
 import math
@@ -13,7 +13,7 @@ from .steps import Builder, KernelInfo, lowering
 
 @dataclass(frozen=True)
 class Matrix:
-    """An operand for BLAS: where it lies, whether as its transpose, elements between rows in memory, elements between matrices."""
+    """An operand for BLAS: where it lies, whether as its transpose, elements between rows and between matrices."""
 
     slot: Slot
     transposed: bool
@@ -76,9 +76,11 @@ def matmul(builder: Builder, eqn: Eqn) -> None:
     rows = joined_rows(a, b, x.type.shape, batch)
     if rows is not None:
         batch, m, a = [], *rows
-    strides = list(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch), row_major(out.type.shape)[:-2]))
-    step = matmul_step(out.type.dtype, a.slot, b.slot, builder.slots[out], m, n, k, transpose_a=a.transposed, transpose_b=b.transposed,
-                       lda=a.leading, ldb=b.leading, batch=batch, batch_strides=strides)
+    strides = list(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch),
+                       row_major(out.type.shape)[:-2]))
+    step = matmul_step(out.type.dtype, a.slot, b.slot, builder.slots[out], m, n, k, transpose_a=a.transposed,
+                       transpose_b=b.transposed, lda=a.leading, ldb=b.leading, batch=batch, batch_strides=strides)
     builder.steps.append(step)
-    builder.infos.append(KernelInfo("matmul", "blas", step.kernel.source, (eqn,), x.type.nbytes + y.type.nbytes, out.type.nbytes,
-                                    note=f"BLAS: {m} x {k} x {n}" + (f", {len(batch)} batch axes" if batch else ""), step=step))
+    note = f"BLAS: {m} x {k} x {n}" + (f", {len(batch)} batch axes" if batch else "")
+    builder.infos.append(KernelInfo("matmul", "blas", step.kernel.source, (eqn,), x.type.nbytes + y.type.nbytes,
+                                    out.type.nbytes, note=note, step=step))

@@ -19,7 +19,7 @@ from .rewrite import Rewriter, everywhere
 from .sink import sink_sums
 
 TURNED_BYTES = 64 << 10  # a transposed operand of a product is copied once rather than walked in every round up to this size
-MAPPED = ("elementwise", "movement", "reduction", "contraction", "creation", "gather")  # what is computed for all rounds at once
+MAPPED = ("elementwise", "movement", "reduction", "contraction", "creation", "gather")  # what has a form for all rounds
 HARMLESS = ("elementwise", "movement", "reduction", "contraction", "creation")  # what cannot fail in a loop of no rounds
 
 
@@ -136,16 +136,16 @@ def _while_loop(out: Rewriter, eqn: Eqn) -> bool:
         out.add(eqn)
         return False
     pick = lambda values, first=0: tuple([values[first + k] for k in kept])
-    params = {"cond": new_cond.replace(inputs=(*[v for v, _ in in_cond], *pick(cond.inputs, n_cond))), "cond_consts": len(in_cond),
-              "body": new_body.replace(inputs=(*[v for v, _ in in_body], *pick(body.inputs, n_body)), outputs=pick(body.outputs)),
-              "body_consts": len(in_body)}
+    new_cond = new_cond.replace(inputs=(*[v for v, _ in in_cond], *pick(cond.inputs, n_cond)))
+    new_body = new_body.replace(inputs=(*[v for v, _ in in_body], *pick(body.inputs, n_body)), outputs=pick(body.outputs))
+    params = {"cond": new_cond, "cond_consts": len(in_cond), "body": new_body, "body_consts": len(in_body)}
     inputs = (*[a for _, a in in_cond], *[a for _, a in in_body], *pick(init))
     out.add(eqn.replace(inputs=inputs, params={**p, **params}, outputs=pick(eqn.outputs)))
     return True
 
 
 def _applies(eqn: Eqn) -> bool:
-    return eqn.op.name == "while_loop" or eqn.op.name == "scan" and eqn.params["length"] > 0
+    return eqn.op.name == "while_loop" or (eqn.op.name == "scan" and eqn.params["length"] > 0)
 
 
 @everywhere

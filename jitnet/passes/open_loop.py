@@ -106,13 +106,14 @@ class OpenScan:
         self.consts, self.xs = ([pair for pair in pairs if pair[0] in read] for pairs in (self.consts, self.xs))
         pairs = [*self.consts, *self.carries, *self.xs]
         inputs, outputs = tuple([a for _, a in pairs]), (*self.last, *self.stacks)
-        same = (inputs, outputs, body.eqns, body.outputs) == (self.eqn.inputs, self.eqn.outputs, self.body.eqns, self.body.outputs)
-        if same and not self.after.eqns:
+        old = self.eqn.inputs, self.eqn.outputs, self.body.eqns, self.body.outputs
+        if (inputs, outputs, body.eqns, body.outputs) == old and not self.after.eqns:
             out.add(self.eqn)
             return False
         if outputs:
-            params = {"body": self.graph().replace(eqns=body.eqns), "num_consts": len(self.consts), "num_carry": len(self.carries)}
-            out.add(self.eqn.replace(inputs=inputs, params={**self.eqn.params, **params}, outputs=outputs))
+            params = {**self.eqn.params, "body": self.graph().replace(eqns=body.eqns),
+                      "num_consts": len(self.consts), "num_carry": len(self.carries)}
+            out.add(self.eqn.replace(inputs=inputs, params=params, outputs=outputs))
         out.env.update(self.results)
         for eqn in self.after.eqns:
             out.add(out.renamed(eqn))

@@ -2,8 +2,8 @@
 
     storage ::= input i | output i | constant i | arena bytes [offset, offset + size)
 
-Temporaries share one arena: a block is free again after the last equation that reads it, so values whose lives do not overlap use the same bytes.
-A reshape is a view of what it reshapes. A graph output is computed in the output itself.
+Temporaries share one arena: a block is free again after the last equation that reads it, so values whose lives do not overlap
+use the same bytes. A reshape is a view of what it reshapes. A graph output is computed in the output itself.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Arena:
 
 def base_of(atom: Atom, definition: dict[Var, Eqn]) -> Atom:
     """The stored value that an atom is a view of (itself when it is none)."""
-    while type(atom) is Var and atom in definition and definition[atom].op.kind == "movement" and is_plain_view(definition[atom]):
+    while atom in definition and definition[atom].op.kind == "movement" and is_plain_view(definition[atom]):
         atom = definition[atom].inputs[0]
     return atom
 

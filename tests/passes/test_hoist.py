@@ -169,7 +169,7 @@ def test_nested_scans_hand_their_work_outward():
         return jitnet.scan(outer, h, xs)[0]
 
     xs, h, w, u, _ = rnn_arrays()
-    graph, result = hoisted(f, xs, h[:1], w, u)
+    _, result = hoisted(f, xs, h[:1], w, u)
     (outer,) = loops(result)
     (inner,) = loops(outer.params["body"])
     assert names(inner.params["body"]).count("matmul") == 1
