@@ -1,4 +1,4 @@
-"""Matrix products of float32 and float64 as steps of a program: SciPy's OpenBLAS, called from native code by pointer.
+"""Matrix products of float32 and float64 as steps of a program: SciPy's OpenBLAS, called from native code by pointer, or gemm.py.
 
 `matmul_step` cuts the output into tiles whose size depends on the sizes of the product alone; the thread pool runs the tiles
 and OpenBLAS computes each of them with one thread, so the result is the same, bit for bit, on any number of threads.
@@ -18,13 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import blas_code, cache, llvm
+from . import blas_code, cache, gemm, llvm
 from .program import KernelStep, Slot
-from .small_products import vector_bytes
 
-SYMBOLS = ("jitnet_matmul_f32", "jitnet_matmul_f64", "jitnet_small_f32", "jitnet_small_f64", "jitnet_table")
-SMALL = 1 << 15  # multiplications: up to so many, blocks in registers take half to nine tenths of OpenBLAS' time
-NARROW = 2 << 20  # and up to so many where C is two vectors wide at most: 17 us for 32 x 1600 x 32, where OpenBLAS takes 40
+SYMBOLS = ("jitnet_matmul_f32", "jitnet_matmul_f64", "jitnet_table")
 SERIAL_FLOPS = 6 << 20  # below this (40 us) a product is one tile
 TILE_FLOPS = 64 << 20  # a tile has no more than this, unless it is TILE x TILE already
 TILE = 256  # smaller tiles repeat too much packing: 95% of the speed of a whole product at 256 x 256, 80% at 128 x 128
@@ -55,16 +52,15 @@ def kernel(buffers, sizes, start, stop):
 
 
 @functools.cache
-def _kernels() -> dict[tuple[str, np.dtype], cache.Kernel]:
-    """Kernels by name and dtype, ready to run."""
+def _kernels() -> dict[np.dtype, cache.Kernel]:
+    """Kernels by dtype, ready to run."""
     folder = Path(__file__).parent
     source = (folder / "blas_code.py").read_text()
-    key = cache.object_key(source + "".join((folder / name).read_text() for name in ("words.py", "small_products.py")))
+    key = cache.object_key(source + (folder / "words.py").read_text())
 
     def build() -> bytes:
-        from . import small_products, words
-        names = {**vars(words), **vars(blas_code), **small_products.names()}
-        return llvm.emit_object([small_products.text() + words.compile_words(source, names, "jitnet_")], vectorize=False)
+        from . import words
+        return llvm.emit_object([words.compile_words(source, {**vars(words), **vars(blas_code)}, "jitnet_")], vectorize=False)
 
     loaded = cache.get_object(key, SYMBOLS, build)
     address = ctypes.CFUNCTYPE(ctypes.c_int64)(loaded.address["jitnet_table"])()
@@ -74,9 +70,9 @@ def _kernels() -> dict[tuple[str, np.dtype], cache.Kernel]:
         table[word] = function
     if hasattr(os, "register_at_fork"):  # threads that were computing are not there in a child
         os.register_at_fork(after_in_child=functools.partial(_reset, table))
-    kinds = {"matmul": f"BLAS computes this, through {name}", "small": "blocks in registers compute this: it is too small for BLAS"}
-    return {(kind, dtype): cache.Kernel(SOURCE.format(who=who), f"{key}-{kind}-{short}", loaded.address[f"jitnet_{kind}_{short}"], loaded)
-            for kind, who in kinds.items() for dtype, short in ((np.dtype(np.float32), "f32"), (np.dtype(np.float64), "f64"))}
+    text = SOURCE.format(who=f"BLAS computes this, through {name}")
+    return {dtype: cache.Kernel(text, f"{key}-{short}", loaded.address[f"jitnet_matmul_{short}"], loaded)
+            for dtype, short in ((np.dtype(np.float32), "f32"), (np.dtype(np.float64), "f64"))}
 
 
 def _reset(table) -> None:
@@ -137,13 +133,6 @@ def tiles(m: int, n: int, k: int) -> tuple[int, int]:
     return rows, columns
 
 
-def fits_registers(m: int, n: int, k: int, item: int) -> bool:
-    """Whether blocks in registers compute this product faster than OpenBLAS; `item`: bytes per element."""
-    lanes = vector_bytes() // item
-    work = m * k * -(-n // lanes) * lanes  # what the vectors do, the parts of them that are masked included
-    return work <= SMALL or (n <= 2 * lanes and m >= 8 and work <= NARROW)
-
-
 def _half(count: int) -> int:
     """About half of it, a multiple of 16: what OpenBLAS' inner kernels take at once."""
     return -(-count // 32) * 16
@@ -164,9 +153,13 @@ def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *,
     ldc = ldc or max(1, n)
     if max(m, n, k, lda, ldb, ldc) >= 1 << 31:
         raise ValueError(f"BLAS counts in 32 bits: a product {m} x {k} x {n} with rows of {lda}, {ldb}, {ldc} is too large")
-    small = not transpose_b and (alpha, beta) == (1, 0) and fits_registers(m, n, k, np.dtype(dtype).itemsize)
-    kernel = _kernels()["small" if small else "matmul", np.dtype(dtype)]
-    tile_m, tile_n = tiles(m, n, k)
+    dtype = np.dtype(dtype)
+    direct = alpha == 1 and gemm.suits(m, n, k, dtype.itemsize, transpose_a, transpose_b)
+    if direct:
+        kernel = gemm.kernel(dtype, SOURCE.format(who="Blocks in registers compute this, faster than BLAS at these sizes"))
+        tile_m, tile_n = gemm.tiles(m, n, k, dtype.itemsize, transpose_b)
+    else:
+        kernel, (tile_m, tile_n) = _kernels()[dtype], tiles(m, n, k)
     across = -(-m // tile_m) * -(-n // tile_n)
     count = math.prod(batch) * across if m and n else 0
     sizes = (m, n, k, lda, ldb, ldc, int(transpose_a), int(transpose_b), *struct.unpack("qq", struct.pack("dd", alpha, beta)),
@@ -174,5 +167,5 @@ def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *,
     for extent, strides in zip(batch, batch_strides, strict=True):
         sizes += (extent, *strides)
     flops = 2 * tile_m * tile_n * max(k, 1)
-    grain = max(1, SERIAL_FLOPS // flops)  # several small matrices to a chunk
+    grain = max(1, (gemm.SERIAL // 2 if direct else SERIAL_FLOPS) // flops)  # several small matrices to a chunk
     return KernelStep(kernel, (a, b, c), sizes, count, grain if count > grain else 0)

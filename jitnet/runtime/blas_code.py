@@ -70,33 +70,6 @@ def offset(sizes, index, operand):
     return elements
 
 
-def small_products(buffers, sizes, start, stop, item):
-    """Products start to stop of a batch, each by blocks of rows in registers: one tile, B as it is, alpha 1, beta 0."""
-    m, n, k = load64(sizes + 8 * M), load64(sizes + 8 * N), load64(sizes + 8 * K)
-    lda, rb, rc = load64(sizes + 8 * LDA), item * load64(sizes + 8 * LDB), item * load64(sizes + 8 * LDC)
-    turn_a = load64(sizes + 8 * TRANSPOSE_A)
-    ra, ca = item * (1 if turn_a != 0 else lda), item * (lda if turn_a != 0 else 1)
-    for index in range(start, stop):
-        a = load64(buffers) + item * offset(sizes, index, 1)
-        b = load64(buffers + 8) + item * offset(sizes, index, 2)
-        c = load64(buffers + 16) + item * offset(sizes, index, 3)
-        left, rows = m, TALLEST
-        while left > 0:
-            while rows > left:
-                rows = rows // 2
-            column = 0
-            while column < n:
-                at = item * column
-                if item == 4:
-                    column += block_float(rows, a, ra, ca, b + at, rb, c + at, rc, k, n - column)
-                else:
-                    column += block_double(rows, a, ra, ca, b + at, rb, c + at, rc, k, n - column)
-            a += rows * ra
-            c += rows * rc
-            left -= rows
-    return 0
-
-
 def products(buffers, sizes, start, stop, item):
     """Tiles start to stop; item: bytes per element."""
     table = library()
@@ -148,14 +121,6 @@ def matmul_f32(buffers, sizes, start, stop):
 
 def matmul_f64(buffers, sizes, start, stop):
     return products(buffers, sizes, start, stop, 8)
-
-
-def small_f32(buffers, sizes, start, stop):
-    return small_products(buffers, sizes, start, stop, 4)
-
-
-def small_f64(buffers, sizes, start, stop):
-    return small_products(buffers, sizes, start, stop, 8)
 
 
 def table():

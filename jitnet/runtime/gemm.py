@@ -5,6 +5,7 @@ The kernels have the ABI and the sizes of those in blas_code.py, whose `matmul_s
 from __future__ import annotations
 
 import functools
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +14,16 @@ from . import blas_code, cache, gemm_blocks, llvm
 
 KINDS = {np.dtype(np.float32): ("f32", "float"), np.dtype(np.float64): ("f64", "double")}
 
+SERIAL = 3 << 20  # operations (float64 counts twice): below this, 20 us, a product is one tile
+PIECES = 4  # a product of middling size is cut into this many
+TILE = 24 << 20  # and a tile has no more than this: its rows of A stay in the second cache
+VECTOR = 1 << 15  # multiplications of a matrix by a vector
+LARGE, DEEP = 110 << 20, 1280  # multiplications and k of the largest product: beyond, OpenBLAS gains by blocking for the caches
+CONSTANTS = {"ONE": 0x3FF0 << 48, "COPY_ROWS": 28, "COPY_DISTANCE": 2048}
+
 # A tile goes panel by panel: two vectors of columns, all rows. A panel of B that does not lie well (transposed, or with rows so
 # far apart that they meet in the cache) is copied first, PANEL_K rows at a time.
 DRIVER = """
-def offset(sizes, index, operand):
-    elements = 0
-    axis = load64(sizes + 8 * BATCH_AXES) - 1
-    while axis >= 0:
-        at = sizes + 8 * (BATCH + BATCH_WORDS * axis)
-        extent = load64(at)
-        elements += index % extent * load64(at + 8 * operand)
-        index = index // extent
-        axis -= 1
-    return elements
-
-
-def strip(a, ra, ca, b, rb, c, rc, rows, k, columns, alpha, beta):
-    if columns > LANES:
-        strip_2(a, ra, ca, b, rb, c, rc, rows, k, columns, alpha, beta)
-    else:
-        strip_1(a, ra, ca, b, rb, c, rc, rows, k, columns, alpha, beta)
-
-
 def turn_panel(b, line, columns, k, place):
     done = 0
     while done < k:
@@ -50,42 +39,50 @@ def kernel(buffers, sizes, start, stop):
     lda, ldb, rc = ITEM * load64(sizes + 8 * LDA), ITEM * load64(sizes + 8 * LDB), ITEM * load64(sizes + 8 * LDC)
     turn_a, turn_b = load64(sizes + 8 * TRANSPOSE_A), load64(sizes + 8 * TRANSPOSE_B)
     ra, ca = (ITEM if turn_a != 0 else lda), (lda if turn_a != 0 else ITEM)
-    alpha, beta = load64(sizes + 8 * ALPHA), load64(sizes + 8 * BETA)
+    beta = load64(sizes + 8 * BETA)
     tile_m, tile_n = load64(sizes + 8 * TILE_M), load64(sizes + 8 * TILE_N)
-    across = (n + tile_n - 1) // tile_n
-    per_matrix = across * ((m + tile_m - 1) // tile_m)
+    across, per_matrix = 1, 1
+    if tile_m < m or tile_n < n:
+        across = (n + tile_n - 1) // tile_n
+        per_matrix = across * ((m + tile_m - 1) // tile_m)
     for tile in range(start, stop):
-        index = tile // per_matrix
-        within = tile % per_matrix
-        row = within // across * tile_m
-        column = within % across * tile_n
+        index, row, column = tile, 0, 0
+        if per_matrix > 1:
+            index = tile // per_matrix
+            within = tile % per_matrix
+            row, column = within // across * tile_m, within % across * tile_n
         rows, end = smaller(tile_m, m - row), smaller(column + tile_n, n)
         a = load64(buffers) + ITEM * offset(sizes, index, 1) + row * ra
         b = load64(buffers + 8) + ITEM * offset(sizes, index, 2)
         c = load64(buffers + 16) + ITEM * offset(sizes, index, 3) + row * rc
-        copied = turn_b != 0 or (rows >= COPY_ROWS and (ldb >= COPY_DISTANCE or ldb % 1024 == 0))
-        while column < end:
-            wide = smaller(2 * LANES, end - column)
-            from_b = b + column * (ldb if turn_b != 0 else ITEM)
-            to = c + ITEM * column
-            if copied == 0 or k == 0:
-                strip(a, ra, ca, from_b, ldb, to, rc, rows, k, wide, alpha, beta)
-            done, scale = 0, beta
-            while copied != 0 and done < k:
-                deep = smaller(PANEL_K, k - done)
-                if turn_b != 0:
-                    turn_panel(from_b + ITEM * done, ldb, wide, deep, place)
+        copied = turn_b != 0 or (rows >= COPY_ROWS and ldb >= COPY_DISTANCE)
+        depth = PANEL_K if copied != 0 or turn_a != 0 else larger(k, 1)
+        done, scale = 0, beta
+        while done < k or done == 0:
+            deep = smaller(depth, k - done)
+            at = column
+            while at < end:
+                wide = smaller(2 * LANES, end - at)
+                from_b, line = b + ldb * done + ITEM * at, ldb
+                if copied != 0 and k > 0:
+                    from_b, line = place, 2 * WIDTH
+                    if turn_b != 0:
+                        turn_panel(b + ldb * at + ITEM * done, ldb, wide, deep, place)
+                    else:
+                        copy(b + ldb * done + ITEM * at, ldb, deep, place, wide)
+                to = c + ITEM * at
+                if wide > LANES:
+                    strip_2(a + ca * done, ra, ca, from_b, line, to, rc, rows, deep, wide, scale)
                 else:
-                    copy(from_b + ldb * done, ldb, deep, place, wide)
-                strip(a + ca * done, ra, ca, place, 2 * WIDTH, to, rc, rows, deep, wide, alpha, scale)
-                done, scale = done + deep, ONE
-            column += 2 * LANES
+                    strip_1(a + ca * done, ra, ca, from_b, line, to, rc, rows, deep, wide, scale)
+                at += 2 * LANES
+            done, scale = done + depth, ONE
 """
 
 
 @functools.cache
-def kernel(dtype: np.dtype) -> cache.Kernel:
-    """The kernel of one dtype, ready to run."""
+def kernel(dtype: np.dtype, text: str) -> cache.Kernel:
+    """The kernel of one dtype, ready to run; `text` is what it shows as its source."""
     short, kind = KINDS[dtype]
     folder = Path(__file__).parent
     texts = [(folder / name).read_text() for name in ("gemm.py", "gemm_blocks.py", "words.py", "blas_code.py")]
@@ -95,8 +92,46 @@ def kernel(dtype: np.dtype) -> cache.Kernel:
     def build() -> bytes:
         from . import words
         blocks = gemm_blocks.Blocks(kind, gemm_blocks.vector_bytes())
-        names = {**vars(words), **vars(blas_code), **blocks.names(), "COPY_ROWS": 28, "COPY_DISTANCE": 2048, "ONE": 0x3FF0 << 48}
-        return llvm.emit_object([words.compile_words(blocks.strips() + DRIVER, names, f"jitnet_{short}_") + blocks.text()], vectorize=False)
+        names = {**vars(words), **vars(blas_code), **blocks.names(), **CONSTANTS}
+        source = "\n".join([inspect.getsource(blas_code.offset), blocks.strips(), DRIVER])
+        driver = blocks.declarations() + words.compile_words(source, names, f"jitnet_{short}_")
+        return llvm.emit_object([driver], vectorize=False, finished=[blocks.text()])
 
     loaded = cache.get_object(key, (symbol,), build)
-    return cache.Kernel("", f"{key}-{short}", loaded.address[symbol], loaded)
+    return cache.Kernel(text, f"{key}-{short}", loaded.address[symbol], loaded)
+
+
+def tiles(m: int, n: int, k: int, item: int, turn_b: bool) -> tuple[int, int]:
+    """(rows, columns) of a tile of an m x n product over k: whole blocks, and enough tiles for the cores to share evenly."""
+    width = gemm_blocks.vector_bytes()
+    tallest, panel = gemm_blocks.heights(width)[0], 2 * width // item
+    rows, columns = max(m, 1), max(n, 1)
+    total = 2 * m * n * k * item // 4
+    if total < SERIAL:
+        return rows, columns
+    target = min(max(total // PIECES, SERIAL // 2), TILE)
+    least = (8 if turn_b else 2) * tallest  # a turned panel should serve many rows
+    while 2 * rows * columns * k * item // 4 > 1.1 * target:
+        if columns > panel and (columns >= rows or rows <= least):
+            columns = _half(columns, panel)
+        elif rows > least:
+            rows = _half(rows, tallest)
+        else:
+            break
+    return rows, columns
+
+
+def _half(count: int, multiple: int) -> int:
+    return -(-count // (2 * multiple)) * multiple
+
+
+def suits(m: int, n: int, k: int, item: int, turn_a: bool, turn_b: bool) -> bool:
+    """Whether these kernels compute the product faster than OpenBLAS does; `item`: bytes per element."""
+    width = gemm_blocks.vector_bytes()
+    if not width:
+        return False
+    if 1 in (m, n):  # a matrix by a vector waits for memory
+        return not turn_b and m * k * max(n, width // item) <= VECTOR
+    if turn_a and n * item <= width and m >= 32:  # OpenBLAS computes on vectors of rows, which lie side by side here
+        return False
+    return k <= DEEP and m * n * k <= LARGE

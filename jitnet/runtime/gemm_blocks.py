@@ -1,12 +1,12 @@
 """Blocks of matrix products as LLVM IR: the sums of some rows and two vectors of columns stay in registers for all of k.
 
-    block_14_2(a, ra, ca, b, rb, c, rc, k, columns, alpha, beta)      C = alpha A B + beta C, 14 rows and at most 2 vectors
+    block_14_2(a, ra, ca, b, rb, c, rc, k, columns, beta)      C = A B + beta C, 14 rows and at most 2 vectors
     turn(x, rx, lines, k, panel, width)      panel[i, j] = x[j, i]: a square of one vector's edge; only `lines` lines are read
     copy(x, rx, k, panel, columns)      the panel is k rows of x, between one and two vectors wide
 
 Addresses and strides are in bytes: ra between the rows of A and ca along them (so A may lie transposed), rb and rc between the
 rows of B and C, whose elements lie side by side. Nothing is packed: an element of A is broadcast from where it lies. The last
-vector is masked. alpha and beta are bits of a double. Blocks of one or two rows split k among several sums, for one sum would
+vector is masked. beta is the bits of a double. Blocks of one or two rows split k among several sums, for one sum would
 wait for itself; the order of additions depends on the block alone.
 """
 from __future__ import annotations
@@ -44,26 +44,31 @@ class Blocks:
     def text(self) -> str:
         """All of it, with declarations."""
         vector, suffix, mask = self.vector, self.suffix, f"<{self.lanes} x i1>"
-        head = [f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
+        head = ["declare i64 @llvm.smin.i64(i64, i64)", f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
                 f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask}, {vector})",
                 f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, {mask})"]
         blocks = [self.block(rows, vectors) for rows in heights(self.width) for vectors in (2, 1)]
         return "\n".join([*head, *blocks, self.turn(), self.copy()])
 
+    def declarations(self) -> str:
+        """What a module says that calls these functions."""
+        counts = {f"block_{rows}_{vectors}": 10 for rows in heights(self.width) for vectors in (2, 1)} | {"turn": 6, "copy": 5}
+        return "\n".join(f"declare hidden void @{name}({', '.join(['i64'] * count)})" for name, count in counts.items())
+
     def names(self) -> dict[str, object]:
         """What words.py may call, and numbers."""
         found: dict[str, object] = {"ITEM": self.item, "LANES": self.lanes, "WIDTH": self.width, "PANEL_K": PANEL_K,
                                     "turn": _primitive("turn", 6), "copy": _primitive("copy", 5), "panel": PANEL}
-        return found | {f"block_{rows}_{vectors}": _primitive(f"block_{rows}_{vectors}", 11)
+        return found | {f"block_{rows}_{vectors}": _primitive(f"block_{rows}_{vectors}", 10)
                         for rows in heights(self.width) for vectors in (2, 1)}
 
     def strips(self) -> str:
         """In the language of words.py: strip_1 and strip_2, a block as wide for any number of rows."""
         lines = []
         for vectors in (2, 1):
-            lines.append(f"def strip_{vectors}(a, ra, ca, b, rb, c, rc, rows, k, columns, alpha, beta):")
+            lines.append(f"def strip_{vectors}(a, ra, ca, b, rb, c, rc, rows, k, columns, beta):")
             for height in heights(self.width):
-                lines += [f"    while rows >= {height}:", f"        block_{height}_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, alpha, beta)",
+                lines += [f"    {'while' if height == heights(self.width)[0] else 'if'} rows >= {height}:", f"        block_{height}_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, beta)",
                           f"        a += {height} * ra", f"        c += {height} * rc", f"        rows -= {height}"]
         return "\n".join(lines) + "\n"
 
@@ -111,7 +116,7 @@ class Blocks:
         if split > 1:
             starts = self.loop(lines, "rest", "%rest", rows, vectors, 1, starts, "main")
         self.finish(lines, rows, vectors, split, starts)
-        header = "i64 %a, i64 %ra, i64 %ca, i64 %b, i64 %rb, i64 %c, i64 %rc, i64 %k, i64 %columns, i64 %alpha, i64 %beta"
+        header = "i64 %a, i64 %ra, i64 %ca, i64 %b, i64 %rb, i64 %c, i64 %rc, i64 %k, i64 %columns, i64 %beta"
         return _function(f"block_{rows}_{vectors}", header, lines)
 
     def loop(self, lines: list[str], name: str, count: str, rows: int, vectors: int, steps: int, starts, before: str) -> dict:
@@ -146,10 +151,8 @@ class Blocks:
 
     def finish(self, lines: list[str], rows: int, vectors: int, split: int, sums: dict) -> None:
         """Adds the sums that share k, in pairs, and stores the block: the one place where results are written."""
-        scalar = "%{0}.d = bitcast i64 %{0} to double"
-        narrow = f"%{{0}}.s = fptrunc double %{{0}}.d to {self.kind}" if self.item == 4 else "%{0}.s = fadd double %{0}.d, -0.0"
-        for name in ("alpha", "beta"):
-            lines += [scalar.format(name), narrow.format(name), *self.splat(f"%{name}.v", f"%{name}.s")]
+        narrow = f"fptrunc double %beta.d to {self.kind}" if self.item == 4 else "fadd double %beta.d, -0.0"
+        lines += ["%beta.d = bitcast i64 %beta to double", f"%beta.s = {narrow}", *self.splat("%beta.v", "%beta.s")]
         results = {}
         for r in range(rows):
             lines += [f"%cm.{r} = mul i64 %rc, {r}", f"%c.{r} = getelementptr i8, ptr %c.base, i64 %cm.{r}"]
@@ -159,8 +162,8 @@ class Blocks:
                     pairs = [f"%t.{len(parts)}.{i}.{r}.{v}" for i in range(len(parts) // 2)]
                     lines += [f"{pair} = fadd {self.vector} {parts[2 * i]}, {parts[2 * i + 1]}" for i, pair in enumerate(pairs)]
                     parts = pairs
-                lines += [f"%r.{r}.{v} = fmul {self.vector} {parts[0]}, %alpha.v", f"%cp.{r}.{v} = getelementptr i8, ptr %c.{r}, i64 {v * self.width}"]
-                results[r, v] = f"%r.{r}.{v}", f"%cp.{r}.{v}", v == vectors - 1
+                lines.append(f"%cp.{r}.{v} = getelementptr i8, ptr %c.{r}, i64 {v * self.width}")
+                results[r, v] = parts[0], f"%cp.{r}.{v}", v == vectors - 1
         lines += ["%fresh = fcmp oeq double %beta.d, 0.0", "br i1 %fresh, label %write, label %update", "write:"]
         lines += [self.store(value, pointer, masked) for value, pointer, masked in results.values()]
         lines += ["ret void", "update:"]
@@ -206,7 +209,7 @@ class Blocks:
 
 def _function(name: str, header: str, lines: list[str]) -> str:
     body = "\n".join(line if line.endswith(":") else f"  {line}" for line in lines)
-    return f"define internal void @{name}({header}) nounwind noinline {{\n{body}\n}}\n"
+    return f"define hidden void @{name}({header}) nounwind noinline {{\n{body}\n}}\n"
 
 
 def _pointers(rows: int) -> list[str]:

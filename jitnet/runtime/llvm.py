@@ -10,6 +10,7 @@ import functools
 import itertools
 import os
 import threading
+from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
@@ -53,8 +54,11 @@ def everything() -> llvm.LLJIT:
     return _jit()
 
 
-def emit_object(modules: list[str], vectorize: bool = True) -> bytes:
-    """The object file of the IR texts, linked together and optimized: at -O3 with both vectorizers, or at -O1."""
+def emit_object(modules: list[str], vectorize: bool = True, finished: Sequence[str] = ()) -> bytes:
+    """The object file of the IR texts, linked together and optimized: at -O3 with both vectorizers, or at -O1.
+
+    Modules in `finished` join them after that: their IR goes straight to instructions.
+    """
     with _lock:
         machine = target_machine()
         module = llvm.parse_assembly(modules[0])
@@ -66,6 +70,10 @@ def emit_object(modules: list[str], vectorize: bool = True) -> bytes:
         options.loop_interleaving = options.loop_unrolling = vectorize
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
+        for text in finished:
+            module.link_in(llvm.parse_assembly(text))
+        if finished:
+            module.verify()
         return machine.emit_object(module)
 
 
