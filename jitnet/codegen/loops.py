@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions
-from ..passes.fuse import operand_indices
+from ..passes.kernel import operand_indices
 from .affine import Affine, Axis
 from .nest import Access, Block, Buffer, LoopNest, Node, Region, Scatter, Stage, Store, postorder, row_major, strided
 

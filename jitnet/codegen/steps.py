@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import Source as UserSource
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions
 from ..op import OPS
-from ..passes.fuse import is_view, kernel_op
+from ..passes.kernel import is_view, kernel_op
 from ..passes.plan import Arena, last_uses, output_places, overwrites
 from ..runtime.cache import LazyKernel
 from ..runtime.program import CallbackKernel, KernelStep, Slot

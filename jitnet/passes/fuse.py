@@ -1,103 +1,58 @@
 """Fusion: a Graph of ops becomes a Graph of kernels.
 
-1. Some values must be stored (they are the roots): outputs, operands of library calls and loops, sources of gathers, results of reductions, values that
-   several readers share and that cost too much to compute twice. Everything else melts into its readers.
-2. Every root starts a kernel. Its domain is the shape it loops over; a reduction adds the axes it reduces.
-3. Kernels over one domain grow together: a reader joins the kernel of what it reads when it reads at its own place (elementwise), or reads per row
-   what was reduced over the same axes (softmax, layer norm); siblings join that read the same array. A join that would close a cycle is refused.
+1. Some values must be stored; they are the roots: outputs of the graph, results of reductions, operands of library calls and
+   loops, arrays that gathers pick from, values that cost too much to compute again for every reader, or grew too large.
+   Everything else melts into its readers.
+2. Every root starts a kernel. Its domain is the shape it loops over: the root's own, or that of what a reduction combines.
+3. Kernels grow together over one domain: a root joins the kernel of what it reads when it reads at its own place
+   (elementwise), or per row what was reduced over the same axes (softmax, layer norm); siblings join that read the same array.
+   What follows a reduction over its rows alone (an epilogue) joins it too. A join that would close a cycle is refused.
 
-No decision depends on a size (only on which sizes are equal or 1), so a new batch size has the same kernels.
+Decisions look at which sizes are equal or 1, and whether a reader has more elements than what it reads, but at no size itself:
+a new batch size has the same kernels.
 """
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from ..codegen.affine import Affine, Axis
-from ..ir import Atom, Const, Eqn, Graph, Var, definitions, eval_graph, uses
-from ..op import Control, Elementwise
+from ..ir import Atom, Const, Eqn, Graph, Var, definitions, uses
+from ..op import Elementwise
+from .kernel import fusible, is_view, kernel_op, operand_indices, picks_from
 
 INLINE_COST = 6        # arithmetic that may be computed again in every reader rather than stored
 EXPENSIVE = 10         # cost of one transcendental function
 MAX_DEPTH, MAX_COST = 60, 400   # bounds of what melts into one value: they keep compile time linear
 MAX_BUFFERS, MAX_EQNS = 28, 160  # bounds of one kernel
 
-
-class KernelOp(Control):
-    """One fused kernel. params: body (Graph), domain (the shape it loops over), reduce (axes of the domain that its reductions combine)."""
-
-    kind = "kernel"
-
-    def out_types(self, types, params):
-        return [a.type for a in params["body"].outputs]
-
-    def evaluate(self, arrays, params):
-        return eval_graph(params["body"], *arrays)
+# How a root reads a stored value: at its own place, per row (the axes of the domain that the place leaves out), or otherwise
+Relation = str | tuple[int, ...]
+ELEMENT, OTHER = "element", "other"
 
 
-def kernel(*arrays, body, domain, reduce):
-    """The outputs of a fused body."""
-    return eval_graph(body, *arrays)
+def fuse(graph: Graph) -> Graph:
+    """The graph with its equations grouped into kernels."""
+    fuser = Fuser(graph)
+    fuser.choose_roots()
+    fuser.build()
+    return fuser.result()
 
 
-kernel_op = KernelOp(kernel)
+class Group:
+    """A kernel under construction, or an equation that is none (domain None)."""
 
+    __slots__ = ("ancestors", "cost", "domain", "id", "reads", "reduce", "roots")
 
-def fusible(eqn: Eqn) -> bool:
-    """Can this equation be part of a kernel?"""
-    kind = eqn.op.kind
-    if kind == "movement":
-        return maps_index(eqn)
-    return kind in ("elementwise", "creation", "reduction") or eqn.op.name == "gather"
-
-
-def maps_index(eqn: Eqn) -> bool:
-    """Is this movement an affine index map?"""
-    if eqn.op.index_map is None:
-        return False
-    index = [Affine.of(Axis(n)) for n in eqn.outputs[0].type.shape]
-    return eqn.op.index_map(index, eqn.inputs[0].type, eqn.params) is not None
-
-
-def is_view(eqn: Eqn) -> bool:
-    """Is this a movement that the reader of a stored array can see through: an affine map, or a reshape of contiguous memory?"""
-    return eqn.op.kind == "movement" and (eqn.op.name == "reshape" or maps_index(eqn))
-
-
-def operand_index(index: list[Affine], shape: tuple[int, ...], out_shape: tuple[int, ...]) -> list[Affine]:
-    """The index at which an operand of that shape is read when its broadcast result is wanted at `index`."""
-    offset = len(out_shape) - len(shape)
-    return [Affine() if n == 1 and out_shape[offset + k] != 1 else index[offset + k] for k, n in enumerate(shape)]
-
-
-def operand_indices(eqn: Eqn, index: list[Affine], reduce_axes: list[Axis] = ()) -> list[list[Affine] | None]:
-    """Per operand the index it is read at; None for the array a gather picks from (its place depends on data)."""
-    op = eqn.op
-    if op.kind == "movement":
-        return [op.index_map(index, eqn.inputs[0].type, eqn.params)]
-    if op.kind == "reduction":
-        rest, inner = iter(index), iter(reduce_axes)
-        axes = eqn.params["axis"]
-        return [[Affine.of(next(inner)) if k in axes else next(rest) for k in range(eqn.inputs[0].type.ndim)]]
-    if op.name == "gather":
-        n = eqn.inputs[1].type.ndim
-        return [None] + [index[:n]] * (len(eqn.inputs) - 1)
-    return [operand_index(index, a.type.shape, eqn.outputs[0].type.shape) for a in eqn.inputs]
-
-
-class _Kernel:
-    """A kernel under construction."""
-
-    __slots__ = ("id", "domain", "reduce", "roots", "ancestors", "reads", "cost")
-
-    def __init__(self, id: int, domain, reduce, root: Var):
+    def __init__(self, id: int, domain: tuple[int, ...] | None, reduce: tuple[int, ...], root: Var):
         self.id, self.domain, self.reduce, self.roots = id, domain, reduce, [root]
-        self.ancestors = 0
-        self.reads: dict[Var, set[str]] = {}
+        self.reads: dict[Var, set[Relation]] = {}
         self.cost = 0
+        self.ancestors = 0   # the ids of all groups that it depends on, as bits
 
     @property
     def rows(self) -> tuple[int, ...]:
+        """The domain without the reduced axes."""
         return tuple(n for k, n in enumerate(self.domain) if k not in self.reduce)
 
 
@@ -105,48 +60,38 @@ class Fuser:
     """Decides roots and kernels of one graph."""
 
     def __init__(self, graph: Graph):
-        self.graph = graph
-        self.definition = definitions(graph)
-        self.uses = uses(graph)
-        self.cost: dict[Var, int] = {}
+        self.graph, self.definition, self.uses = graph, definitions(graph), uses(graph)
+        self.cost: dict[Var, int] = {}     # arithmetic between a value and the roots it is computed from
         self.depth: dict[Var, int] = {}
         self.roots: set[Var] = set()
-        self.kernel_of: dict[Var, _Kernel] = {}
-        self.kernels: dict[int, _Kernel] = {}
+        self.groups: dict[int, Group] = {}
+        self.group_of: dict[Var, Group] = {}
+        self.readers_of: dict[tuple, list[int]] = defaultdict(list)   # (value, domain) -> groups that read it
 
     # Which values are stored
 
-    def readers(self, var: Var) -> list[tuple[Eqn | None, Var]]:
-        """(equation, operand) of everything that reads a value, seen through movements."""
-        found, pending = [], [var]
-        while pending:
-            v = pending.pop()
-            for eqn in self.uses[v]:
-                if eqn is not None and eqn.op.kind == "movement" and fusible(eqn) and eqn.outputs[0] not in self.roots:
-                    pending.append(eqn.outputs[0])
-                else:
-                    found.append((eqn, v))
-        return found
-
     def choose_roots(self) -> None:
-        for eqn in self.graph.eqns:   # forced: what leaves the kernels
+        for eqn in self.graph.eqns:   # what leaves the kernels
             if not fusible(eqn):
                 for atom in eqn.inputs:
-                    self._store(atom, strided=eqn.op.kind == "contraction")
+                    self.store(atom, strided=eqn.op.kind == "contraction")
             elif eqn.op.name == "gather":
-                self._store(eqn.inputs[0])
+                self.store(eqn.inputs[0])
         for atom in self.graph.outputs:
             if type(atom) is Var and atom in self.definition and fusible(self.definition[atom]):
                 self.roots.add(atom)
         for eqn in self.graph.eqns:
             if fusible(eqn):
-                for v in eqn.outputs:
-                    if eqn.op.kind == "reduction" or eqn.op.name == "stored":
-                        self.roots.add(v)
-                    self._weigh(eqn, v)
+                (v,) = eqn.outputs
+                if eqn.op.kind == "reduction" or eqn.op.name == "stored":
+                    self.roots.add(v)
+                self.weigh(eqn, v)
 
-    def _store(self, atom: Atom, strided: bool = False) -> None:
-        """Roots the value behind an operand that is read from memory; reshapes of it (any affine movement if it may be strided) stay views."""
+    def store(self, atom: Atom, strided: bool = False) -> None:
+        """Roots the value behind an operand that is read from memory.
+
+        Reshapes of it stay views; so does every affine movement where the reader can walk `strided` memory.
+        """
         while type(atom) is Var and atom in self.definition:
             eqn = self.definition[atom]
             if not is_view(eqn) or not (strided or eqn.op.name == "reshape"):
@@ -155,289 +100,272 @@ class Fuser:
                 return
             atom = eqn.inputs[0]
 
-    def _weigh(self, eqn: Eqn, v: Var) -> None:
-        own = EXPENSIVE if isinstance(eqn.op, Elementwise) and not eqn.op.cheap or eqn.op.name == "gather" else eqn.op.kind != "movement"
+    def weigh(self, eqn: Eqn, v: Var) -> None:
+        """Notes the cost and depth of a value, and roots it when it should not be computed in every reader."""
         inner = [a for a in eqn.inputs if type(a) is Var and a in self.cost and a not in self.roots]
-        cost = own + sum(self.cost[a] for a in inner)
+        cost = own_cost(eqn) + sum(self.cost[a] for a in inner)
         depth = 1 + max((self.depth[a] for a in inner), default=0)
         if v not in self.roots and eqn.op.kind != "movement":
             readers = self.readers(v)
-            shared = len(readers) > 1 and cost > INLINE_COST
-            spread = cost > INLINE_COST and any(e is not None and self._repeats(v, e) for e, _ in readers)
-            if shared or spread or depth > MAX_DEPTH or cost > MAX_COST:
+            shared = len(readers) > 1 or any(e is not None and repeats(v, e) for e in readers)
+            if (shared and cost > INLINE_COST) or depth > MAX_DEPTH or cost > MAX_COST:
                 self.roots.add(v)
         self.cost[v], self.depth[v] = cost, depth
 
-    def _repeats(self, v: Var, eqn: Eqn) -> bool:
-        """Is the value read at more places than it has elements (broadcast)?"""
-        read = eqn.inputs[0].type.size if eqn.op.kind == "reduction" else eqn.outputs[0].type.size
-        return read > v.type.size
+    def readers(self, var: Var) -> list[Eqn | None]:
+        """The equations that read a value, seen through movements; None for an output of the graph."""
+        found, pending = [], [var]
+        while pending:
+            for eqn in self.uses[pending.pop()]:
+                if eqn is not None and eqn.op.kind == "movement" and fusible(eqn) and eqn.outputs[0] not in self.roots:
+                    pending.append(eqn.outputs[0])
+                else:
+                    found.append(eqn)
+        return found
 
     # Kernels
 
     def build(self) -> None:
-        self.choose_roots()
-        opaque: dict[Eqn, _Kernel] = {}
-        by_read: dict[tuple, list[int]] = defaultdict(list)
+        """Puts every root, and every equation that cannot be in a kernel, into a group."""
         for eqn in self.graph.eqns:
-            if not fusible(eqn):
-                if is_view(eqn):
-                    self.kernel_of_view(eqn)
-                    continue
-                node = _Kernel(len(self.kernels), None, (), eqn.outputs[0])
-                self.kernels[node.id] = node
-                opaque[eqn] = node
-                for v in eqn.outputs:
-                    self.kernel_of[v] = node
-                node.ancestors = self._ancestors(a for a in eqn.inputs if type(a) is Var)
-                continue
-            for v in eqn.outputs:
-                if v in self.roots:
-                    self._place(eqn, v, by_read)
-                elif is_view(eqn):
-                    self.kernel_of_view(eqn)
+            if fusible(eqn) and eqn.outputs[0] in self.roots:
+                self.place(eqn)
+            elif is_view(eqn):
+                source = eqn.inputs[0]
+                if source in self.group_of:
+                    self.group_of[eqn.outputs[0]] = self.group_of[source]
+            elif not fusible(eqn):
+                group = Group(len(self.groups), None, (), eqn.outputs[0])
+                group.ancestors = self.ancestors(a for a in eqn.inputs if type(a) is Var)
+                self.groups[group.id] = group
+                self.group_of.update((v, group) for v in eqn.outputs)
 
-    def kernel_of_view(self, eqn: Eqn) -> None:
-        source = eqn.inputs[0]
-        if type(source) is Var and source in self.kernel_of:
-            self.kernel_of[eqn.outputs[0]] = self.kernel_of[source]
-
-    def _ancestors(self, variables: Iterable[Var]) -> int:
+    def ancestors(self, variables: Iterable[Var]) -> int:
+        """The groups that these values depend on, as bits."""
         mask = 0
         for v in variables:
-            node = self.kernel_of.get(v)
-            if node is not None:
-                mask |= node.ancestors | 1 << node.id
+            group = self.group_of.get(v)
+            if group is not None:
+                mask |= group.ancestors | 1 << group.id
         return mask
 
-    def _place(self, eqn: Eqn, v: Var, by_read) -> None:
-        reduce = eqn.params["axis"] if eqn.op.kind == "reduction" else ()
-        domain = eqn.inputs[0].type.shape if reduce or eqn.op.kind == "reduction" else v.type.shape
-        node = _Kernel(len(self.kernels), domain, reduce, v)
-        node.reads, node.cost = self._reads(eqn, v, domain, reduce)
-        node.ancestors = self._ancestors(node.reads)
-        target = None
-        for candidate in self._candidates(node, by_read):
-            if self._may_join(candidate, node):
-                target = candidate
-                break
+    def place(self, eqn: Eqn) -> None:
+        """Joins the kernel of a root with an earlier one, or makes it a new one."""
+        (v,) = eqn.outputs
+        reduces = eqn.op.kind == "reduction"
+        group = Group(len(self.groups), eqn.inputs[0].type.shape if reduces else v.type.shape,
+                      eqn.params["axis"] if reduces else (), v)
+        group.reads, group.cost = self.reads(eqn, group.domain, group.reduce)
+        group.ancestors = self.ancestors(group.reads)
+        target = next((t for t in self.candidates(group) if self.may_join(t, group)), None)
         if target is None:
-            self.kernels[node.id] = target = node
+            self.groups[group.id] = target = group
         else:
-            self._join(target, node)
-        self.kernel_of[v] = target
-        for u in node.reads:
-            siblings = by_read[u, node.domain]
+            self.join(target, group)
+        self.group_of[v] = target
+        for u in group.reads:
+            siblings = self.readers_of[u, group.domain]
             if target.id not in siblings:
                 siblings.append(target.id)
 
-    def _reads(self, eqn: Eqn, v: Var, domain, reduce) -> tuple[dict[Var, set[str]], int]:
-        """The stored values this root reads, and how: "element" (at its own place), "row" (its place less the reduced axes), "other"."""
+    def reads(self, eqn: Eqn, domain, reduce) -> tuple[dict[Var, set[Relation]], int]:
+        """(the stored values that a root reads, and how; the number of equations between)."""
         axes = [Axis(n) for n in domain]
-        place = [Affine.of(a) for a in axes]
-        start = [place[k] for k in range(len(domain)) if k not in reduce] if eqn.op.kind == "reduction" else place
-        reads: dict[Var, set] = defaultdict(set)
+        place, reduced = [Affine.of(a) for a in axes], [axes[k] for k in reduce]
+        start = [place[k] for k in range(len(domain)) if k not in reduce]
+        found: dict[Var, set[Relation]] = defaultdict(set)
         seen, cost = set(), 0
         pending = [(eqn, start)]
         while pending:
             e, index = pending.pop()
             cost += 1
-            for atom, where in zip(e.inputs, operand_indices(e, index, [axes[k] for k in reduce])):
+            for atom, where in zip(e.inputs, operand_indices(e, index, reduced)):
                 if type(atom) is not Var:
                     continue
                 inner = self.definition.get(atom)
-                if where is not None and inner is not None and fusible(inner) and atom not in self.roots:
-                    if (atom, tuple(where)) not in seen:
-                        seen.add((atom, tuple(where)))
-                        pending.append((inner, where))
-                else:
-                    reads[atom].add(tuple(where) if where is not None else None)
-        return {u: {self._relation(w, place, u) for w in where} for u, where in reads.items()}, cost
+                if where is None or inner is None or atom in self.roots or not fusible(inner):
+                    found[atom].add(relation(where, place, atom))
+                elif (atom, tuple(where)) not in seen:
+                    seen.add((atom, tuple(where)))
+                    pending.append((inner, where))
+        return found, cost
 
-    @staticmethod
-    def _relation(where, place, u):
-        """How an index relates to the place of the loops: ("element", ()), ("row", dropped axes), or "other"."""
-        if where is None:
-            return "other"
-        if list(where) == place:
-            return "element", ()
-        where = [w for w, n in zip(where, u.type.shape) if w.terms or w.const or n != 1]   # reduced axes may be kept with size 1
-        positions = {p: k for k, p in enumerate(place)}
-        found = [positions.get(w, -1) for w in where]
-        if -1 in found or found != sorted(set(found)):
-            return "other"
-        return "row", tuple(k for k in range(len(place)) if k not in found)
-
-    def _candidates(self, node: _Kernel, by_read):
+    def candidates(self, group: Group) -> Iterator[Group]:
+        """Kernels to join: first those of what it reads, then the last ones that read the same over the same domain."""
         seen = set()
-        for u in node.reads:
-            producer = self.kernel_of.get(u)
+        for u in group.reads:
+            producer = self.group_of.get(u)
             if producer is not None and producer.id not in seen and producer.domain is not None:
                 seen.add(producer.id)
                 yield producer
-        for u in node.reads:
-            for id in by_read[u, node.domain][-4:]:
-                if id in self.kernels and id not in seen:
+        for u in group.reads:
+            for id in self.readers_of[u, group.domain][-4:]:
+                if id not in seen:
                     seen.add(id)
-                    yield self.kernels[id]
+                    yield self.groups[id]
 
-    def _may_join(self, target: _Kernel, node: _Kernel) -> bool:
-        if node.domain != target.domain:
-            return self._may_join_rows(target, node)
-        if target.reduce and node.reduce and target.reduce != node.reduce:
+    def may_join(self, target: Group, group: Group) -> bool:
+        """Can the root of `group` be computed in the loops of `target`?"""
+        buffers = len(target.reads.keys() | group.reads.keys()) + len(target.roots) + 1
+        if buffers > MAX_BUFFERS or target.cost + group.cost > MAX_EQNS:
             return False
-        reduce = target.reduce or node.reduce
-        if self._too_large(target, node):
+        own = {u for u in group.reads if self.group_of.get(u) is target}
+        if any(self.ancestors([u]) >> target.id & 1 for u in group.reads.keys() - own):
+            return False   # would close a cycle
+        if not own <= set(target.roots):   # a view of something the kernel stores
             return False
-        for u, relations in node.reads.items():
-            if self.kernel_of.get(u) is not target:
-                if target.id == self._id(u) or self._ancestors([u]) >> target.id & 1:
-                    return False
-                continue
-            if u not in target.roots:   # a view of something this kernel stores
+        if group.domain == target.domain:
+            return self.may_join_elements(target, group, own)
+        return bool(own) and self.may_join_rows(target, group, own)
+
+    def may_join_elements(self, target: Group, group: Group, own: set[Var]) -> bool:
+        """Do the kernels reduce the same axes, and does one read the other's values where they are known?"""
+        if target.reduce and group.reduce and target.reduce != group.reduce:
+            return False
+        reduce = target.reduce or group.reduce
+        for u in own:
+            per_row = self.definition[u].op.kind == "reduction" or u.type.shape != target.domain
+            if group.reads[u] != {reduce if per_row else ELEMENT}:
                 return False
-            for relation in relations:
-                if relation == "other":
-                    return False
-                is_row = self.definition[u].op.kind == "reduction" or u.type.shape != target.domain
-                if is_row and (relation != ("row", reduce) or not self._has_rows(target.domain, reduce)):
-                    return False
-                if not is_row and relation != ("element", ()):
-                    return False
+            if per_row and len(reduce) == len(target.domain):   # a single row: nothing would run in parallel
+                return False
         return True
 
-    @staticmethod
-    def _has_rows(domain, reduce) -> bool:
-        return len(reduce) < len(domain)
-
-    def _may_join_rows(self, target: _Kernel, node: _Kernel) -> bool:
-        """Does an elementwise root over the rows of a reduction join it (its epilogue)?"""
-        if node.reduce or not target.reduce or self._too_large(target, node):
+    def may_join_rows(self, target: Group, group: Group, own: set[Var]) -> bool:
+        """Is this an elementwise root over the rows of a reduction (its epilogue)?"""
+        keepdims = tuple(1 if k in target.reduce else n for k, n in enumerate(target.domain))
+        if group.reduce or not target.reduce or group.domain not in (target.rows, keepdims):
             return False
-        keep = tuple(1 if k in target.reduce else n for k, n in enumerate(target.domain))
-        if node.domain not in (target.rows, keep):
-            return False
-        kept = node.domain != target.rows
-        for u, relations in node.reads.items():
-            if self.kernel_of.get(u) is target:
-                if u not in target.roots or u.type.shape == target.domain and not kept and target.rows != target.domain:
-                    return False
-                wanted = ("row", target.reduce) if kept and u.type.shape == target.rows else ("element", ())
-                if any(r != wanted for r in relations):
-                    return False
-            elif self._ancestors([u]) >> target.id & 1:
-                return False
-        return any(self.kernel_of.get(u) is target for u in node.reads)
+        kept = group.domain != target.rows
+        return all(group.reads[u] == {target.reduce if kept and u.type.shape == target.rows else ELEMENT} for u in own)
 
-    def _id(self, u: Var) -> int:
-        node = self.kernel_of.get(u)
-        return -1 if node is None else node.id
-
-    @staticmethod
-    def _too_large(target, node) -> bool:
-        return (len(target.reads.keys() | node.reads.keys()) + len(target.roots) + 1 > MAX_BUFFERS
-                or target.cost + node.cost > MAX_EQNS)
-
-    def _join(self, target: _Kernel, node: _Kernel) -> None:
-        target.roots += node.roots
-        target.cost += node.cost
-        if node.domain == target.domain:
-            target.reduce = target.reduce or node.reduce
-        for u, relations in node.reads.items():
-            if self.kernel_of.get(u) is not target:
+    def join(self, target: Group, group: Group) -> None:
+        target.roots += group.roots
+        target.cost += group.cost
+        if group.domain == target.domain:
+            target.reduce = target.reduce or group.reduce
+        for u, relations in group.reads.items():
+            if self.group_of.get(u) is not target:
                 target.reads.setdefault(u, set()).update(relations)
-        new = node.ancestors & ~(1 << target.id)
-        added = new & ~target.ancestors
-        target.ancestors |= new
+        added = group.ancestors & ~(1 << target.id) & ~target.ancestors
+        target.ancestors |= added
         if added:
-            for other in self.kernels.values():
+            for other in self.groups.values():
                 if other.ancestors >> target.id & 1:
                     other.ancestors |= target.ancestors
 
     # The graph of kernels
 
     def result(self) -> Graph:
+        """The graph of kernels, of what cannot be in one, and of views of what these store."""
         position = {eqn: k for k, eqn in enumerate(self.graph.eqns)}
-        nodes = [node for node in self.kernels.values() if node.domain is not None]
-        stored = {v for node in nodes for v in node.roots}
-        members = [self._members(node, stored) for node in nodes]
+        groups = [group for group in self.groups.values() if group.domain is not None]
+        stored = {v for group in groups for v in group.roots}
+        members = [self.members(group, stored) for group in groups]
         opaque = [eqn for eqn in self.graph.eqns if not fusible(eqn) and not is_view(eqn)]
-        outer = [a for _, inputs in members for a in inputs] + [a for eqn in opaque for a in eqn.inputs] + list(self.graph.outputs)
-        views = self._views(outer, stored)
+        outer = [*(a for _, inputs in members for a in inputs), *(a for eqn in opaque for a in eqn.inputs), *self.graph.outputs]
+        views = self.views(outer, stored)
         read = {*outer, *(eqn.inputs[0] for eqn in views)}
-        emitted = [self._kernel_eqn(node, sorted(eqns, key=position.__getitem__), inputs, [v for v in node.roots if v in read])
-                   for node, (eqns, inputs) in zip(nodes, members)]
-        ordered = order([*emitted, *opaque, *views], lambda eqn: position[self.definition[eqn.outputs[0]]])
+        kernels = [kernel_eqn(group, sorted(eqns, key=position.__getitem__), inputs, [v for v in group.roots if v in read])
+                   for group, (eqns, inputs) in zip(groups, members)]
+        ordered = order([*kernels, *opaque, *views], lambda eqn: position[self.definition[eqn.outputs[0]]])
         return self.graph.replace("fuse", eqns=tuple(ordered))
 
-    def _members(self, node: _Kernel, stored: set[Var]) -> tuple[list[Eqn], list[Atom]]:
+    def members(self, group: Group, stored: set[Var]) -> tuple[list[Eqn], list[Atom]]:
         """The equations that a kernel computes, and the arrays it reads."""
-        own, eqns, inputs = set(node.roots), {}, {}
-        pending = list(node.roots)
+        own = set(group.roots)
+        eqns: dict[Eqn, None] = {}
+        inputs: dict[Atom, None] = {}
+        pending = list(group.roots)
         while pending:
             eqn = self.definition[pending.pop()]
             if eqn in eqns:
                 continue
-            eqns[eqn] = True
+            eqns[eqn] = None
             for k, atom in enumerate(eqn.inputs):
                 if type(atom) is Const:
                     if not atom.is_scalar:
-                        inputs[atom] = True
+                        inputs[atom] = None
                     continue
                 inner = self.definition.get(atom)
-                picked_from = eqn.op.name == "gather" and k == 0
-                if atom in own or not picked_from and inner is not None and fusible(inner) and atom not in stored:
+                melts = inner is not None and fusible(inner) and atom not in stored and not picks_from(eqn, k)
+                if atom in own or melts:
                     pending.append(atom)
                 else:
-                    inputs[atom] = True
+                    inputs[atom] = None
         return list(eqns), list(inputs)
 
-    def _kernel_eqn(self, node: _Kernel, eqns: list[Eqn], inputs: list[Atom], outputs: list[Var]) -> Eqn:
-        """The equation of a kernel; its body has Vars of its own."""
-        read = {a: Var(a.type, getattr(a, "name", "")) for a in inputs}
-        made = {v: Var(v.type, v.name) for eqn in eqns for v in eqn.outputs}
-
-        def operand(e: Eqn, k: int, a: Atom) -> Atom:   # a view may be both: a gather picks from it in memory, others compute its elements
-            return read[a] if a in read and (a not in made or e.op.name == "gather" and k == 0) else made.get(a, a)
-
-        body = Graph(tuple(read.values()),
-                     tuple(e.replace(inputs=tuple(operand(e, k, a) for k, a in enumerate(e.inputs)), outputs=tuple(made[v] for v in e.outputs))
-                           for e in eqns),
-                     tuple(made[v] for v in outputs), "kernel")
-        params = {"body": body, "domain": tuple(node.domain), "reduce": tuple(node.reduce)}
-        return Eqn(kernel_op, tuple(inputs), params, tuple(outputs), eqns[-1].source)
-
-    def _views(self, wanted, stored) -> list[Eqn]:
+    def views(self, wanted: Iterable[Atom], stored: set[Var]) -> list[Eqn]:
         """Movements that stay outside kernels because something reads their result from memory."""
-        views, pending = {}, list(wanted)
+        found: dict[Eqn, None] = {}
+        pending = list(wanted)
         while pending:
-            a = pending.pop()
-            eqn = self.definition.get(a) if type(a) is Var else None
-            if eqn is not None and a not in stored and is_view(eqn) and eqn not in views:
-                views[eqn] = True
+            atom = pending.pop()
+            eqn = self.definition.get(atom)
+            if eqn is not None and atom not in stored and is_view(eqn) and eqn not in found:
+                found[eqn] = None
                 pending.append(eqn.inputs[0])
-        return list(views)
+        return list(found)
 
 
-def order(eqns: list[Eqn], rank) -> list[Eqn]:
+def own_cost(eqn: Eqn) -> int:
+    """The cost of an equation alone: 1 for light arithmetic, 0 for a movement."""
+    if (isinstance(eqn.op, Elementwise) and not eqn.op.cheap) or eqn.op.name == "gather":
+        return EXPENSIVE
+    return 0 if eqn.op.kind == "movement" else 1
+
+
+def repeats(v: Var, eqn: Eqn) -> bool:
+    """Does the equation read the value at more places than it has elements (broadcast)?"""
+    read = eqn.inputs[0].type.size if eqn.op.kind == "reduction" else eqn.outputs[0].type.size
+    return read > v.type.size
+
+
+def relation(where: list[Affine] | None, place: list[Affine], u: Var) -> Relation:
+    """How the index at which `u` is read relates to the place of the loops."""
+    if where is None:
+        return OTHER
+    if list(where) == place:
+        return ELEMENT
+    where = [w for w, n in zip(where, u.type.shape) if w.terms or w.const or n != 1]   # reduced axes may be kept with size 1
+    positions = {p: k for k, p in enumerate(place)}
+    found = [positions.get(w, -1) for w in where]
+    if -1 in found or found != sorted(set(found)):
+        return OTHER
+    return tuple(k for k in range(len(place)) if k not in found)
+
+
+def kernel_eqn(group: Group, eqns: list[Eqn], inputs: list[Atom], outputs: list[Var]) -> Eqn:
+    """The equation of a kernel; its body has Vars of its own."""
+    read = {a: Var(a.type, getattr(a, "name", "")) for a in inputs}
+    made = {v: Var(v.type, v.name) for eqn in eqns for v in eqn.outputs}
+
+    def operand(eqn: Eqn, k: int, atom: Atom) -> Atom:
+        # A view may be both: a gather picks from it in memory, others compute its elements.
+        if atom in read and (atom not in made or picks_from(eqn, k)):
+            return read[atom]
+        return made.get(atom, atom)
+
+    body_eqns = tuple(eqn.replace(inputs=tuple(operand(eqn, k, a) for k, a in enumerate(eqn.inputs)),
+                                  outputs=tuple(made[v] for v in eqn.outputs)) for eqn in eqns)
+    body = Graph(tuple(read.values()), body_eqns, tuple(made[v] for v in outputs), "kernel")
+    params = {"body": body, "domain": tuple(group.domain), "reduce": tuple(group.reduce)}
+    return Eqn(kernel_op, tuple(inputs), params, tuple(outputs), eqns[-1].source)
+
+
+def order(eqns: list[Eqn], rank: Callable[[Eqn], int]) -> list[Eqn]:
     """The equations in an order in which everything is defined before it is read, as close to that of `rank` as can be."""
     producer = {v: eqn for eqn in eqns for v in eqn.outputs}
-    result, state = [], set()
+    result, seen = [], set()
     for root in sorted(eqns, key=rank):
         stack = [(root, False)]
         while stack:
             eqn, ready = stack.pop()
             if ready:
                 result.append(eqn)
-            elif eqn not in state:
-                state.add(eqn)
+            elif eqn not in seen:
+                seen.add(eqn)
                 stack.append((eqn, True))
-                stack += [(producer[a], False) for a in reversed(eqn.inputs) if type(a) is Var and a in producer and producer[a] not in state]
+                needed = (producer[a] for a in reversed(eqn.inputs) if a in producer)
+                stack += [(e, False) for e in needed if e not in seen]
     return result
-
-
-def fuse(graph: Graph) -> Graph:
-    """The graph with its equations grouped into kernels."""
-    fuser = Fuser(graph)
-    fuser.build()
-    return fuser.result()

@@ -14,7 +14,7 @@ from ..codegen.loops import lower
 from ..ir import Eqn, Graph, Var
 from ..op import Op
 from ..types import ArrayType
-from .fuse import kernel_op
+from .kernel import kernel_op
 
 CHUNK = 32768          # elements that one chunk of a full reduction combines
 COLUMN_CHUNK = 131072  # elements (of all columns) in one chunk of a reduction over outer axes

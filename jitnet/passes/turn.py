@@ -12,7 +12,7 @@ from ..codegen.affine import Affine, Axis
 from ..ir import Eqn, Graph, Var, definitions
 from ..op import elementwise
 from ..ops import transpose
-from .fuse import fusible, operand_indices
+from .kernel import fusible, operand_indices
 from .rewrite import Rewriter
 
 MOST_EQNS = 100   # equations of an operand that are looked through
