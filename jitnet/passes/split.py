@@ -1,16 +1,18 @@
 """Reductions that one row cannot do alone: cut into chunks that run in parallel, then combined.
 
-A full reduction has a single row, and a reduction over outer axes has few: its reduced elements are cut into chunks of a size that depends on the
-shape alone (never on the number of threads, so the bits do not either). The first kernel writes one partial result per chunk, the second
-combines them and does what followed the reduction.
+A full reduction has a single row, and a reduction over outer axes has few: its reduced elements are cut into chunks of a size
+that depends on the shape alone (never on the number of threads, so the bits do not either). The first kernel writes one partial
+result per chunk, the second combines them and does what followed the reduction.
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
 from ..codegen.loops import lower
+from ..codegen.nest import LoopNest
 from ..ir import Eqn, Graph, Var
 from ..op import Op
 from ..types import ArrayType
@@ -41,31 +43,26 @@ class PartialReduction(Op):
         (x,), axes, chunk = arrays, params["axis"], params["chunk"]
         moved = np.moveaxis(x, axes, range(len(axes)))
         flat = moved.reshape(-1, *moved.shape[len(axes):])
-        parts = [self.op.evaluate([flat[k * chunk:(k + 1) * chunk]], {"axis": (0,)})[0] for k in range(chunk_count(len(flat), chunk))]
-        return [np.stack(parts)]
+        chunks = [flat[k * chunk:(k + 1) * chunk] for k in range(chunk_count(len(flat), chunk))]
+        return [np.stack([self.op.evaluate([part], {"axis": (0,)})[0] for part in chunks])]
 
 
 def chunk_count(elements: int, chunk: int) -> int:
+    """The number of chunks; one at least, for an empty reduction has a result too."""
     return max(1, -(-elements // chunk))
 
 
-_partial: dict[str, PartialReduction] = {}
-
-
-def partial(op) -> PartialReduction:
+@functools.cache
+def partial(op: Op) -> PartialReduction:
     """The partial form of a reduction."""
-    if op.name not in _partial:
-        _partial[op.name] = PartialReduction(op)
-    return _partial[op.name]
+    return PartialReduction(op)
 
 
-def chunk_size(nest) -> int | None:
-    """Reduced elements per chunk for a kernel that should be cut; None when its rows are parallel enough or depend on its own reductions."""
-    if nest.form == "map" or nest.form == "rows" and nest.rows:
+def chunk_size(nest: LoopNest) -> int | None:
+    """Reduced elements per chunk; None when the rows are parallel enough, or a row's elements need its own reductions."""
+    if nest.form == "map" or nest.rows:
         return None
     if len(nest.stages) > 2 or any(s.stores for s in nest.stages[1:]):
-        return None
-    if nest.form == "columns" and nest.rows:
         return None
     columns = nest.column.extent if nest.column else 1
     inner = math.prod(a.extent for a in nest.inner[1:])
@@ -76,59 +73,57 @@ def chunk_size(nest) -> int | None:
 def split_kernel(eqn: Eqn) -> list[Eqn]:
     """The kernel itself, or the two kernels it is cut into."""
     body, domain, reduce = (eqn.params[k] for k in ("body", "domain", "reduce"))
-    if not reduce and not any(e.op.kind == "reduction" for e in body.eqns):
+    if not any(e.op.kind == "reduction" for e in body.eqns):
         return [eqn]
     chunk = chunk_size(lower(body, domain, reduce))
     if chunk is None:
         return [eqn]
-    after: set[Var] = set()      # what depends on a reduction
     first: list[Eqn] = []
-    partials: dict[Var, Var] = {}
+    combining: list[Eqn] = []
+    parts: list[Var] = []      # what the first kernel leaves to the second
+    late: set[Var] = set()     # what depends on a reduction
     for e in body.eqns:
         if e.op.kind == "reduction":
-            op = partial(e.op)
-            params = {"axis": e.params["axis"], "chunk": chunk}
+            op, params = partial(e.op), {"axis": e.params["axis"], "chunk": chunk}
             (t,) = op.out_types([a.type for a in e.inputs], params)
-            partials[e.outputs[0]] = Var(t)
-            first.append(e.replace(op=op, params=params, outputs=(partials[e.outputs[0]],)))
-            after.add(e.outputs[0])
-        elif any(a in after for a in e.inputs if type(a) is Var):
-            after.update(e.outputs)
+            parts.append(Var(t))
+            first.append(e.replace(op=op, params=params, outputs=(parts[-1],)))
+            combining.append(Eqn(e.op, (parts[-1],), {"axis": (0,)}, e.outputs, e.source))
+            late.update(e.outputs)
+        elif not late.isdisjoint(e.inputs):
+            late.update(e.outputs)
         else:
             first.append(e)
-    early = [v for v in body.outputs if v not in after]
     outer = dict(zip(body.outputs, eqn.outputs))
-    stored = {v: Var(p.type) for v, p in partials.items()}
-    first_eqn = _kernel(eqn, Graph(body.inputs, tuple(first), (*early, *partials.values()), "kernel"), domain, reduce,
-                        (*(outer[v] for v in early), *stored.values()))
-    kept = tuple(n for k, n in enumerate(domain) if k not in reduce)
-    chunks = next(iter(partials.values())).type.shape[0]
-    sources = {v: Var(p.type) for v, p in partials.items()}
-    combining = [Eqn(e.op, (sources[e.outputs[0]],), {"axis": (0,)}, e.outputs, e.source) for e in body.eqns if e.op.kind == "reduction"]
-    late = [v for v in body.outputs if v in after]
+    early = [v for v in body.outputs if v not in late]
     rest = [e for e in body.eqns if e.op.kind != "reduction"]
-    second = _kernel(eqn, Graph((*body.inputs, *sources.values()), (*combining, *rest), tuple(late), "kernel"), (chunks, *kept), (0,),
-                     tuple(outer[v] for v in late), (*eqn.inputs, *stored.values()))
-    return [first_eqn, second]
+    stored = [Var(p.type) for p in parts]
+    first_body = body.replace(eqns=tuple(first), outputs=(*early, *parts))
+    second_body = body.replace(inputs=(*body.inputs, *parts), eqns=(*combining, *rest),
+                               outputs=tuple(v for v in body.outputs if v in late))
+    rows = [n for k, n in enumerate(domain) if k not in reduce]
+    return [kernel_eqn(eqn, first_body, domain, reduce, eqn.inputs, [*(outer[v] for v in early), *stored]),
+            kernel_eqn(eqn, second_body, (parts[0].type.shape[0], *rows), (0,), (*eqn.inputs, *stored),
+                       [outer[v] for v in second_body.outputs])]
 
 
-def _kernel(eqn: Eqn, body: Graph, domain, reduce, outputs, inputs=None) -> Eqn:
-    """A kernel equation with what its body does not read left out."""
-    body, inputs = prune(body, eqn.inputs if inputs is None else inputs)
-    fresh = {v: Var(v.type, v.name) for e in body.eqns for v in e.outputs}   # the two halves share no Var
-    fresh |= {v: Var(v.type, v.name) for v in body.inputs}
-    eqns = tuple(e.replace(inputs=tuple(fresh.get(a, a) for a in e.inputs), outputs=tuple(fresh[v] for v in e.outputs)) for e in body.eqns)
+def kernel_eqn(eqn: Eqn, body: Graph, domain, reduce, inputs, outputs) -> Eqn:
+    """A part of a kernel as a kernel: what its body does not read is left out, and its Vars are its own."""
+    body, inputs = prune(body, inputs)
+    fresh = {v: Var(v.type, v.name) for v in (*body.inputs, *(v for e in body.eqns for v in e.outputs))}
+    eqns = tuple(e.replace(inputs=tuple(fresh.get(a, a) for a in e.inputs), outputs=tuple(fresh[v] for v in e.outputs))
+                 for e in body.eqns)
     body = body.replace(inputs=tuple(fresh[v] for v in body.inputs), eqns=eqns, outputs=tuple(fresh[v] for v in body.outputs))
-    return Eqn(kernel_op, inputs, {"body": body, "domain": tuple(domain), "reduce": tuple(reduce)}, outputs, eqn.source)
+    return Eqn(kernel_op, inputs, {"body": body, "domain": tuple(domain), "reduce": tuple(reduce)}, tuple(outputs), eqn.source)
 
 
 def prune(body: Graph, inputs) -> tuple[Graph, tuple]:
     """The body without equations and inputs that its outputs do not need, and the matching outer inputs."""
     needed, eqns = set(body.outputs), []
     for e in reversed(body.eqns):
-        if any(v in needed for v in e.outputs):
+        if not needed.isdisjoint(e.outputs):
             eqns.append(e)
-            needed.update(a for a in e.inputs if type(a) is Var)
+            needed.update(e.inputs)
     kept = [(v, a) for v, a in zip(body.inputs, inputs) if v in needed]
     return body.replace(inputs=tuple(v for v, _ in kept), eqns=tuple(reversed(eqns))), tuple(a for _, a in kept)
 
@@ -139,5 +134,3 @@ def split_reductions(graph: Graph) -> Graph:
     for eqn in graph.eqns:
         eqns += split_kernel(eqn) if eqn.op is kernel_op else [eqn]
     return graph.replace("split_reductions", eqns=tuple(eqns))
-
-

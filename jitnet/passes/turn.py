@@ -1,15 +1,15 @@
 """Reductions that pair rows with rows, turned so that they vectorize over the pairs.
 
-In sum((x[:, None, :] - y[None, :, :]) ** 2, axis=2) every pair (i, j) has a short sum of its own along memory. With y stored transposed, the loops are
-i, k, j: x[i, k] is one number, y[k, :] is contiguous, and a strip of sums grows at a time, as in a matrix product. Turning y costs one pass over y,
-which every i uses again.
+In sum((x[:, None, :] - y[None, :, :]) ** 2, axis=2) every pair (i, j) has a short sum of its own along memory. With y stored
+transposed, the loops are i, k, j: x[i, k] is one number, y[k, :] is contiguous, and a strip of sums grows at a time, as in a
+matrix product. Turning y costs one pass over y, which every i uses again.
 """
 from __future__ import annotations
 
 import numpy as np
 
 from ..codegen.affine import Affine, Axis
-from ..ir import Eqn, Graph, Var, definitions
+from ..ir import Atom, Eqn, Graph, Var, definitions
 from ..op import elementwise
 from ..ops import transpose
 from .kernel import fusible, operand_indices
@@ -49,12 +49,13 @@ def pairwise_leaves(eqn: Eqn, definition) -> list[Var]:
         return []
     axes = [Axis(n) for n in shape]
     last, inner = axes[-2], axes[-1]
-    turn, others = {}, False
+    turn: dict[Var, None] = {}
+    others = False     # does something else depend on the reduced axis? Else no strip of sums shares anything
     pending, count = [(eqn.inputs[0], [Affine.of(a) for a in axes])], 0
     while pending:
         atom, index = pending.pop()
         producer = definition.get(atom) if type(atom) is Var else None
-        if producer is not None and fusible(producer) and producer.op.kind != "reduction" and producer.op.name not in ("gather", "stored"):
+        if producer is not None and melts(producer):
             count += 1
             if count > MOST_EQNS:
                 return []
@@ -65,7 +66,7 @@ def pairwise_leaves(eqn: Eqn, definition) -> list[Var]:
         used = {a for where in index for a, _ in where.terms}
         plain = len(index) >= 2 and index[-1] == Affine.of(inner) and index[-2] == Affine.of(last)
         if plain and not set(axes[:-2]) <= used:
-            turn[atom] = True
+            turn[atom] = None
         elif last in used and inner in used:
             return []      # depends on every axis, or lies otherwise: nothing would be used again
         else:
@@ -73,17 +74,23 @@ def pairwise_leaves(eqn: Eqn, definition) -> list[Var]:
     return list(turn) if others else []
 
 
+def melts(eqn: Eqn) -> bool:
+    """Is this equation computed in the kernel of the reduction that reads it?"""
+    return fusible(eqn) and eqn.op.kind != "reduction" and eqn.op.name not in ("gather", "stored")
+
+
 def turned(eqn: Eqn, leaves: list[Var], definition, writer: Rewriter) -> Eqn:
-    """The reduction over the second-last axis of its operand with the last two axes exchanged, the leaves stored transposed."""
+    """The reduction of the operand with its last two axes exchanged, and the leaves stored that way."""
     table: dict[Var, Var] = {}
     for leaf in leaves:
         source = writer.env.get(leaf, leaf)
         table[leaf] = swap(writer, writer.emit(stored, [swap(writer, source)]))
-    operand = again(eqn.inputs[0], table, definition, writer)
-    return Eqn(eqn.op, (swap(writer, operand),), {**eqn.params, "axis": (eqn.inputs[0].type.ndim - 2,)}, eqn.outputs, eqn.source)
+    operand = swap(writer, again(eqn.inputs[0], table, definition, writer))
+    return eqn.replace(inputs=(operand,), params={**eqn.params, "axis": (operand.type.ndim - 2,)})
 
 
-def swap(writer: Rewriter, atom):
+def swap(writer: Rewriter, atom: Atom) -> Var:
+    """An array with its last two axes exchanged."""
     n = atom.type.ndim
     return writer.emit(transpose, [atom], axes=(*range(n - 2), n - 1, n - 2))
 
