@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 
+from .errors import TraceValueError
+
 # name -> (value when it is not set, what it does); docs/environment.md is this table
 VARIABLES: dict[str, tuple[str, str]] = {
     "JITNET_DEBUG": ("0", "what is written to standard error when a function is compiled: 1 a line with its time, "
@@ -19,15 +21,25 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "JITNET_CACHE": ("1", "0: compiled kernels are not kept on disk"),
     "JITNET_CACHE_DIR": ("", "folder of the compiled kernels; empty: `jitnet` in the user's cache folder"),
     "JITNET_CACHE_SIZE": ("536870912", "bytes of kernels kept on disk; the ones used longest ago go first"),
+    "JITNET_COMPILE_PROCESSES": ("2", "1: kernels are compiled in this process alone, without a forked one beside it"),
     "JITNET_NUM_THREADS": ("", "threads that kernels run on; empty: as many as this process may use"),
     "JITNET_THREADING": ("", "the thread pool: tbb, omp, workqueue or serial; empty: the first of these that is there"),
-    "JITNET_POOL_BYTES": ("536870912", "bytes of freed large results kept for the next ones"),
+    "JITNET_POOL_BYTES": ("", "bytes of freed large results kept for the next ones; empty: 512 MB, or a sixteenth of a smaller "
+                              "machine's memory"),
 }
 
 
 def value(name: str) -> str:
     """The variable's text, or its default."""
     return os.environ.get(name) or VARIABLES[name][0]
+
+
+def number(name: str, default: int) -> int:
+    """The variable as a whole number, the default when it is not set; TraceValueError for anything else."""
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise TraceValueError(f"{name} is {text!r}, which is no whole number", f"leave it out, or set it to one: {name}={default}")
+    return int(text)
 
 
 def switched_on(name: str) -> bool:

@@ -13,6 +13,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+LONGEST = 128  # characters of a user's line that a message shows
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _is_internal: dict[str, bool] = {}  # file name -> does it belong to jitnet, NumPy or SciPy
 _sources: dict[tuple, tuple] = {}   # (id of a code object, position in it) -> (the code object, kept alive; its Source)
@@ -32,6 +33,8 @@ class Source:
 
     def __str__(self) -> str:
         text = self.text
+        if len(text) > LONGEST:
+            text = text[:LONGEST - 3] + "..."
         return f"{os.path.basename(self.file)}:{self.line}" + (f": {text}" if text else "")
 
 

@@ -2,8 +2,10 @@
 import pathlib
 import re
 
+import pytest
+
 import jitnet
-from jitnet import config
+from jitnet import config, errors
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -31,4 +33,12 @@ def test_values(monkeypatch):
     assert not config.switched_on("JITNET_CHECK")
     monkeypatch.setenv("JITNET_CHECK", "1")
     assert config.switched_on("JITNET_CHECK")
+    assert config.number("JITNET_CACHE_SIZE", 7) == 7
+    monkeypatch.setenv("JITNET_CACHE_SIZE", "64")
+    assert config.number("JITNET_CACHE_SIZE", 7) == 64
+    monkeypatch.setenv("JITNET_CACHE_SIZE", "1k")
+    with pytest.raises(errors.TraceValueError) as error:
+        config.number("JITNET_CACHE_SIZE", 7)
+    assert (error.value.what, error.value.hint) == ("JITNET_CACHE_SIZE is '1k', which is no whole number",
+                                                    "leave it out, or set it to one: JITNET_CACHE_SIZE=7")
     assert "JITNET_DEBUG" in jitnet.config.describe() and "(not set)" in jitnet.config.describe()

@@ -6,6 +6,7 @@ import pytest
 
 import jitnet.numpy as jnp
 from jitnet.errors import (
+    LONGEST,
     JitnetError,
     LeakedTracerError,
     Source,
@@ -292,3 +293,9 @@ def test_sources_of_nested_calls():
         trace(lambda x: [helper(x)], [V], "f")
     assert info.value.source.text == "return jnp.mean(x, axis=5)" and info.value.source.function == "helper"
     assert str(Source("/nowhere/model.py", 3)) == "model.py:3"
+
+
+def test_a_long_line_is_cut_short(tmp_path):
+    path = tmp_path / "long.py"
+    path.write_text("x = " + "1 + " * 60 + "1\n")
+    assert str(Source(str(path), 1)) == "long.py:1: x = " + ("1 + " * 60)[:LONGEST - 7] + "..."

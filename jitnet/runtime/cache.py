@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import config
 from . import llvm, parallel_compile
 
 MAGIC = b"jitnet object 1\n"
@@ -265,7 +266,7 @@ def _files(base: Path) -> list[tuple[float, int, Path]]:
 
 def _sweep(base: Path) -> None:
     """Keeps the folder within its bound: what was used longest ago goes, and what a killed process left behind."""
-    bound = int(os.environ.get("JITNET_CACHE_SIZE", DEFAULT_BOUND))
+    bound = config.number("JITNET_CACHE_SIZE", DEFAULT_BOUND)
     files = sorted(_files(base))
     total = sum(size for _, size, _ in files)
     target = total if total <= bound else 0.9 * bound  # some room, so that not every write sweeps

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import config
 from . import cache, layout, llvm, threads
 
 SYMBOLS = {"jitnet_allocate": 2, "jitnet_free": 2, "jitnet_memory_malloc": 2, "jitnet_memory_calloc": 3,
@@ -81,7 +82,7 @@ class Api:
         self.words[layout.FLOAT_TYPE], self.words[layout.LONG_TYPE] = id(float), id(int)
         self.words[layout.TRUE], self.words[layout.FALSE] = id(True), id(False)
         self.words[layout.CHUNKS] = address("jitnet_chunks")
-        self.words[layout.HELD_BOUND] = int(os.environ.get("JITNET_POOL_BYTES") or _default_held_bytes())
+        self.words[layout.HELD_BOUND] = config.number("JITNET_POOL_BYTES", _default_held_bytes())
         self.words[layout.ALIGNED_FROM] = 4096
         self._handler = _MemoryHandler(self)
         self.words[layout.MEMORY_HANDLER] = id(self._handler.capsule)
