@@ -73,7 +73,8 @@ def chunk_size(nest: LoopNest) -> int | None:
 def split_kernel(eqn: Eqn) -> list[Eqn]:
     """The kernel itself, or the two kernels it is cut into."""
     body, domain, reduce = (eqn.params[k] for k in ("body", "domain", "reduce"))
-    if not any(e.op.kind == "reduction" for e in body.eqns):
+    along_rows = len(domain) - 1 in reduce and len(reduce) < len(domain)   # a row each: parallel as they are
+    if along_rows or not any(e.op.kind == "reduction" for e in body.eqns):
         return [eqn]
     chunk = chunk_size(lower(body, domain, reduce))
     if chunk is None:
