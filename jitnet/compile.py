@@ -42,7 +42,8 @@ class Compiled:
     def index_error(self, error) -> TraceIndexError:
         """The error of the user's terms for a status that a kernel left."""
         source = next((s for s, cell in zip(self.checks, error.cells) if cell), None)
-        return TraceIndexError("an index is out of bounds for the axis it picks from", "check the index array, or clip it to the size of the axis", source)
+        return TraceIndexError("an index is out of bounds for the axis it picks from",
+                               "check the index array, or clip it to the size of the axis", source)
 
 
 def compile_graph(graph: Graph) -> Compiled:
@@ -68,7 +69,9 @@ def _compile(graph: Graph) -> Compiled:
     final = stages[-1][1]
     builder = Builder(final)
     builder.status_offset = builder.arena.allocate(8 * MAX_CHECKS)
-    steps = builder.build([Slot("input", k) for k in range(len(final.inputs))], [Slot("output", k) for k in range(len(final.outputs))])
+    inputs, outputs = ([Slot(kind, k) for k in range(len(atoms))]
+                       for kind, atoms in (("input", final.inputs), ("output", final.outputs)))
+    steps = builder.build(inputs, outputs)
     get_kernels([info.source for info in builder.infos if info.kind in ("kernel", "copy")])
     checks = tuple(builder.checks)
     program = Program(steps, final.input_types, final.output_types, builder.arena.size, builder.consts,

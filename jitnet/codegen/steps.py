@@ -17,9 +17,11 @@ from ..passes.kernel import is_view, kernel_op
 from ..passes.plan import Arena, last_uses, output_places, overwrites
 from ..runtime.cache import LazyKernel
 from ..runtime.program import CallbackKernel, KernelStep, Slot
+from ..types import ArrayType
 from .affine import Affine, Axis
 from .cpu import cpu_source
-from .loops import LoopNest, Region, Scatter, lower, row_major
+from .loops import lower
+from .nest import LoopNest, Region, Scatter, strided
 from .writer import KernelSource
 
 SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
@@ -87,13 +89,8 @@ class Builder:
                 if eqn.op.name == "reshape" and eqn.inputs[0] in self.slots:
                     self.slots[eqn.outputs[0]] = self.slot(eqn.inputs[0])
                 continue   # otherwise a strided view: its reader looks through it
-            own = []
             for v in eqn.outputs:
-                target = targets.get(v)
-                if target is None:
-                    target = self.taken_over(eqn, dying.get(k, ())) or self.allocate(v.type)
-                    own.append(v)
-                self.slots[v] = target
+                self.slots[v] = targets.get(v) or self.taken_over(eqn, dying.get(k, ())) or self.allocate(v.type)
             self.equation(eqn)
             while self.temporary:
                 self.arena.free(*self.temporary.pop())
@@ -139,19 +136,16 @@ class Builder:
 
     def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source, serial: bool = False) -> None:
         """One step that runs a loop nest on these slots."""
-        text = cpu_source(nest)
-        buffers = []
-        for b in nest.buffers:
-            if b.role == "status":
-                buffers.append(self.check(source))
-            else:
-                buffers.append(slots[b.atom] if b.atom in slots else self.slot(b.atom))
-        work = text.extent * text.work * weight(nest)
-        step = KernelStep(LazyKernel(text.text), tuple(buffers), text.sizes, text.extent, 0 if serial else grain(text, work))
-        self.steps.append(step)
+        kernel = cpu_source(nest)
+        buffers = [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots else self.slot(b.atom)
+                   for b in nest.buffers]
+        chunk = 0 if serial else grain(kernel, weight(nest))
+        step = KernelStep(LazyKernel(kernel.text), tuple(buffers), kernel.sizes, kernel.extent, chunk)
         reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
         writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
-        self.infos.append(KernelInfo(f"kernel_{len(self.infos)}", "kernel", text.text, tuple(eqns), reads, writes, nest, step=step))
+        self.steps.append(step)
+        name = f"kernel_{len(self.infos)}"
+        self.infos.append(KernelInfo(name, "kernel", kernel.text, tuple(eqns), reads, writes, nest, step=step))
 
     def check(self, source) -> Slot:
         """A status cell for a kernel that checks indices."""
@@ -168,53 +162,46 @@ class Builder:
 
     def place(self, atom: Atom, target: Var, start, step) -> None:
         """Writes a stored value into a strided region of another."""
-        x, out = Var(atom.type), Var(atom.type)
-        body = Graph((x,), (Eqn(OPS["broadcast_to"], (x,), {"shape": atom.type.shape}, (out,)),), (out,), "place")
+        x, out, body = copying(atom.type, atom.type.shape, "place")
         nest = lower(body, atom.type.shape, (), {out: Region(target.type.shape, start, step)})
         self.nest(nest, {x: self.slot(atom), out: self.slots[target]}, self.graph_eqns(target), None)
 
+    def fill(self, atom: Atom, target: Var) -> None:
+        """Fills a whole array with a scalar."""
+        x, out, body = copying(atom.type, target.type.shape, "fill")
+        nest = lower(body, target.type.shape, ())
+        self.nest(nest, {x: self.slot(atom), out: self.slots[target]}, self.graph_eqns(target), None)
+
+    def view(self, atom: Atom) -> tuple[Atom, list[Eqn]]:
+        """(the stored value that an atom is a view of, the movements between), from the stored value on."""
+        movements: list[Eqn] = []
+        while type(atom) is Var and atom not in self.slots:
+            movements.insert(0, self.definition[atom])
+            atom = movements[0].inputs[0]
+        return atom, movements
+
     def strided(self, atom: Atom) -> tuple[Atom, tuple[int, ...], int]:
         """A value as a strided view of a stored one: (stored value, stride per axis, offset), in elements."""
-        chain, base = [], atom
-        while type(base) is Var and base not in self.slots:
-            chain.append(self.definition[base])
-            base = chain[-1].inputs[0]
+        base, movements = self.view(atom)
         axes = [Axis(n) for n in atom.type.shape]
         index = [Affine.of(a) for a in axes]
-        for eqn in chain:
+        for eqn in reversed(movements):
             index = eqn.op.index_map(index, eqn.inputs[0].type, eqn.params)
-        strides, offset = dict.fromkeys(axes, 0), 0
-        for step, where in zip(row_major(base.type.shape), index):
-            offset += step * where.const
-            for axis, k in where.terms:
-                strides[axis] += step * k
-        return base, tuple(strides[a] for a in axes), offset
+        strides, offset = strided(base.type.shape, index)
+        return base, tuple(strides.get(a, 0) for a in axes), offset
 
     def stored(self, atom: Atom) -> Slot:
         """The slot of a value in row-major order; a strided view is copied into the arena first."""
-        if type(atom) is Const or atom in self.slots:
+        base, movements = self.view(atom)
+        if not movements:
             return self.slot(atom)
-        base, strides, offset = self.strided(atom)
-        x, out = Var(base.type), Var(atom.type)
-        eqns, chain, v = [], [], atom
-        while v is not base:
-            chain.append(self.definition[v])
-            v = chain[-1].inputs[0]
-        table = {base: x, atom: out}
-        for eqn in reversed(chain):
-            o = eqn.outputs[0]
-            table.setdefault(o, Var(o.type))
-            eqns.append(eqn.replace(inputs=(table[eqn.inputs[0]],), outputs=(table[o],)))
+        table = {v: Var(v.type) for v in (base, *(eqn.outputs[0] for eqn in movements))}
+        eqns = [eqn.replace(inputs=(table[eqn.inputs[0]],), outputs=(table[eqn.outputs[0]],)) for eqn in movements]
+        body = Graph((table[base],), tuple(eqns), (table[atom],), "copy")
         slot = self.allocate(atom.type)
         self.temporary.append((slot.offset, atom.type.nbytes))
-        self.nest(lower(Graph((x,), tuple(eqns), (out,), "copy"), atom.type.shape, ()), {x: self.slot(base), out: slot}, tuple(reversed(chain)), None)
+        self.nest(lower(body, atom.type.shape, ()), {table[base]: self.slot(base), table[atom]: slot}, movements, None)
         return slot
-
-    def fill(self, atom: Atom, target: Var) -> None:
-        """Fills a whole array with a scalar."""
-        x, out = Var(atom.type), Var(target.type)
-        body = Graph((x,), (Eqn(OPS["broadcast_to"], (x,), {"shape": target.type.shape}, (out,)),), (out,), "fill")
-        self.nest(lower(body, target.type.shape, ()), {x: self.slot(atom), out: self.slots[target]}, self.graph_eqns(target), None)
 
     def graph_eqns(self, v: Var) -> tuple[Eqn, ...]:
         return (self.definition[v],) if v in self.definition else ()
@@ -229,10 +216,18 @@ class Builder:
                 target[...] = value
 
         run.__qualname__ = op.name
-        step = KernelStep(CallbackKernel(run, [(a.type.shape, a.type.dtype) for a in atoms]), tuple(self.stored(a) for a in atoms), (), 1)
+        kernel = CallbackKernel(run, [(a.type.shape, a.type.dtype) for a in atoms])
+        step = KernelStep(kernel, tuple(self.stored(a) for a in atoms), (), 1)
+        reads, writes = sum(a.type.nbytes for a in eqn.inputs), sum(v.type.nbytes for v in eqn.outputs)
         self.steps.append(step)
-        self.infos.append(KernelInfo(op.name, "callback", f"# NumPy: {op.name}\n", (eqn,), sum(a.type.nbytes for a in eqn.inputs),
-                                     sum(v.type.nbytes for v in eqn.outputs), note=f"{op.name} runs through NumPy", step=step))
+        self.infos.append(KernelInfo(op.name, "callback", f"# NumPy: {op.name}\n", (eqn,), reads, writes,
+                                     note=f"{op.name} runs through NumPy", step=step))
+
+
+def copying(type: ArrayType, shape: tuple[int, ...], name: str) -> tuple[Var, Var, Graph]:
+    """(input, output, graph) of a copy, broadcast to a shape."""
+    x, out = Var(type), Var(ArrayType(shape, type.dtype))
+    return x, out, Graph((x,), (Eqn(OPS["broadcast_to"], (x,), {"shape": shape}, (out,)),), (out,), name)
 
 
 COPY = """def kernel(buffers, sizes, start, stop):
@@ -253,11 +248,12 @@ def weight(nest: LoopNest) -> float:
     return max(1.0, total)
 
 
-def grain(text: KernelSource, work: float) -> int:
+def grain(kernel: KernelSource, weight: float) -> int:
     """Grid points per chunk; 0 when the whole is too small for threads. Depends on sizes alone."""
-    if work < SERIAL_BELOW or text.extent < 2:
+    work = kernel.extent * kernel.work * weight
+    if work < SERIAL_BELOW or kernel.extent < 2:
         return 0
-    return max(1, min(text.extent // 2, math.ceil(GRAIN * text.extent / work)))
+    return max(1, min(kernel.extent // 2, math.ceil(GRAIN * kernel.extent / work)))
 
 
 LOWERINGS: dict[str, Callable[[Builder, Eqn], None]] = {}
@@ -305,9 +301,10 @@ def scatter_add(builder: Builder, eqn: Eqn, add: bool = True) -> None:
     builder.copy(builder.stored(x), builder.slots[out], x.type.nbytes)
     if not v.type.size:
         return
-    value, result, places = Var(v.type), Var(v.type), tuple(Var(i.type) for i in indices)
-    body = Graph((value, *places), (Eqn(OPS["broadcast_to"], (value,), {"shape": v.type.shape}, (result,)),), (result,), eqn.op.name)
-    nest = lower(body, v.type.shape, (), {result: Scatter(x.type.shape, places, eqn.params["axes"], add)})
+    value, result, body = copying(v.type, v.type.shape, eqn.op.name)
+    places = tuple(Var(i.type) for i in indices)
+    nest = lower(body.replace(inputs=(value, *places)), v.type.shape, (),
+                 {result: Scatter(x.type.shape, places, eqn.params["axes"], add)})
     slots = {value: builder.stored(v), result: builder.slots[out]} | {p: builder.stored(i) for p, i in zip(places, indices)}
     builder.nest(nest, slots, (eqn,), eqn.source, serial=True)
 

@@ -3,44 +3,42 @@
     storage ::= input i | output i | constant i | arena bytes [offset, offset + size)
 
 Temporaries share one arena: a block is free again after the last equation that reads it, so values whose lives do not overlap
-use the same bytes. A reshape is a view of what it reshapes. A graph output is computed in the output itself.
+use the same bytes. A reshape is a view of what it reshapes. A graph output is computed in the output itself. An equation that
+changes some elements of a value which nothing reads afterwards changes them in place.
 """
 from __future__ import annotations
 
 from bisect import insort
 
-from ..ir import Atom, Const, Eqn, Graph, Var, definitions
+from ..ir import Atom, Eqn, Graph, Var, definitions
+from .kernel import is_view
 
 ALIGNMENT = 64
 
 
 class Arena:
-    """Blocks of one growing region: first fit, freed neighbours joined."""
+    """Blocks of one growing region: best fit, freed neighbours joined."""
 
     def __init__(self):
         self.size = 0
         self._free: list[tuple[int, int]] = []   # (offset, bytes), sorted, never adjacent
 
     def allocate(self, nbytes: int) -> int:
-        """The offset of a free block of that size."""
-        nbytes = max(ALIGNMENT, -(-nbytes // ALIGNMENT) * ALIGNMENT)
-        best = min((block for block in self._free if block[1] >= nbytes), key=lambda b: b[1], default=None)
-        if best is None:
-            last = self._free[-1] if self._free and sum(self._free[-1]) == self.size else None
-            if last is not None:   # the free end of the arena grows
-                self._free.pop()
-                self.size = last[0] + nbytes
-                return last[0]
-            offset, self.size = self.size, self.size + nbytes
-            return offset
-        self._free.remove(best)
-        if best[1] > nbytes:
-            insort(self._free, (best[0] + nbytes, best[1] - nbytes))
-        return best[0]
+        """The offset of a free block of that size: the smallest that is large enough, else the end of the region grows."""
+        nbytes = aligned(nbytes)
+        offset, size = min((block for block in self._free if block[1] >= nbytes), key=lambda b: b[1], default=(self.size, 0))
+        if not size and self._free and sum(self._free[-1]) == self.size:
+            offset, size = self._free[-1]   # a free end becomes a part of the block
+        if size:
+            self._free.remove((offset, size))
+        if size > nbytes:
+            insort(self._free, (offset + nbytes, size - nbytes))
+        self.size = max(self.size, offset + nbytes)
+        return offset
 
     def free(self, offset: int, nbytes: int) -> None:
-        nbytes = max(ALIGNMENT, -(-nbytes // ALIGNMENT) * ALIGNMENT)
-        insort(self._free, (offset, nbytes))
+        """Gives a block back."""
+        insort(self._free, (offset, aligned(nbytes)))
         merged: list[tuple[int, int]] = []
         for start, size in self._free:
             if merged and sum(merged[-1]) == start:
@@ -50,17 +48,16 @@ class Arena:
         self._free = merged
 
 
+def aligned(nbytes: int) -> int:
+    """The size of the block for that many bytes; not even an empty value has none, so blocks of live values never coincide."""
+    return max(ALIGNMENT, -(-nbytes // ALIGNMENT) * ALIGNMENT)
+
+
 def base_of(atom: Atom, definition: dict[Var, Eqn]) -> Atom:
     """The stored value that an atom is a view of (itself when it is none)."""
-    while atom in definition and definition[atom].op.kind == "movement" and is_plain_view(definition[atom]):
+    while atom in definition and is_view(definition[atom]):
         atom = definition[atom].inputs[0]
     return atom
-
-
-def is_plain_view(eqn: Eqn) -> bool:
-    from .fuse import is_view
-
-    return is_view(eqn)
 
 
 def contiguous_base(atom: Atom, definition: dict[Var, Eqn]) -> Atom:
@@ -98,18 +95,9 @@ def output_places(graph: Graph) -> dict[Var, int]:
     places: dict[Var, int] = {}
     for k, atom in enumerate(graph.outputs):
         base = contiguous_base(atom, definition)
-        if type(base) is Var and base in definition and not is_plain_view(definition[base]) and base not in places:
+        if type(base) is Var and base in definition and not is_view(definition[base]) and base not in places:
             places[base] = k
     return places
-
-
-def array_consts(graph: Graph) -> list[Const]:
-    """The array constants that equations and outputs read, each once."""
-    found: dict[Const, None] = {}
-    for eqn in graph.eqns:
-        found.update({a: None for a in eqn.inputs if type(a) is Const})
-    found.update({a: None for a in graph.outputs if type(a) is Const})
-    return list(found)
 
 
 IN_PLACE = ("scatter_add", "scatter_set", "update_slice")   # ops whose output is their first operand with some elements changed
