@@ -76,6 +76,7 @@ def _scan(out: Rewriter, eqn: Eqn) -> bool:
     sink_sums(loop, out.definition)
     loop.eqns = list(take_out(out, loop.consts, loop.graph()).eqns)
     _all_rounds(out, loop)
+    sink_sums(loop, out.definition, (False,))  # of products that are xs now
     loop.known_stacks()
     return loop.close(out)
 

@@ -14,19 +14,23 @@ from .. import ops
 from ..ir import Atom, Const, Eqn, Var, uses
 from ..types import F32, F64
 from .open_loop import STACK_BYTES, OpenScan, definitions_of
+from .rewrite import Rewriter
 
 SMALL_STACK = 4 << 20  # a stack that only a sum reads: larger ones cost more than the sum in every round
 
 
-def sink_sums(loop: OpenScan, outside: dict[Atom, Eqn]) -> None:
+def sink_sums(loop: OpenScan, outside: dict[Atom, Eqn], kinds: tuple[bool, ...] = (True, False)) -> None:
     """Takes the sums out of an open scan: their operands become ys, their totals stand after the loop.
 
-    outside: the definitions in front of it.
+    outside: the definitions in front of it. kinds: True for products, False for other terms, which may then find the products'
+    operands stacked.
     """
-    for products in (True, False):  # the operands of products are then there for sums
+    for products in kinds:
+        written, loop.after = loop.after, Rewriter()
         for k in reversed(range(len(loop.carries))):
             if loop.carries[k][0].type.dtype in (F32, F64):
                 _sink_carry(loop, k, products, _is_zero(loop.carries[k][1], outside))
+        loop.after.eqns += written.eqns  # a carry that has lost both kinds of terms gets its sums back first
 
 
 def _is_zero(atom: Atom, outside: dict[Atom, Eqn]) -> bool:

@@ -339,3 +339,64 @@ def test_passes_keep_loops_fast():
     """After all passes the body of a recurrent network holds one product and elementwise work."""
     graph = run_passes(jitnet.jit(cell).graph(*rnn_arrays()))[-1][1]
     assert body_ops(graph).count("matmul") == 1 and ops.matmul.name in names(graph)
+
+
+def test_a_sum_loses_terms_of_both_kinds_and_keeps_others():
+    step = lambda h, x: h.T @ x + x + np.outer(h[0], h[1])
+    c, xs, h, w = arrays((4, 4), (5, 4, 4), (4, 4), (4, 4))
+    _, result = hoisted(sums(step), c, xs, h, w)
+    (eqn,) = loops(result)
+    assert eqn.params["num_carry"] == 2 and names(result).count("sum") == names(result).count("matmul") == 1
+    compiled_agrees(sums(step), c, xs, h, w)
+
+
+STEPS = (  # of a random body, on 4 x 4 values
+    lambda a, b: a @ b, lambda a, b: a.T @ b, lambda a, b: a @ b.T * 0.5, lambda a, b: np.tanh(a), lambda a, b: a + b,
+    lambda a, b: a * b, lambda a, b: np.sum(a, axis=0)[None, :] * np.ones((4, 4)) * 0.3, lambda a, b: np.where(a > 0, a, b),
+    lambda a, b: a.reshape(2, 2, 4).transpose(1, 0, 2).reshape(4, 4),
+    lambda a, b: np.sum(a.reshape(2, 2, 4) @ b[:, :2], axis=0).repeat(2, 1).repeat(2, 0),
+)
+CARRIES = (  # the next of a carry c, from what the body computes
+    lambda c, pick: c, lambda c, pick: np.tanh(pick()), lambda c, pick: c + pick() @ pick(),
+    lambda c, pick: c + pick().T @ pick(), lambda c, pick: c + pick().T @ np.tanh(pick()) + pick(),
+)
+
+
+def random_loop(seed):
+    """A scan, or a scan in a scan, of two consts, three carries (sums among them) and two xs, and arrays for it."""
+    rng = np.random.default_rng(seed)
+    reverse, nested, length = bool(rng.integers(2)), rng.integers(4) == 0, int(rng.integers(1, 5))
+
+    def f(*args):
+        w, carry, xs = args[:2], list(args[2:5]), list(args[5:])
+
+        def body(c, x):
+            draw = np.random.default_rng(seed)
+            values = [*w, *c, *x]
+            pick = lambda: values[int(draw.integers(len(values)))]
+            for _ in range(int(draw.integers(2, 7))):
+                values.append(STEPS[int(draw.integers(len(STEPS)))](pick(), pick()))
+            new = [CARRIES[int(draw.integers(len(CARRIES)))](old, pick) for old in c]
+            return new, [pick(), pick()]
+
+        if nested:
+            return jitnet.scan(lambda c, _: jitnet.scan(body, c, xs, reverse=reverse), carry, None, length=2)
+        return jitnet.scan(body, carry, xs, reverse=reverse)
+
+    return f, [0.5 * rng.normal(size=s) for s in [(4, 4)] * 5 + [(length, 4, 4)] * 2]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_loops(seed):
+    f, args = random_loop(seed)
+
+    def loss(*args):
+        return sum(np.sum(np.tanh(x)) for x in jitnet.tree.flatten(f(*args))[0])
+
+    for function in (f, jitnet.grad(loss, argnums=tuple(range(7)))):
+        graph = jitnet.jit(function).graph(*args)
+        result = check_graph(hoist(graph))
+        for x, y in zip(eval_graph(result, *args), eval_graph(graph, *args), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-8, atol=1e-9)
+    if seed < 4:
+        compiled_agrees(function, *args, rtol=1e-8, atol=1e-9)
