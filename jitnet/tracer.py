@@ -21,7 +21,7 @@ from .errors import LeakedTracerError, Source, TraceBranchError, TraceTypeError,
 from .ir import Const, Eqn, Graph, Var, interpret
 from .op import METHODS, NUMPY_FUNCTIONS, Op
 from .operators import Operators
-from .types import ArrayType, known_dtype, promote
+from .types import I64, ArrayType, known_dtype, promote
 
 _local = threading.local()
 _COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
@@ -183,6 +183,9 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
         else:
             atoms.append(None)
             dtypes.append(_dtype_of(a, op))
+    if op.name in _COMPARISONS and int in dtypes and any(not isinstance(d, type) and d.kind in "iu" for d in dtypes):
+        # the value of a Python integer that is an argument is not known here, and may lie beyond the range of the array's dtype
+        dtypes = [I64 if d is int and type(a) is Tracer else d for a, d in zip(arrays, dtypes)]
     for i, dtype in enumerate(op.operand_dtypes(dtypes)):
         atom = atoms[i]
         if atom is None or (atom.type.dtype is not dtype and atom.type.dtype != dtype):

@@ -41,6 +41,16 @@ def test_kind_that_went_in_comes_back():
     assert type(scale(np.float32(3))) is np.float32
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i4", "u4", "u8", "i8", "?", "f4"])
+def test_a_python_integer_beyond_the_range_of_an_array_compares_as_in_numpy(dtype):
+    x = np.array([0, 1, 3], dtype)
+    compare = lambda x, n: (x < n, x <= n, x > n, x >= n, x == n, x != n, n < x, n == x)
+    compiled = jitnet.jit(compare)
+    for n in (-1, 0, 1, 255, 300, -200, 2**32, 2**40, -2**40):
+        for got, want in zip(compiled(x, n), compare(x, n), strict=True):
+            np.testing.assert_array_equal(got, want, err_msg=str(n), strict=True)
+
+
 def test_python_scalars_stay_weak():
     assert scale(X, 3).dtype == np.float32
     assert scale(X, 3.5).dtype == np.float32
