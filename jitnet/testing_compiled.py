@@ -22,8 +22,10 @@ LOOSE = {F32: 2e-4, F64: 2e-4}
 
 
 def check_compiled(graph: Graph, arrays: Sequence[np.ndarray], tolerance: dict | None = None) -> Compiled:
-    """The compiled graph; AssertionError where its outputs are not those of `eval_graph`: exactly, or for floats to within a tolerance
-    times the largest element of the array."""
+    """The compiled graph; AssertionError where its outputs are not those of `eval_graph`.
+
+    They must be equal, floats to within a tolerance times the largest element of the array.
+    """
     compiled = compile_graph(check_graph(graph))
     for name, stage in compiled.stages:
         try:
@@ -57,12 +59,12 @@ def assert_agree(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray], tole
             good = f == w
         if not np.all(good):
             place = tuple(int(i) for i in np.argwhere(~good)[0])
-            raise AssertionError(f"output {k} ({w.dtype}{w.shape}) differs at {np.count_nonzero(~good)} of {w.size} places, first at {place}: "
-                                 f"{f[place]!r}, should be {w[place]!r}")
+            raise AssertionError(f"output {k} ({w.dtype}{w.shape}) differs at {np.count_nonzero(~good)} of {w.size} places, "
+                                 f"first at {place}: {f[place]!r}, should be {w[place]!r}")
 
 
 def gradient_graph(graph: Graph) -> Graph | None:
-    """The graph of the gradient, with respect to the float inputs, of half the sum of squares of the float outputs; None without any."""
+    """The gradient, with respect to the float inputs, of half the sum of squares of the float outputs; None without any."""
     places = [k for k, t in enumerate(graph.input_types) if is_float(t.dtype)]
     if not places or not any(is_float(t.dtype) for t in graph.output_types):
         return None
@@ -75,7 +77,8 @@ def gradient_graph(graph: Graph) -> Graph | None:
     return check_graph(trace(lambda *xs: list(grad(total, tuple(places))(*xs)), graph.input_types, "gradient").graph)
 
 
-def shrink(graph: Graph, arrays: Sequence[np.ndarray], fails: Callable[[Graph, Sequence[np.ndarray]], bool]) -> tuple[Graph, list[np.ndarray]]:
+def shrink(graph: Graph, arrays: Sequence[np.ndarray], fails: Callable[[Graph, Sequence[np.ndarray]], bool],
+           ) -> tuple[Graph, list[np.ndarray]]:
     """A graph as small as can be found for which `fails` still holds, and arrays for it.
 
     Outputs are left out, equations are replaced by inputs that hold what they computed.
@@ -110,8 +113,8 @@ def _without(graph: Graph, arrays, eqn) -> tuple[Graph, list]:
     """The graph with the outputs of an equation among its inputs."""
     with np.errstate(all="ignore"):
         values = eval_graph(graph.replace(outputs=eqn.outputs), *arrays)
-    outputs = graph.outputs
-    return graph.replace(inputs=(*graph.inputs, *eqn.outputs), eqns=tuple(e for e in graph.eqns if e is not eqn), outputs=outputs), [*arrays, *values]
+    eqns = tuple(e for e in graph.eqns if e is not eqn)
+    return graph.replace(inputs=(*graph.inputs, *eqn.outputs), eqns=eqns), [*arrays, *values]
 
 
 def _live(graph: Graph, arrays) -> tuple[Graph, list]:

@@ -1,235 +1,38 @@
-"""Random programs: graphs of every kind of op over random shapes, to test passes and compiled code against what a graph means.
+"""Random programs: graphs of every kind of op over random shapes, to test passes and compiled code against what they mean.
 
-    program = random_program(seed)                a Program of one to five inputs; `program.graph` is its Graph
+    graph = random_graph(Recorder(seed), n=7)     a Graph; its shapes hold the size n
     random_arguments(graph, seed)                 arrays for it
 
-Values stay bounded and functions well conditioned, so that the last bits of a float stay the last bits. What jumps (comparisons,
-casts to integers, positions of extremes) is applied only to values whose bits do not depend on how they are computed: "exact" ones.
-`testing_compiled` compares what compiled graphs and `eval_graph` make of them.
+The same choices with another n give a graph that differs in sizes alone (`same_structure` tells). `testing_compiled`
+compares what compiled graphs and `eval_graph` make of them.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from . import control, ops
-from .ir import Graph, check_graph
+from .ir import Const, Graph, check_graph, subgraphs
+from .testing_steps import INTS, MOST_ELEMENTS, Steps, Value
 from .tracer import Trace, Tracer
 from .types import BOOL, F32, F64, I32, I64, ArrayType, broadcast_shapes
 
-MOST_ELEMENTS = 40_000
-INTS = tuple(np.dtype(d) for d in ("i8", "i4", "i2", "i1", "u1", "u8"))
 
+class Program(Steps):
+    """A program of all the steps: movements, places that are data, products and control flow too."""
 
-@dataclass
-class Value:
-    """A traced value, a bound of its size, and whether its bits are the same however it is compiled."""
-
-    x: Tracer
-    bound: float = 1.0
-    exact: bool = True
-
-    @property
-    def shape(self):
-        return self.x.shape
-
-    @property
-    def dtype(self):
-        return self.x.dtype
-
-
-class Program:
-    """A program under way. `choose(k)` gives a number from 0 to k - 1: from a generator, or from a recorded list."""
-
-    STEPS = ("unary", "unary", "binary", "binary", "binary", "reduction", "reduction", "normalized", "movement", "movement", "movement",
-             "integers", "choice", "cast", "gather", "scatter", "matmul", "joined", "written", "extreme", "running", "branch", "loop")
-
-    def __init__(self, choose: Callable[[int], int], values: list[Value], *, depth: int = 0, steps=None, reverse: bool = True, floats=(F32, F64)):
-        self.choose, self.values, self.depth, self.reverse, self.floats = choose, values, depth, reverse, floats
-        self.kinds = steps or self.STEPS
-
-    def run(self, length: int) -> None:
-        """Adds the values of so many steps."""
-        for _ in range(length):
-            getattr(self, self.one_of(self.kinds))()
-
-    def one_of(self, options: Sequence):
-        return options[self.choose(len(options))]
-
-    def put(self, x, bound=1.0, exact=True) -> Value | None:
-        """Keeps a new value; large floats are scaled down."""
-        if x.size > MOST_ELEMENTS or x.ndim > 4:
-            return None
-        if x.dtype.kind == "f" and bound > 4:
-            factor = 2.0 ** -math.ceil(math.log2(bound))
-            x, bound = x * np.asarray(factor, x.dtype), bound * factor
-        self.values.append(value := Value(x, bound, exact))
-        return value
-
-    def pick(self, kinds="f", ndim=0, test=lambda v: True) -> Value:
-        """A value of these kinds, most likely a recent one; made of another one where there is none."""
-        found = [v for v in self.values if v.dtype.kind in kinds and v.x.ndim >= ndim and test(v)]
-        if found:
-            return found[-1 - min(self.choose(2 * len(found)) // 2, self.choose(len(found)), len(found) - 1)]
-        source = next((v for v in reversed(self.values) if v.x.ndim >= ndim and v.exact), None)
-        x = source.x if source else ops.iota(shape=(2, 3, 2, 1)[:max(ndim, 1)], axis=0, dtype=I64)
-        dtype = {"f": self.floats[-1], "i": I64, "u": np.dtype("u1"), "b": BOOL}[kinds[0]]
-        return Value(x if x.dtype == dtype else ops.cast(x, dtype=dtype) if dtype != BOOL else ops.not_equal(x, np.zeros((), x.dtype)), 8.0)
-
-    def partner(self, v: Value, test=lambda v: True) -> Value:
-        """A value of the same dtype that broadcasts with v: another one, or a row or total of v itself."""
-        found = [u for u in self.values if u.dtype == v.dtype and broadcast_shapes(u.shape, v.shape) is not None and test(u)]
-        if found and self.choose(4):
-            return found[-1 - min(self.choose(len(found)), self.choose(len(found)))]
-        axes = self.axes(v)
-        if v.dtype.kind == "b" or any(v.shape[a] == 0 for a in axes):
-            return v
-        x = ops.max(v.x, axis=axes)
-        return Value(self.keep(x, v, axes), v.bound, v.exact)
-
-    def axes(self, v: Value) -> tuple[int, ...]:
-        mask = self.choose(2 ** v.x.ndim) if self.choose(3) else 2 ** v.x.ndim - 1 if self.choose(2) else 1 << max(v.x.ndim - 1, 0)
-        return tuple(a for a in range(v.x.ndim) if mask >> a & 1)
-
-    @staticmethod
-    def keep(x, v: Value, axes):
-        return ops.reshape(x, shape=tuple(1 if a in axes else n for a, n in enumerate(v.shape)))
-
-    # Elementwise
-
-    def unary(self):
-        v = self.pick()
-        x, b = v.x, v.bound
-        one, half = (np.asarray(c, x.dtype) for c in (1, 0.5))
-        table = [
-            lambda: (ops.tanh(x), 1, 0), lambda: (ops.sin(x), 1, 0), lambda: (ops.cos(x), 1, 0), lambda: (ops.sigmoid(x), 1, 0),
-            lambda: (ops.exp(-(x * x)), 1, 0), lambda: (ops.exp(ops.minimum(x, one)), math.e, 0), lambda: (ops.log(x * x + one), b + 1, 0),
-            lambda: (ops.sqrt(x * x + half), b + 1, 0), lambda: (ops.arctan(x), 2, 0), lambda: (ops.erf(x), 1, 0), lambda: (-x, b, 1),
-            lambda: (ops.abs(x), b, 1), lambda: (x * half, b / 2, 1), lambda: (x + one, b + 1, 1), lambda: (x * x, b * b, 0),
-            lambda: (one / (x * x + one), 1, 0), lambda: (ops.expm1(ops.tanh(x)), 2, 0), lambda: (ops.power(x * x + half, half), b + 1, 0),
-            lambda: (ops.where(ops.greater(x, one * 0), x, half * x) if v.exact else x, b, 1),
-            lambda: (ops.floor(x) if v.exact else ops.maximum(x, one * 0), b + 1, 1), lambda: (one - x, b + 1, 1)]
-        out, bound, exact = self.one_of(table)()
-        self.put(out, bound, exact and v.exact)
-
-    def binary(self):
-        v = self.pick()
-        u = self.partner(v)
-        v, u = (u, v) if self.choose(2) else (v, u)
-        x, y, exact = v.x, u.x, v.exact and u.exact
-        one = np.asarray(1, x.dtype)
-        table = [
-            lambda: (x + y, v.bound + u.bound, exact), lambda: (x - y, v.bound + u.bound, exact), lambda: (x * y, v.bound * u.bound, False),
-            lambda: (x / (y * y + one), v.bound, False), lambda: (ops.maximum(x, y), max(v.bound, u.bound), exact),
-            lambda: (ops.minimum(x, y * one), max(v.bound, u.bound), exact), lambda: (ops.arctan2(x, y * y + one), 2, False),
-            lambda: (ops.hypot(x, y + one * 5), v.bound + u.bound + 5, False), lambda: (ops.logaddexp(x, y), max(v.bound, u.bound) + 1, False),
-            lambda: (x + y * one, v.bound + u.bound, exact), lambda: (ops.where(ops.less(x, y), x, y) if exact else x + y, v.bound + u.bound, exact)]
-        self.put(*self.one_of(table)())
-
-    def integers(self):
-        v = self.pick("iu")
-        u = self.partner(v)
-        x, y = v.x, u.x
-        three = np.asarray(3, x.dtype)
-        table = [lambda: x + y, lambda: x - y, lambda: x * y, lambda: -x, lambda: ops.abs(x), lambda: x & y, lambda: x ^ y, lambda: ~x,
-                 lambda: x << (y & three), lambda: x >> (y & three), lambda: ops.maximum(x, y), lambda: x // (y | three), lambda: x % (y | three),
-                 lambda: ops.sign(x), lambda: x + three, lambda: x < y, lambda: ops.equal(x, y), lambda: x >= y]
-        self.put(self.one_of(table)(), 2.0 ** 63)
-
-    def choice(self):
-        c = self.pick("b")
-        if self.choose(3) == 0:
-            d = self.partner(c)
-            return self.put(self.one_of([lambda: c.x & d.x, lambda: c.x | d.x, lambda: c.x ^ d.x, lambda: ~c.x, lambda: c.x + d.x])())
-        found = [v for v in self.values if broadcast_shapes(v.shape, c.shape) is not None and v.dtype.kind != "b"]
-        if not found:
-            return None
-        v = self.one_of(found)
-        u = self.partner(v, lambda u: broadcast_shapes(u.shape, v.shape, c.shape) is not None)
-        if broadcast_shapes(u.shape, v.shape, c.shape) is not None:
-            self.put(ops.where(c.x, v.x, u.x), max(v.bound, u.bound), v.exact and u.exact)
-
-    def cast(self):
-        v = self.pick("fiub")
-        if v.dtype.kind == "f":
-            options = [*self.floats, *((I32, I64, np.dtype("i1")) if v.exact and v.bound < 100 else ())]
-            return self.put(ops.cast(v.x, dtype=self.one_of(options)), v.bound, v.exact)
-        if v.dtype.kind == "b" or self.choose(2):
-            x = ops.cast(v.x, dtype=self.one_of(self.floats))
-            return self.put(ops.minimum(ops.abs(x), np.asarray(3, x.dtype)), 3)
-        return self.put(ops.cast(v.x, dtype=self.one_of((*INTS, BOOL))), 2.0 ** 63)
-
-    # Reductions
-
-    def reduction(self):
-        v = self.pick("ffffiub", ndim=1)
-        axes = self.axes(v)
-        n = math.prod(v.shape[a] for a in axes)
-        if v.dtype.kind == "b":
-            out = self.one_of((ops.any, ops.all, ops.sum))(v.x, axis=axes)
-            bound, exact = n, True
-        else:
-            op = self.one_of((ops.sum, ops.sum, ops.max, ops.min)) if n else ops.sum
-            if n <= 5 and self.choose(6) == 0:
-                op = ops.prod
-            out, bound, exact = op(v.x, axis=axes), v.bound, v.exact
-            if v.dtype.kind == "f" and op is ops.sum:
-                out, exact = out * np.asarray(1 / max(n, 1), out.dtype), False
-            elif op is ops.prod:
-                bound, exact = max(v.bound, 1) ** n, False
-            if v.dtype.kind != "f":
-                exact = True
-        if self.choose(2):
-            out = self.keep(out, v, axes)
-        if v.dtype.kind == "b" and out.dtype.kind == "i":
-            bound = 2.0 ** 63
-        self.put(out, bound, exact)
-
-    def normalized(self):
-        """Softmax, layer norm, or a difference from a row's mean: reductions that are read where they were reduced."""
-        v = self.pick(ndim=1)
-        axes = self.axes(v)
-        n = math.prod(v.shape[a] for a in axes)
-        if not n:
-            return
-        total = lambda x: self.keep(ops.sum(x, axis=axes), v, axes)
-        size = np.asarray(n, v.dtype)
-        kind = self.choose(4)
-        if kind == 0:
-            e = ops.exp(v.x - self.keep(ops.max(v.x, axis=axes), v, axes))
-            return self.put(e / total(e), 1, False)
-        centred = v.x - total(v.x) / size
-        if kind == 1:
-            return self.put(centred, 2 * v.bound, False)
-        spread = ops.sqrt(total(centred * centred) / size + np.asarray(0.5, v.dtype))
-        if kind == 2:
-            return self.put(centred / spread, 3 * v.bound, False)
-        self.put(ops.reshape(spread, shape=spread.shape), 2 * v.bound + 1, False)
-        return self.put(ops.tanh(centred), 1, False)
-
-    def extreme(self):
-        v = self.pick("fi", ndim=1, test=lambda v: v.exact and v.x.size > 0)
-        if v.x.size:
-            self.put(self.one_of((ops.argmax, ops.argmin))(v.x, axis=(self.choose(v.x.ndim),)), 1000)
-
-    def running(self):
-        v = self.pick("ffi", ndim=1)
-        axis = self.choose(v.x.ndim)
-        if v.dtype.kind == "f":
-            size = np.asarray(max(1, v.shape[axis]), v.dtype)
-            self.put(*self.one_of([lambda: (ops.cumsum(v.x / size, axis=axis), v.bound, False), lambda: (ops.sort(v.x, axis=axis), v.bound, v.exact),
-                                   lambda: (ops.cummax(v.x, axis=axis), v.bound, v.exact)])())
-        else:
-            self.put(ops.cumsum(v.x, axis=axis), 2.0 ** 63)
+    STEPS = ("unary", "unary", "binary", "binary", "binary", "reduction", "reduction", "normalized", "movement", "movement",
+             "movement", "integers", "choice", "cast", "gather", "scatter", "matmul", "joined", "written", "extreme", "running",
+             "branch", "loop")
 
     # Movements
 
     def movement(self):
         v = self.pick("fffiub", ndim=self.choose(2))
-        x = self.one_of([self.reshaped, self.reshaped, self.permuted, self.permuted, self.sliced, self.sliced, self.spread, self.padded])(v)
+        table = [self.reshaped, self.reshaped, self.permuted, self.permuted, self.sliced, self.sliced, self.spread, self.padded]
+        x = self.one_of(table)(v)
         if x is not None:
             self.put(x, v.bound, v.exact)
 
@@ -266,7 +69,9 @@ class Program:
             k = 1 + self.choose(3) if self.choose(3) == 0 else 1
             low = self.choose(min(n, 4)) if n else 0
             room = (n - low + k - 1) // k
-            start.append(low), step.append(k), size.append(max(0, room - self.choose(3)) if self.choose(2) else room)
+            start.append(low)
+            step.append(k)
+            size.append(max(0, room - self.choose(3)) if self.choose(2) else room)
         return start, size, step
 
     def sliced(self, v):
@@ -302,23 +107,25 @@ class Program:
         where = tuple(slice(s, s + n * k, k) for s, n, k in zip(start, size, step))
         if self.choose(2):
             x[where] = self.one_of((0, 1, 2))
-            return self.put(x, max(v.bound, 2), v.exact)
-        if v.dtype.kind == "f":
+            self.put(x, max(v.bound, 2), v.exact)
+        elif v.dtype.kind == "f":
             x[where] *= np.asarray(0.5, v.dtype)
             x[..., :1] = x[..., -1:] if v.shape[-1] else 0
-            return self.put(x, v.bound, v.exact)
-        x[where] += x[where]
-        return self.put(x, 2.0 ** 63)
+            self.put(x, v.bound, v.exact)
+        else:
+            x[where] += x[where]
+            self.put(x, 2.0 ** 63)
 
     # Places that are data
 
     def index(self, n: int, shape=None) -> Tracer:
         """An index array within range(n)."""
         if shape is None and self.choose(3):
-            v = self.pick("iu", ndim=0, test=lambda v: v.x.ndim <= 2 and v.x.size <= 200)
+            v = self.pick("iu", ndim=0, test=lambda v: v.x.ndim <= 1)
             return ops.remainder(ops.cast(v.x, dtype=I64), np.asarray(n, I64))
         shape = shape or (1 + self.choose(5),)
-        return ops.remainder(ops.iota(shape=shape, axis=len(shape) - 1, dtype=I64) * np.asarray(1 + self.choose(3), I64), np.asarray(n, I64))
+        position = ops.iota(shape=shape, axis=len(shape) - 1, dtype=I64) * np.asarray(1 + self.choose(3), I64)
+        return ops.remainder(position, np.asarray(n, I64))
 
     def gather(self):
         v = self.pick("fffib", ndim=1, test=lambda v: v.x.size > 0)
@@ -329,12 +136,13 @@ class Program:
         if v.x.ndim > 1 and self.choose(3) == 0:
             other = (axis + 1) % v.x.ndim
             second = ops.remainder(first, np.asarray(v.shape[other], I64))
-            return self.put(ops.gather(v.x, first, second, axes=(axis, other)), v.bound, v.exact)
-        self.put(ops.gather(v.x, first, axes=(axis,)), v.bound, v.exact)
+            self.put(ops.gather(v.x, first, second, axes=(axis, other)), v.bound, v.exact)
+        else:
+            self.put(ops.gather(v.x, first, axes=(axis,)), v.bound, v.exact)
 
     def scatter(self):
         v = self.pick("ffi", ndim=1, test=lambda v: v.x.size > 0)
-        if not v.x.size or v.x.size > 2000:
+        if not v.x.size:
             return
         axis = self.choose(v.x.ndim)
         count = 1 + self.choose(3)
@@ -344,26 +152,28 @@ class Program:
         if self.choose(2):
             self.put(ops.scatter_set(v.x, updates, index, axes=(axis,)), v.bound, v.exact)
         else:
-            self.put(ops.scatter_add(v.x, updates, index, axes=(axis,)), v.bound * (count + 1), False if v.dtype.kind == "f" else True)
+            self.put(ops.scatter_add(v.x, updates, index, axes=(axis,)), v.bound * (count + 1), v.dtype.kind != "f")
 
     def matmul(self):
         v = self.pick("fffffi", ndim=2)
         x = v.x
         flipped = ops.transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
-        found = [u.x for u in self.values if u.dtype == v.dtype and u.x.ndim >= 2 and u.shape[-2] == v.shape[-1] and u.bound <= 8
-                 and broadcast_shapes(u.shape[:-2], v.shape[:-2]) is not None]
+        found = [u.x for u in self.values if u.dtype == v.dtype and u.x.ndim >= 2 and u.shape[-2] == v.shape[-1]
+                 and u.bound <= 8 and broadcast_shapes(u.shape[:-2], v.shape[:-2]) is not None]
         x, y = self.one_of([(x, flipped), (flipped, x), (x, self.one_of(found)) if found else (x, flipped)])
         if x.shape[-2] * y.shape[-1] > MOST_ELEMENTS or math.prod(x.shape) * y.shape[-1] > 2_000_000:
             return
         out = ops.matmul(x, y)
         if v.dtype.kind != "f":
-            return self.put(out, 2.0 ** 63)
-        self.put(out * np.asarray(1 / max(1, x.shape[-1]), v.dtype), v.bound * 8, False)
+            self.put(out, 2.0 ** 63)
+        else:
+            self.put(out * np.asarray(1 / max(1, x.shape[-1]), v.dtype), v.bound * 8, False)
 
     # Control flow
 
     def inner(self, values: list[Value], length: int) -> Program:
-        program = Program(self.choose, [*self.values[-4:], *values], depth=self.depth + 1, reverse=self.reverse, floats=self.floats)
+        program = Program(self.choose, [*self.values[-4:], *values], depth=self.depth + 1, reverse=self.reverse,
+                          floats=self.floats)
         program.run(length)
         return program
 
@@ -383,7 +193,12 @@ class Program:
         p = self.pick("b", test=lambda v: v.x.size > 0)
         v = self.pick("fi")
         pred = p.x if p.x.ndim == 0 else ops.any(p.x, axis=None)
-        branches = [lambda x, k=k: self.like(self.inner([Value(x, v.bound, v.exact)], k), Value(x, v.bound, v.exact)) for k in (1, 2)]
+
+        def branch(x, length):
+            operand = Value(x, v.bound, v.exact)
+            return self.like(self.inner([operand], length), operand)
+
+        branches = [lambda x: branch(x, 1), lambda x: branch(x, 2)]
         if self.choose(2):
             out = control.cond(pred, *branches, v.x)
         else:
@@ -434,24 +249,41 @@ class Recorder:
         return self.made[-1]
 
 
-SHAPES = [(), ("n",), ("n", 3), (3, "n"), (1, "n"), ("n", 1), (2, "n", 3), ("n", 4), (2, 3), (4,), (1,), (2, 3, 4), (2, 2, 3, "n")]
+SHAPES = [(), ("n",), ("n", 3), (3, "n"), (1, "n"), ("n", 1), (2, "n", 3), ("n", 4), (2, 3), (4,), (1,), (2, 3, 4),
+          (2, 2, 3, "n")]
 
 
-def random_graph(choose: Callable[[int], int], n: int = 7, *, length: int = 12, floats: Sequence = (F32, F64), shapes=SHAPES, steps=None,
-                 outputs: int = 4, reverse: bool = True) -> Graph:
-    """The checked Graph of a random program of so many steps. n: the size that shapes call "n"; reverse: no loops without a gradient."""
+def random_graph(choose: Callable[[int], int], n: int = 7, *, length: int = 12, floats: Sequence = (F32, F64), shapes=SHAPES,
+                 steps=None, outputs: int = 4, reverse: bool = True) -> Graph:
+    """The checked Graph of a random program of so many steps.
+
+    n: the size that shapes call "n"; reverse: no loops without a gradient.
+    """
     with Trace("program") as t:
         program = Program(choose, [], steps=steps, reverse=reverse, floats=floats)
         main = program.one_of(floats)
         for k in range(2 + choose(4)):
             dtype = program.one_of((main, main, main, *floats, *INTS, BOOL)) if k else main
             shape = tuple(n if d == "n" else d for d in program.one_of(shapes))
-            program.values.append(Value(t.input(ArrayType(shape, dtype), f"x{k}"), 2.0 if dtype.kind == "f" else 2.0 ** 63))
+            x = t.input(ArrayType(shape, dtype), f"x{k}")
+            program.values.append(Value(x, 2.0 if dtype.kind == "f" else 2.0 ** 63))
         inputs = len(program.values)
         program.run(length)
         made = program.values[inputs:] or program.values
-        chosen = [made[-1], *(program.one_of(program.values) if choose(8) == 0 else program.one_of(made) for _ in range(choose(outputs)))]
+        chosen = [made[-1], *(program.one_of(program.values if choose(8) == 0 else made) for _ in range(choose(outputs)))]
         return check_graph(t.graph([v.x.current() for v in chosen]))
+
+
+def same_structure(a: Graph, b: Graph) -> bool:
+    """Do two graphs differ in sizes and values alone?"""
+    if [e.op for e in a.eqns] != [e.op for e in b.eqns] or len(a.outputs) != len(b.outputs):
+        return False
+    place = dict(zip(a.inputs, b.inputs))
+    for e, f in zip(a.eqns, b.eqns):
+        place.update(zip(e.outputs, f.outputs))
+    pairs = [p for e, f in zip(a.eqns, b.eqns) for p in zip(e.inputs, f.inputs)] + list(zip(a.outputs, b.outputs))
+    return all(type(x) is type(y) is Const or place.get(x) is y for x, y in pairs) and all(
+        same_structure(g, h) for e, f in zip(a.eqns, b.eqns) for (_, g), (_, h) in zip(subgraphs(e), subgraphs(f)))
 
 
 def random_arguments(graph: Graph, seed: int = 0) -> list[np.ndarray]:
