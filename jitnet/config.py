@@ -38,7 +38,8 @@ def number(name: str, default: int) -> int:
     """The variable as a whole number, the default when it is not set; TraceValueError for anything else."""
     text = os.environ.get(name) or str(default)
     if not text.isdecimal():
-        raise TraceValueError(f"{name} is {text!r}, which is no whole number", f"leave it out, or set it to one: {name}={default}")
+        raise TraceValueError(f"{name} is {text!r}, which is no whole number",
+                              f"leave it out, or set it to one: {name}={default}")
     return int(text)
 
 

@@ -212,6 +212,7 @@ def _no_value(what: str, instead: str = "use `jitnet.where`, `jitnet.cond` or `j
 
 
 _KEEP = "keep the array: `astype`, functions of NumPy in place of `math`, `jitnet.numpy.zeros` for an array that is written to"
+_LOOP = "use `jitnet.fori_loop` for a loop, `jitnet.numpy.take` to pick from a list"
 
 
 class Tracer(Operators):
@@ -382,7 +383,7 @@ class Tracer(Operators):
     __int__ = _no_value("int()", _KEEP)
     __float__ = _no_value("float()", _KEEP)
     __complex__ = _no_value("complex()", _KEEP)
-    __index__ = _no_value("an index, a size or range()")
+    __index__ = _no_value("an index, a size or range()", _LOOP)
     item = _no_value("item()", _KEEP)
     tolist = _no_value("tolist()", _KEEP)
 

@@ -189,7 +189,8 @@ CASES = [
     (size, TraceBranchError, "an index, a size or range() needs the value of a traced i64[], which is known only when the "
                              "compiled function runs",
      "return sum(h[k] for k in range(i[0]))",
-     "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
+     "use `jitnet.fori_loop` for a loop, `jitnet.numpy.take` to pick from a list, or mark the argument static with "
+     "`static_argnames`"),
     (item, TraceBranchError, "item() needs the value of a traced f32[], which is known only when the compiled function runs",
      "return h * z.item()",
      KEEP),
