@@ -112,6 +112,7 @@ class _Program:
     def library_call(self, info, depth: int) -> None:
         """A step that is no kernel, by the name of its op."""
         (eqn,) = info.eqns
+
         def view(t):
             return lambda s: f"shaped({self.buffer(s)}, {_dtype(t.dtype)}, {t.shape}{self.offset(s)})"
 

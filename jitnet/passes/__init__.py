@@ -11,7 +11,8 @@ from .hoist import hoist
 from .simplify import simplify
 
 # Simple equations before equal ones are looked for: x * 1 and x are then the same. What protects recomputations from being
-# merged goes right after that, and the second round finds what folding, merging and inlining have brought together.
+# merged goes right after that, and the second round finds what folding, merging and inlining have brought together. Work
+# leaves loops while those recomputations are still calls: they stay where they are.
 PASSES = (expand, simplify, fold, common_subexpressions, hoist, inline_calls, simplify, fold, dead_code)
 
 
