@@ -98,7 +98,8 @@ def _index_array(k, x):
 def _mask(k, x) -> list:
     if has_priority(k):
         raise TraceIndexError("a traced mask as an index: the size of the result depends on its values",
-                              "use `jitnet.where(mask, x, other)`, or write `x[mask] = value`, which is compiled")
+                              "use `jitnet.where(mask, x, other)` or `x[mask] = value`; for `x[mask] += v`, "
+                              "`np.add(x, v, out=x, where=mask)`")
     if k.ndim == 0:
         raise TraceIndexError("a single bool cannot index a traced array", "use `if`, or `jitnet.where`")
     return list(k.nonzero())
