@@ -126,6 +126,8 @@ def test_indexing_gives_views_and_items_can_be_set():
 def test_what_python_sees():
     one = jitnet.asarray(3)
     assert (int(one), float(one), complex(one), bool(one), operator.index(one), one.item()) == (3, 3.0, 3 + 0j, True, 3, 3)
+    assert round(jitnet.asarray(2.567)) == 3 and type(round(jitnet.asarray(2.567))) is int
+    same(round(jitnet.asarray(2.567), 1), np.float64(2.6))
     assert list(range(5))[one] == 3 and f"{jitnet.asarray(0.5):.2f}" == "0.50" and one.tolist() == 3
     assert repr(A) == "Array([[0., 1., 2.],\n       [3., 4., 5.]], dtype=float32)" and str(A) == str(X)
     assert repr(jitnet.asarray(1.5)) == "Array(1.5)"

@@ -193,6 +193,10 @@ class Array:
     def __float__(self) -> float:
         return float(self._data)
 
+    def __round__(self, ndigits: int | None = None):
+        rounded = round(self._data[()], ndigits)
+        return rounded if ndigits is None else Array(np.asarray(rounded))
+
     def __complex__(self) -> complex:
         return complex(self._data)
 
