@@ -74,7 +74,7 @@ def memory(worker, case, dims):
     from frameworks import leaves, map_tree
     framework, record = worker.framework, worker.cases[case]
     function = framework.function(record)
-    small = map_tree(framework.array, record.inputs(np.random.default_rng(3), *[64 for _ in dims]))
+    small = map_tree(framework.array, record.inputs(np.random.default_rng(3), *[max(1, n // 8) for n in dims]))
     function(*small)                             # compiles and starts threads, outside the measure
     inputs = map_tree(framework.array, record.inputs(np.random.default_rng(3), *dims))
     gc.collect()
