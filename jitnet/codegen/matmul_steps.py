@@ -4,10 +4,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ..ir import Atom, Const, Eqn
+from ..ir import Atom, Eqn
 from ..runtime.blas import matmul_step
 from ..runtime.program import Slot
-from .loops import row_major
+from .nest import row_major
 from .steps import Builder, KernelInfo, lowering
 
 
@@ -24,12 +24,9 @@ class Matrix:
 def matrix(builder: Builder, atom: Atom) -> Matrix:
     """The operand as BLAS takes it; copied into the arena when no axis of its matrices is contiguous."""
     rows, columns = atom.type.shape[-2:]
-    if type(atom) is Const or atom in builder.slots:
-        slot, strides = builder.slot(atom), row_major(atom.type.shape)
-    else:
-        base, strides, offset = builder.strided(atom)
-        slot = builder.slot(base)
-        slot = replace(slot, offset=slot.offset + offset * atom.type.dtype.itemsize)
+    base, strides, offset = builder.strided(atom)
+    slot = builder.slot(base)
+    slot = replace(slot, offset=slot.offset + offset * atom.type.dtype.itemsize)
     between, along = strides[-2:]
     if (along == 1 or columns == 1) and (between >= columns or rows == 1):
         return Matrix(slot, False, max(between, columns, 1), tuple(strides[:-2]))
@@ -72,7 +69,7 @@ def matmul(builder: Builder, eqn: Eqn) -> None:
     a, b = matrix(builder, x), matrix(builder, y)
     *batch, m, n = out.type.shape
     k = x.type.shape[-1]
-    b = replace(b, batch=tuple([0 if n == 1 else s for s, n in zip(b.batch, y.type.shape)]))
+    b = replace(b, batch=tuple(0 if n == 1 else s for s, n in zip(b.batch, y.type.shape)))
     rows = joined_rows(a, b, x.type.shape, batch)
     if rows is not None:
         batch, m, a = [], *rows
