@@ -1,4 +1,4 @@
-"""Matrix products of float32 and float64 as steps of a program: SciPy's OpenBLAS, called from native code by pointer, or gemm.py.
+"""Matrix products of float32 and float64 as steps of a program: SciPy's OpenBLAS, called by pointer, or blocks (gemm.py).
 
 `matmul_step` cuts the output into tiles whose size depends on the sizes of the product alone; the thread pool runs the tiles
 and OpenBLAS computes each of them with one thread, so the result is the same, bit for bit, on any number of threads.

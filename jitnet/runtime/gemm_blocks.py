@@ -44,7 +44,8 @@ class Blocks:
     def text(self) -> str:
         """All of it, with declarations."""
         vector, suffix, mask = self.vector, self.suffix, f"<{self.lanes} x i1>"
-        head = ["declare i64 @llvm.smin.i64(i64, i64)", f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
+        head = ["declare void @llvm.prefetch.p0(ptr, i32, i32, i32)", "declare i64 @llvm.smin.i64(i64, i64)",
+                f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
                 f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask}, {vector})",
                 f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, {mask})"]
         blocks = [self.block(rows, vectors) for rows in heights(self.width) for vectors in (2, 1)]
@@ -68,23 +69,24 @@ class Blocks:
         for vectors in (2, 1):
             lines.append(f"def strip_{vectors}(a, ra, ca, b, rb, c, rc, rows, k, columns, beta):")
             for height in heights(self.width):
-                lines += [f"    {'while' if height == heights(self.width)[0] else 'if'} rows >= {height}:", f"        block_{height}_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, beta)",
+                lines += [f"    {'while' if height == heights(self.width)[0] else 'if'} rows >= {height}:",
+                          f"        block_{height}_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, beta)",
                           f"        a += {height} * ra", f"        c += {height} * rc", f"        rows -= {height}"]
         return "\n".join(lines) + "\n"
 
-    def load(self, pointer: str, masked: bool) -> str:
-        if masked:
-            return f"call {self.vector} @llvm.masked.load.{self.suffix}.p0(ptr {pointer}, i32 {self.item}, {self.mask}, {self.vector} zeroinitializer)"
-        return f"load {self.vector}, ptr {pointer}, align {self.item}"
+    def load(self, pointer: str, mask: str = "") -> str:
+        """A vector from memory; of lanes that a mask leaves out nothing is read."""
+        if not mask:
+            return f"load {self.vector}, ptr {pointer}, align {self.item}"
+        return (f"call {self.vector} @llvm.masked.load.{self.suffix}.p0(ptr {pointer}, i32 {self.item}, "
+                f"<{self.lanes} x i1> {mask}, {self.vector} zeroinitializer)")
 
-    def store(self, value: str, pointer: str, masked: bool) -> str:
-        if masked:
-            return f"call void @llvm.masked.store.{self.suffix}.p0({self.vector} {value}, ptr {pointer}, i32 {self.item}, {self.mask})"
-        return f"store {self.vector} {value}, ptr {pointer}, align {self.item}"
-
-    @property
-    def mask(self) -> str:
-        return f"<{self.lanes} x i1> %mask"
+    def store(self, value: str, pointer: str, mask: str = "") -> str:
+        """A vector to memory, but for the lanes that a mask leaves out."""
+        if not mask:
+            return f"store {self.vector} {value}, ptr {pointer}, align {self.item}"
+        return (f"call void @llvm.masked.store.{self.suffix}.p0({self.vector} {value}, ptr {pointer}, i32 {self.item}, "
+                f"<{self.lanes} x i1> {mask})")
 
     def fma(self, out: str, x: str, y: str, z: str) -> str:
         return f"{out} = call {self.vector} @llvm.fma.{self.suffix}({self.vector} {x}, {self.vector} {y}, {self.vector} {z})"
@@ -93,13 +95,14 @@ class Blocks:
         return [f"{out}.0 = insertelement {self.vector} poison, {self.kind} {scalar}, i32 0",
                 f"{out} = shufflevector {self.vector} {out}.0, {self.vector} poison, <{self.lanes} x i32> zeroinitializer"]
 
-    def make_mask(self, count: str) -> list[str]:
-        """%mask: the lanes below a number."""
-        wide = f"<{self.lanes} x i{8 * self.item}>"
-        return [f"%count = trunc i64 {count} to i32" if self.item == 4 else f"%count = add i64 {count}, 0",
-                f"%counts.0 = insertelement {wide} poison, i{8 * self.item} %count, i32 0",
-                f"%counts = shufflevector {wide} %counts.0, {wide} poison, <{self.lanes} x i32> zeroinitializer",
-                f"%mask = icmp slt {wide} <{', '.join(f'i{8 * self.item} {i}' for i in range(self.lanes))}>, %counts"]
+    def mask(self, out: str, count: str) -> list[str]:
+        """The lanes below a number."""
+        integer = f"i{8 * self.item}"
+        wide, lanes = f"<{self.lanes} x {integer}>", ", ".join(f"{integer} {i}" for i in range(self.lanes))
+        return [f"{out}.n = trunc i64 {count} to i32" if self.item == 4 else f"{out}.n = add i64 {count}, 0",
+                f"{out}.0 = insertelement {wide} poison, {integer} {out}.n, i32 0",
+                f"{out}.all = shufflevector {wide} {out}.0, {wide} poison, <{self.lanes} x i32> zeroinitializer",
+                f"{out} = icmp slt {wide} <{lanes}>, {out}.all"]
 
     # A block
 
@@ -108,9 +111,8 @@ class Blocks:
         split = SPLIT.get(rows, 1)
         sums = [(s, r, v) for s in range(split) for r in range(rows) for v in range(vectors)]
         lines = ["entry:", *(f"%{x}.base = inttoptr i64 %{x} to ptr" for x in "bc"),
-                 f"%last = sub i64 %columns, {(vectors - 1) * self.lanes}", *self.make_mask("%last"),
-                 *_pointers(rows), f"%main = sdiv i64 %k, {split}", "%rest = srem i64 %k, " + str(split),
-                 "br label %before.main"]
+                 f"%last = sub i64 %columns, {(vectors - 1) * self.lanes}", *self.mask("%mask", "%last"), *_pointers(rows),
+                 f"%main = sdiv i64 %k, {split}", f"%rest = srem i64 %k, {split}", "br label %before.main"]
         starts = dict.fromkeys(sums, "zeroinitializer")
         starts = self.loop(lines, "main", "%main", rows, vectors, split, starts, "base")
         if split > 1:
@@ -126,23 +128,30 @@ class Blocks:
         lines += [f"before.{name}:", f"%some.{name} = icmp sgt i64 {count}, 0",
                   f"br i1 %some.{name}, label %loop.{name}, label %after.{name}",
                   f"loop.{name}:", f"%i.{name} = phi i64 [ {count}, %before.{name} ], [ %j.{name}, %loop.{name} ]"]
-        lines += [f"%{x}.{name}.0 = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]" for x in pointers]
+        lines += [f"%{x}.{name}.0 = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]"
+                  for x in pointers]
         lines += [f"%s.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
                   for key, at in label.items()]
         for s in range(steps):
             at = f"{name}.{s}"
             for v in range(vectors):
                 lines += [f"%bp.{at}.{v} = getelementptr i8, ptr %b.{at}, i64 {v * self.width}",
-                          f"%bv.{at}.{v} = {self.load(f'%bp.{at}.{v}', v == vectors - 1)}"]
+                          f"%bv.{at}.{v} = {self.load(f'%bp.{at}.{v}', '%mask' if v == vectors - 1 else '')}"]
             for r in range(rows):
                 distance = ("0", "%ra1", "%ra2", "%ra3")[r % 4]
                 lines += [f"%ap.{at}.{r} = getelementptr i8, ptr %a{r // 4}.{at}, i64 {distance}",
-                          f"%x.{at}.{r} = load {self.kind}, ptr %ap.{at}.{r}, align {self.item}", *self.splat(f"%av.{at}.{r}", f"%x.{at}.{r}")]
-                lines += [self.fma(f"%n.{at}.{r}.{v}", f"%av.{at}.{r}", f"%bv.{at}.{v}", f"%s.{at}.{r}.{v}") for v in range(vectors)]
+                          f"%x.{at}.{r} = load {self.kind}, ptr %ap.{at}.{r}, align {self.item}",
+                          *self.splat(f"%av.{at}.{r}", f"%x.{at}.{r}")]
+                lines += [self.fma(f"%n.{at}.{r}.{v}", f"%av.{at}.{r}", f"%bv.{at}.{v}", f"%s.{at}.{r}.{v}")
+                          for v in range(vectors)]
+            if rows == heights(self.width)[0]:  # the next block's part of a transposed A, which no hardware guesses
+                lines += [f"%next.{at} = getelementptr i8, ptr %a0.{at}, i64 %ahead",
+                          f"call void @llvm.prefetch.p0(ptr %next.{at}, i32 0, i32 3, i32 1)"]
             lines += [f"%{x}.{name}.{s + 1} = getelementptr i8, ptr %{x}.{at}, i64 {stride}" for x, stride in pointers.items()]
         lines += [f"%j.{name} = sub i64 %i.{name}, 1", f"%more.{name} = icmp sgt i64 %j.{name}, 0",
                   f"br i1 %more.{name}, label %loop.{name}, label %after.{name}", f"after.{name}:"]
-        lines += [f"%{x}.{name} = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]" for x in pointers]
+        lines += [f"%{x}.{name} = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]"
+                  for x in pointers]
         lines += [f"%e.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
                   for key, at in label.items()]
         if name == "main" and steps > 1:
@@ -160,16 +169,17 @@ class Blocks:
                 parts = [sums[s, r, v] for s in range(split)]
                 while len(parts) > 1:
                     pairs = [f"%t.{len(parts)}.{i}.{r}.{v}" for i in range(len(parts) // 2)]
-                    lines += [f"{pair} = fadd {self.vector} {parts[2 * i]}, {parts[2 * i + 1]}" for i, pair in enumerate(pairs)]
+                    lines += [f"{pair} = fadd {self.vector} {first}, {second}"
+                              for pair, first, second in zip(pairs, parts[::2], parts[1::2])]
                     parts = pairs
                 lines.append(f"%cp.{r}.{v} = getelementptr i8, ptr %c.{r}, i64 {v * self.width}")
-                results[r, v] = parts[0], f"%cp.{r}.{v}", v == vectors - 1
+                results[r, v] = parts[0], f"%cp.{r}.{v}", "%mask" if v == vectors - 1 else ""
         lines += ["%fresh = fcmp oeq double %beta.d, 0.0", "br i1 %fresh, label %write, label %update", "write:"]
-        lines += [self.store(value, pointer, masked) for value, pointer, masked in results.values()]
+        lines += [self.store(*result) for result in results.values()]
         lines += ["ret void", "update:"]
-        for (r, v), (value, pointer, masked) in results.items():
-            lines += [f"%old.{r}.{v} = {self.load(pointer, masked)}", self.fma(f"%u.{r}.{v}", f"%old.{r}.{v}", "%beta.v", value),
-                      self.store(f"%u.{r}.{v}", pointer, masked)]
+        for (r, v), (value, pointer, mask) in results.items():
+            lines += [f"%old.{r}.{v} = {self.load(pointer, mask)}", self.fma(f"%u.{r}.{v}", f"%old.{r}.{v}", "%beta.v", value),
+                      self.store(f"%u.{r}.{v}", pointer, mask)]
         lines.append("ret void")
 
     # Turning
@@ -177,33 +187,40 @@ class Blocks:
     def turn(self) -> str:
         """turn: one square, by exchanging ever smaller halves of pairs of lines."""
         n = self.lanes
-        lines = ["entry:", "%x.base = inttoptr i64 %x to ptr", "%p.base = inttoptr i64 %panel to ptr", *self.make_mask("%k"), "%most = sub i64 %lines, 1"]
+        lines = ["entry:", "%x.base = inttoptr i64 %x to ptr", "%p.base = inttoptr i64 %panel to ptr",
+                 *self.mask("%mask", "%k"), "%most = sub i64 %lines, 1"]
         for j in range(n):  # a line that is not there is read as the last one that is
             lines += [f"%l.{j} = call i64 @llvm.smin.i64(i64 {j}, i64 %most)", f"%o.{j} = mul i64 %l.{j}, %rx",
-                      f"%x.p.{j} = getelementptr i8, ptr %x.base, i64 %o.{j}", f"%v.{j} = {self.load(f'%x.p.{j}', True)}"]
+                      f"%x.p.{j} = getelementptr i8, ptr %x.base, i64 %o.{j}", f"%v.{j} = {self.load(f'%x.p.{j}', '%mask')}"]
         rows, half = [f"%v.{j}" for j in range(n)], n // 2
         while half:
             low = ", ".join(f"i32 {i if not i & half else n + i - half}" for i in range(n))
             high = ", ".join(f"i32 {i + half if not i & half else n + i}" for i in range(n))
             for i in range(n):
-                first, second, order = (rows[i], rows[i + half], low) if not i & half else (rows[i - half], rows[i], high)
-                lines.append(f"%v.{half}.{i} = shufflevector {self.vector} {first}, {self.vector} {second}, <{n} x i32> <{order}>")
+                pair, order = ((rows[i], rows[i + half]), low) if not i & half else ((rows[i - half], rows[i]), high)
+                operands = ", ".join(f"{self.vector} {row}" for row in pair)
+                lines.append(f"%v.{half}.{i} = shufflevector {operands}, <{n} x i32> <{order}>")
             rows, half = [f"%v.{half}.{i}" for i in range(n)], half // 2
         for i in range(n):
-            lines += [f"%q.{i} = mul i64 %width, {i}", f"%p.p.{i} = getelementptr i8, ptr %p.base, i64 %q.{i}", self.store(rows[i], f"%p.p.{i}", False)]
+            lines += [f"%q.{i} = mul i64 %width, {i}", f"%p.p.{i} = getelementptr i8, ptr %p.base, i64 %q.{i}",
+                      self.store(rows[i], f"%p.p.{i}")]
         return _function("turn", "i64 %x, i64 %rx, i64 %lines, i64 %k, i64 %panel, i64 %width", [*lines, "ret void"])
 
     def copy(self) -> str:
         """copy: k rows of a panel, side by side."""
         lines = ["entry:", "%x.base = inttoptr i64 %x to ptr", "%p.base = inttoptr i64 %panel to ptr",
-                 f"%last = sub i64 %columns, {self.lanes}", *self.make_mask("%last"), "br label %loop", "loop:",
+                 f"%last = sub i64 %columns, {self.lanes}", *self.mask("%mask0", "%columns"), *self.mask("%mask1", "%last"),
+                 "br label %loop", "loop:",
                  "%i = phi i64 [ %k, %entry ], [ %j, %loop ]", "%x.at = phi ptr [ %x.base, %entry ], [ %x.next, %loop ]",
                  "%p.at = phi ptr [ %p.base, %entry ], [ %p.next, %loop ]"]
         for v in range(2):
-            lines += [f"%x.{v} = getelementptr i8, ptr %x.at, i64 {v * self.width}", f"%p.{v} = getelementptr i8, ptr %p.at, i64 {v * self.width}",
-                      f"%v.{v} = {self.load(f'%x.{v}', v == 1)}", self.store(f"%v.{v}", f"%p.{v}", False)]
-        lines += ["%x.next = getelementptr i8, ptr %x.at, i64 %rx", f"%p.next = getelementptr i8, ptr %p.at, i64 {2 * self.width}",
-                  "%j = sub i64 %i, 1", "%more = icmp sgt i64 %j, 0", "br i1 %more, label %loop, label %end", "end:", "ret void"]
+            lines += [f"%x.{v} = getelementptr i8, ptr %x.at, i64 {v * self.width}",
+                      f"%p.{v} = getelementptr i8, ptr %p.at, i64 {v * self.width}",
+                      f"%v.{v} = {self.load(f'%x.{v}', f'%mask{v}')}", self.store(f"%v.{v}", f"%p.{v}")]
+        lines += ["%x.next = getelementptr i8, ptr %x.at, i64 %rx",
+                  f"%p.next = getelementptr i8, ptr %p.at, i64 {2 * self.width}",
+                  "%j = sub i64 %i, 1", "%more = icmp sgt i64 %j, 0", "br i1 %more, label %loop, label %end",
+                  "end:", "ret void"]
         return _function("copy", "i64 %x, i64 %rx, i64 %k, i64 %panel, i64 %columns", lines)
 
 
@@ -213,18 +230,18 @@ def _function(name: str, header: str, lines: list[str]) -> str:
 
 
 def _pointers(rows: int) -> list[str]:
-    """%ra1, %ra2, %ra3 and a pointer for every four rows of A.
+    """%ra1, %ra2, %ra3, %ahead (to the last row of the block behind) and a pointer for every four rows of A.
 
     The empty assembly hides how they were computed: LLVM would otherwise go from row to row by additions, each of which waits
     for the one before, and 14 in a row take as long as the products.
     """
     hide = 'call i64 asm "", "=r,0"(i64 '
     lines = []
-    for r in (1, 2, 3):
-        lines += [f"%rm.{r} = mul i64 %ra, {r}", f"%ra{r} = {hide}%rm.{r})"]
+    for name, r in (("%ra1", 1), ("%ra2", 2), ("%ra3", 3), ("%ahead", 2 * rows - 1)):
+        lines += [f"{name}.0 = mul i64 %ra, {r}", f"{name} = {hide}{name}.0)"]
     for group in range(-(-rows // 4)):
-        lines += [f"%gm.{group} = mul i64 %ra, {4 * group}", f"%gs.{group} = add i64 %a, %gm.{group}", f"%g.{group} = {hide}%gs.{group})",
-                  f"%a{group}.base = inttoptr i64 %g.{group} to ptr"]
+        lines += [f"%gm.{group} = mul i64 %ra, {4 * group}", f"%gs.{group} = add i64 %a, %gm.{group}",
+                  f"%g.{group} = {hide}%gs.{group})", f"%a{group}.base = inttoptr i64 %g.{group} to ptr"]
     return lines
 
 
