@@ -85,7 +85,7 @@ def _rounds(step) -> str:
 
 
 def _counted(kernels) -> str:
-    names = {"blas": "BLAS call", "callback": "Python callback"}
+    names = {"blas": "matrix product", "callback": "Python callback"}
     kinds = [info.kind for info in kernels]
     parts = [_count(names.get(kind, kind), kinds.count(kind)) for kind in dict.fromkeys(kinds)]
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts) or "no step at all"

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ..ir import Atom, Eqn
-from ..runtime.blas import matmul_step
+from ..runtime.blas import is_direct, matmul_step
 from ..runtime.program import Slot
 from .nest import row_major
 from .steps import Builder, KernelInfo, lowering
@@ -78,6 +78,7 @@ def matmul(builder: Builder, eqn: Eqn) -> None:
     step = matmul_step(out.type.dtype, a.slot, b.slot, builder.slots[out], m, n, k, transpose_a=a.transposed,
                        transpose_b=b.transposed, lda=a.leading, ldb=b.leading, batch=batch, batch_strides=strides)
     builder.steps.append(step)
-    note = f"BLAS: {m} x {k} x {n}" + (f", {len(batch)} batch axes" if batch else "")
+    who = "blocks in registers" if is_direct(step) else "BLAS"
+    note = f"{who}: {m} x {k} x {n}" + (f", {len(batch)} batch axes" if batch else "")
     builder.infos.append(KernelInfo("matmul", "blas", step.kernel.source, (eqn,), x.type.nbytes + y.type.nbytes,
                                     out.type.nbytes, note=note, step=step))

@@ -138,6 +138,11 @@ def _half(count: int) -> int:
     return -(-count // 32) * 16
 
 
+def is_direct(step: KernelStep) -> bool:
+    """Whether blocks in registers (gemm.py) compute this product, and not OpenBLAS."""
+    return step.kernel.key.startswith(gemm.NAME)
+
+
 def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *,
                 transpose_a: bool = False, transpose_b: bool = False,
                 lda: int | None = None, ldb: int | None = None, ldc: int | None = None, batch: Sequence[int] = (),

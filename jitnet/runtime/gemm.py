@@ -12,6 +12,7 @@ import numpy as np
 
 from . import blas_code, cache, gemm_blocks, llvm
 
+NAME = "gemm"  # what the keys of these kernels begin with
 KINDS = {np.dtype(np.float32): ("f32", "float"), np.dtype(np.float64): ("f64", "double")}
 
 SERIAL = 3 << 20  # operations (float64 counts twice): below this, 20 us, a product is one tile
@@ -93,7 +94,7 @@ def kernel(dtype: np.dtype, text: str) -> cache.Kernel:
     symbol = f"jitnet_{short}_kernel"
 
     loaded = cache.get_object(key, (symbol,), lambda: image(kind, gemm_blocks.vector_bytes(), f"jitnet_{short}_"))
-    return cache.Kernel(text, f"{key}-{short}", loaded.address[symbol], loaded)
+    return cache.Kernel(text, f"{NAME}-{short}-{key}", loaded.address[symbol], loaded)
 
 
 def image(kind: str, width: int, prefix: str) -> bytes:
