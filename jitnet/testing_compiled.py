@@ -15,7 +15,7 @@ from .compile import Compiled, compile_graph
 from .ir import Const, Graph, Var, check_graph, definitions, eval_graph, subgraphs
 from .tracer import inline, trace
 from .transforms import grad
-from .types import F32, F64, is_float
+from .types import F32, F64, is_float, type_of_array
 
 TOLERANCE = {F32: 2e-4, F64: 1e-9}
 LOOSE = {F32: 2e-4, F64: 2e-4}
@@ -37,6 +37,31 @@ def check_compiled(graph: Graph, arrays: Sequence[np.ndarray], tolerance: dict |
     found = compiled.run([a.copy() for a in arrays])
     assert_agree(found, wanted, tolerance or (LOOSE if has_f32(graph) else TOLERANCE))
     return compiled
+
+
+def graph_of(function: Callable, *arrays: np.ndarray) -> Graph:
+    """The Graph of a function that returns one array-like or several, at arrays of these types."""
+    def flat(*xs):
+        out = function(*xs)
+        return list(out) if isinstance(out, (tuple, list)) else [out]
+
+    return trace(flat, [type_of_array(a) for a in arrays], "f").graph
+
+
+def check_function(function: Callable, *arrays, tolerance: dict | None = None) -> Compiled:
+    """`check_compiled` of the graph of a function at these arrays or numbers."""
+    given = [np.asarray(a) for a in arrays]
+    return check_compiled(graph_of(function, *given), given, tolerance)
+
+
+def random_array(shape, dtype, seed: int = 0) -> np.ndarray:
+    """Random values of a dtype: normally distributed floats, integers over their whole range."""
+    rng, dtype = np.random.default_rng(seed), np.dtype(dtype)
+    if dtype.kind == "f":
+        return rng.standard_normal(shape).astype(dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
 def has_f32(graph: Graph) -> bool:

@@ -207,7 +207,9 @@ def lgamma_negative(x):
     """By reflection: log(pi / (a |sin(pi a)|)) - lgamma(a), a = -x; infinite at whole numbers."""
     a = -x
     sine = sin_and_cos_pi(a)[0].abs()
-    out = call("log", "f64", x.const(PI) / (a * sine)) - lgamma_positive(a)
+    tiny = a < 1e-20  # then a |sin(pi a)| would vanish
+    log = call("log", "f64", tiny.where(a, x.const(PI) / (a * sine)))
+    out = tiny.where(-log, log - lgamma_positive(a))
     out = a.rint().eq(a).where(x.const(INF), out)
     return (a < INF).where(out, x)
 
