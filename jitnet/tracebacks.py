@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from . import config
+from .errors import JitnetError, Source, TraceBranchError
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -25,15 +26,36 @@ def cut(error: BaseException) -> None:
 
 
 def cutting(function: Callable) -> Callable:
-    """A decorator: errors leave the function without jitnet's frames."""
+    """A decorator: errors leave the function without jitnet's frames, and those that a traced value caused inside NumPy in jitnet's words."""
     @functools.wraps(function)
     def call(*args, **kwargs):
         try:
             return function(*args, **kwargs)
         except BaseException as error:
+            own = in_own_words(error)
             cut(error)
+            if own is not None:
+                raise own.with_traceback(error.__traceback__) from None
             raise
     return call
+
+
+def in_own_words(error: BaseException) -> JitnetError | None:
+    """The jitnet error behind an error of NumPy's that a traced value caused (`out[0] = traced`, `np.zeros(traced)`); None for any other."""
+    if isinstance(error, JitnetError) or not isinstance(error, TypeError | ValueError):
+        return None
+    if isinstance(error.__cause__, JitnetError):
+        return error.__cause__
+    if "Tracer<" not in str(error):
+        return None
+    last, links = None, error.__traceback__
+    while links is not None:
+        if not links.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            last = Source(links.tb_frame.f_code.co_filename, links.tb_lineno, links.tb_frame.f_code.co_name)
+        links = links.tb_next
+    return TraceBranchError(f"a traced value where NumPy needs a number that is known now: {error}",
+                            "sizes and options are fixed when a function is compiled: take them from `x.shape`, or mark the argument static "
+                            "with `static_argnames`", last)
 
 
 def _without_own(traceback: TracebackType | None) -> TracebackType | None:

@@ -300,3 +300,29 @@ def test_a_long_line_is_cut_short(tmp_path):
     path = tmp_path / "long.py"
     path.write_text("x = " + "1 + " * 60 + "1\n")
     assert str(Source(str(path), 1)) == "long.py:1: x = " + ("1 + " * 60)[:LONGEST - 7] + "..."
+
+
+def test_numpy_errors_that_a_traced_value_caused_come_in_own_words():
+    import jitnet
+    from jitnet import errors
+
+    @jitnet.jit
+    def write(x):
+        out = np.zeros(3)
+        out[0] = x[0]
+        return out
+
+    @jitnet.jit
+    def size(x, n):
+        return x + np.zeros(n)
+
+    with pytest.raises(errors.TraceBranchError) as caught:
+        write(np.ones(3))
+    what, line, hint = str(caught.value).split("\n")
+    assert what == "float() needs the value of a traced f64[], which is known only when the compiled function runs"
+    assert line.endswith("out[0] = x[0]") and "`jitnet.numpy.zeros` for an array that is written to" in hint
+    with pytest.raises(errors.TraceBranchError) as caught:
+        size(np.ones(3), 3)
+    what, line, hint = str(caught.value).split("\n")
+    assert what.startswith("a traced value where NumPy needs a number that is known now: ") and line.endswith("return x + np.zeros(n)")
+    assert "static_argnames" in hint
