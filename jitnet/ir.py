@@ -22,7 +22,7 @@ from .types import ArrayType
 class Var:
     """A value with a type and nothing else; two Vars are the same only when they are one object."""
 
-    __slots__ = ("type", "name")
+    __slots__ = ("name", "type")
 
     def __init__(self, type: ArrayType, name: str = ""):
         self.type, self.name = type, name
@@ -34,7 +34,7 @@ class Var:
 class Const:
     """A value known at trace time: a scalar (written into kernels) or a whole array (kept beside the program)."""
 
-    __slots__ = ("value", "type")
+    __slots__ = ("type", "value")
 
     def __init__(self, value, type: ArrayType | None = None):
         self.value = np.asarray(value)
@@ -168,7 +168,8 @@ def check_graph(graph: Graph) -> Graph:
         if type(atom) is Var and atom not in known:
             raise GraphError(f"{graph.name}: {where}: {atom!r} is used before it is defined")
         if type(atom) is Const and (atom.value.shape, atom.value.dtype) != (atom.type.shape, atom.type.dtype):
-            raise GraphError(f"{graph.name}: {where}: a constant of type {atom.type} holds {atom.value.dtype}{atom.value.shape}")
+            held = f"{atom.value.dtype}{atom.value.shape}"
+            raise GraphError(f"{graph.name}: {where}: a constant of type {atom.type} holds {held}")
 
     for var in graph.inputs:
         define(var, "inputs")

@@ -324,5 +324,6 @@ def test_numpy_errors_that_a_traced_value_caused_come_in_own_words():
     with pytest.raises(errors.TraceBranchError) as caught:
         size(np.ones(3), 3)
     what, line, hint = str(caught.value).split("\n")
-    assert what.startswith("a traced value where NumPy needs a number that is known now: ") and line.endswith("return x + np.zeros(n)")
+    assert what.startswith("a traced value where NumPy needs a number that is known now: ")
+    assert line.endswith("return x + np.zeros(n)")
     assert "static_argnames" in hint

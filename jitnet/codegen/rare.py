@@ -74,7 +74,7 @@ def vector_function(module, function, kind, count, limit, arity):
     """The same for `count` elements: one comparison, and a loop over the lanes only if any is beyond the limit."""
     vector = ir.VectorType(kind, count)
     variant = new_function(module, f"{function.name}_{count}", vector, arity + 2)
-    # Small: or LLVM unrolls the loop over the lanes, which takes it long. (Not `function`: its 128-bit shifts would become calls.)
+    # Small: or LLVM unrolls the loop over the lanes, which takes it long. (Not `function`: its 128-bit shifts would be calls.)
     for attribute in ("minsize", "optsize"):
         variant.attributes.add(attribute)
     entry, loop, step, near = (variant.append_basic_block(n) for n in ("entry", "loop", "step", "near"))

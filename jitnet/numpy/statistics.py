@@ -19,7 +19,6 @@ from .reductions import prod as prod_of
 from .reductions import sum as sum_of
 from .running import cumprod, cumsum
 
-
 BETWEEN = ("linear", "midpoint")  # methods that return numbers between elements, so floats
 
 
@@ -81,7 +80,8 @@ def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", 
 @implements(np.percentile)
 def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
     """`quantile` with q in percent."""
-    return quantile(a, q / 100 if type(q) in (int, float) else np.asarray(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+    fraction = q / 100 if type(q) in (int, float) else np.asarray(q) / 100
+    return quantile(a, fraction, axis, out, overwrite_input, method, keepdims, weights=weights)
 
 
 @implements(np.median)

@@ -105,13 +105,13 @@ def _place(function, x, axis):
 
 @reduction("argmax", dtypes="index", samples=between(-3, 3))
 def argmax(x, *, axis):
-    """Position of the largest element along an axis (of several in row-major order), the first of equals; NaN counts as largest."""
+    """Position of the largest element along axes (in row-major order), the first of equals; NaN counts as largest."""
     return _place(np.argmax, x, axis)
 
 
 @reduction("argmin", dtypes="index", samples=between(-3, 3))
 def argmin(x, *, axis):
-    """Position of the smallest element along an axis (of several in row-major order), the first of equals; NaN counts as smallest."""
+    """Position of the smallest element along axes (in row-major order), the first of equals; NaN counts as smallest."""
     return _place(np.argmin, x, axis)
 
 

@@ -77,7 +77,7 @@ _warned: set[str] = set()
 class LazyKernel:
     """A kernel by its source, compiled or loaded when its address is first asked for."""
 
-    __slots__ = ("source", "_kernel")
+    __slots__ = ("_kernel", "source")
 
     def __init__(self, source: str):
         self.source, self._kernel = source, None

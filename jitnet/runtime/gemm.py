@@ -124,6 +124,9 @@ def tiles(m: int, n: int, k: int, item: int, turn_b: bool) -> tuple[int, int]:
             rows = _half(rows, tallest)
         else:
             break
+    if rows < m:  # the same for all, and an even number of them: most machines have an even number of cores
+        count = -(-m // rows)
+        rows = 2 * -(-m // (2 * (count + count % 2)))
     return rows, columns
 
 

@@ -68,8 +68,10 @@ class Blocks:
         lines = []
         for vectors in (2, 1):
             lines.append(f"def strip_{vectors}(a, ra, ca, b, rb, c, rc, rows, k, columns, beta):")
+            tallest = heights(self.width)[0]
             for height in heights(self.width):
-                lines += [f"    {'while' if height == heights(self.width)[0] else 'if'} rows >= {height}:",
+                again = f"while rows >= {height} and rows != 16" if height == tallest else f"{'while' if height == 8 else 'if'} rows >= {height}"
+                lines += [f"    {again}:",
                           f"        block_{height}_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, beta)",
                           f"        a += {height} * ra", f"        c += {height} * rc", f"        rows -= {height}"]
         return "\n".join(lines) + "\n"

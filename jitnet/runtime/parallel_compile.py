@@ -1,7 +1,8 @@
 """Several kernels compiled at once, in a forked child beside this process: LLVM works under one lock per process.
 
-The child inherits Numba as it is loaded, compiles its share, sends the objects through a pipe and ends. A child that does not answer in time is given
-up (a lock may have been held by a thread that the fork left behind), and this process compiles its share too: nothing but time depends on it.
+The child inherits Numba as it is loaded, compiles its share, sends the objects through a pipe and ends. A child that does not
+answer in time is given up (a lock may have been held by a thread that the fork left behind), and this process compiles its
+share too: nothing but time depends on it.
 """
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def can_fork() -> bool:
 
 
 def build_together(jobs: Sequence[tuple[str, Callable[[], bytes]]]) -> dict[str, bytes]:
-    """Objects by key for (key, build) jobs, the heavier first; half of them built by a child. Jobs that the child failed at are left out."""
+    """Objects by key for (key, build) jobs, the heavier first; half of them built by a child. What the child fails at is left out."""
     mine, others = list(jobs[0::2]), list(jobs[1::2])
     child, pipe = _start(others)
     found = {key: build() for key, build in mine}

@@ -31,7 +31,8 @@ def test_a_silent_child_is_given_up(monkeypatch):
 
     parent = os.getpid()
     monkeypatch.setattr(parallel_compile, "PATIENCE", 0.2)
-    found = parallel_compile.build_together([("a", lambda: b"a"), ("b", lambda: b"b" if os.getpid() == parent else time.sleep(60))])
+    jobs = [("a", lambda: b"a"), ("b", lambda: b"b" if os.getpid() == parent else time.sleep(60))]
+    found = parallel_compile.build_together(jobs)
     assert found == {"a": b"a"}
 
 
@@ -52,5 +53,6 @@ def test_kernels_of_a_child_run(tmp_path, monkeypatch):
     for kernel, factor in zip(kernels, (101.5, 102.5, 103.5, 104.5)):
         x, out = np.arange(7.0), np.empty(7)
         buffers = np.array([x.ctypes.data, out.ctypes.data])
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(kernel.address)(buffers.ctypes.data, None, 0, 7)
+        signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        signature(kernel.address)(buffers.ctypes.data, None, 0, 7)
         np.testing.assert_array_equal(out, x * factor)
