@@ -26,7 +26,7 @@ def cut(error: BaseException) -> None:
 
 
 def cutting(function: Callable) -> Callable:
-    """A decorator: errors leave the function without jitnet's frames, and what a traced value caused inside NumPy in jitnet's words."""
+    """A decorator: errors leave without jitnet's frames, and what a traced value caused inside NumPy in jitnet's words."""
     @functools.wraps(function)
     def call(*args, **kwargs):
         try:
@@ -41,7 +41,7 @@ def cutting(function: Callable) -> Callable:
 
 
 def in_own_words(error: BaseException) -> JitnetError | None:
-    """The jitnet error behind one of NumPy's that a traced value caused (`out[0] = traced`, `np.zeros(traced)`); None otherwise."""
+    """The jitnet error behind one of NumPy's that a traced value caused (`out[0] = traced`); None otherwise."""
     if isinstance(error, JitnetError) or not isinstance(error, TypeError | ValueError):
         return None
     if isinstance(error.__cause__, JitnetError):
@@ -53,9 +53,10 @@ def in_own_words(error: BaseException) -> JitnetError | None:
         if not links.tb_frame.f_code.co_filename.startswith(_PACKAGE):
             last = Source(links.tb_frame.f_code.co_filename, links.tb_lineno, links.tb_frame.f_code.co_name)
         links = links.tb_next
-    return TraceBranchError(f"a traced value where NumPy needs a number that is known now: {error}",
-                            "sizes and options are fixed when a function is compiled: take them from `x.shape`, or mark the argument "
-                            "static with `static_argnames`", last)
+    return TraceBranchError(
+        f"a traced value where NumPy needs a number that is known now: {error}",
+        "sizes and options are fixed when a function is compiled: take them from `x.shape`, or mark the argument static "
+        "with `static_argnames`", last)
 
 
 def _without_own(traceback: TracebackType | None) -> TracebackType | None:

@@ -25,7 +25,7 @@ def can_fork() -> bool:
 
 
 def build_together(jobs: Sequence[tuple[str, Callable[[], bytes]]]) -> dict[str, bytes]:
-    """Objects by key for (key, build) jobs, the heavier first; half of them built by a child. What the child fails at is left out."""
+    """Objects by key for (key, build) jobs, the heavier first; half built by a child. What it fails at is left out."""
     mine, others = list(jobs[0::2]), list(jobs[1::2])
     child, pipe = _start(others)
     found = {key: build() for key, build in mine}
