@@ -118,7 +118,7 @@ def tiles(m: int, n: int, k: int, item: int, turn_b: bool) -> tuple[int, int]:
     target = min(max(total // PIECES, SERIAL // 2), TILE)
     least = (8 if turn_b else 2) * tallest  # a turned panel should serve many rows
     while 2 * rows * columns * k * item // 4 > 1.1 * target:
-        if columns > panel and (columns >= rows or rows <= least):
+        if columns > panel and (columns >= rows or rows <= 8 * tallest):  # few rows are many leftovers
             columns = _half(columns, panel)
         elif rows > least:
             rows = _half(rows, tallest)

@@ -70,8 +70,9 @@ class Blocks:
             lines.append(f"def strip_{vectors}(a, ra, ca, b, rb, c, rc, rows, k, columns, beta):")
             tallest = heights(self.width)[0]
             for height in heights(self.width):
-                again = f"while rows >= {height} and rows != 16" if height == tallest else f"{'while' if height == 8 else 'if'} rows >= {height}"
-                lines += [f"    {again}:",
+                # 16 rows are 8 and 8 rather than 14 and 2
+                test = f"while rows >= {height}" if height in (tallest, 8) else f"if rows >= {height}"
+                lines += [f"    {test} and rows != 16:" if height == tallest == 14 else f"    {test}:",
                           f"        block_{height}_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, beta)",
                           f"        a += {height} * ra", f"        c += {height} * rc", f"        rows -= {height}"]
         return "\n".join(lines) + "\n"
