@@ -19,7 +19,8 @@ SERIAL = 3 << 20  # operations (float64 counts twice): below this, 20 us, a prod
 PIECES = 4  # a product of middling size is cut into this many
 TILE = 24 << 20  # and a tile has no more than this: its rows of A stay in the second cache
 VECTOR = 1 << 15  # multiplications of a matrix by a vector
-LARGE, DEEP = 110 << 20, 1280  # multiplications and k of the largest product: beyond, OpenBLAS gains by blocking for the caches
+# Width of vectors -> multiplications of the largest product, and its k: beyond, OpenBLAS gains by blocking for the caches.
+LARGE, DEEP = {64: 140 << 20, 32: 64 << 20}, 1280
 # TURNED_K: the rows of a transposed A may be as many pages, and the first TLB has 64 to 96 entries.
 CONSTANTS = {"ONE": 0x3FF0 << 48, "COPY_ROWS": 28, "COPY_DISTANCE": 2048, "TURNED_K": 128}
 
@@ -143,4 +144,4 @@ def suits(m: int, n: int, k: int, item: int, turn_a: bool, turn_b: bool) -> bool
         return not turn_b and m * k * max(n, width // item) <= VECTOR
     if turn_a and n * item <= width and m >= 32:  # OpenBLAS computes on vectors of rows, which lie side by side here
         return False
-    return k <= DEEP and m * n * k <= LARGE
+    return k <= DEEP and m * n * k * item // 4 <= LARGE[width]
