@@ -245,7 +245,7 @@ class Recorder:
 
     def __call__(self, k: int) -> int:
         known = self.recorded is not None and len(self.made) < len(self.recorded)
-        self.made.append(self.recorded[len(self.made)] if known else int(self.rng.integers(k)))
+        self.made.append(self.recorded[len(self.made)] % k if known else int(self.rng.integers(k)))
         return self.made[-1]
 
 
