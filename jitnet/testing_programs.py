@@ -34,7 +34,7 @@ class Program(Steps):
         table = [self.reshaped, self.reshaped, self.permuted, self.permuted, self.sliced, self.sliced, self.spread, self.padded]
         x = self.one_of(table)(v)
         if x is not None:
-            self.put(x, v.bound, v.exact)
+            self.put(x, max(v.bound, 1), v.exact)
 
     def reshaped(self, v):
         shape, kind = list(v.shape), self.choose(5)
