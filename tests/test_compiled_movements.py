@@ -71,7 +71,9 @@ def test_products_of_views(name):
                  (T(z, axes=(1, 0, 2)), y), (spread(shaped(x, shape=(1, 12, 10)), shape=(3, 12, 10)), y), (flipped(z), y),
                  (shaped(r, shape=(10, 1)), shaped(r, shape=(1, 10))), (cut(x, start=(0, 0), size=(0, 10)), y),
                  (cut(x, start=(0, 0), size=(12, 0)), cut(y, start=(0, 0), size=(0, 12))),
-                 (cut(x, start=(3, 0), size=(1, 10)), y), (x, cut(y, start=(0, 3), size=(10, 1)))]
+                 (cut(x, start=(3, 0), size=(1, 10)), y), (x, cut(y, start=(0, 3), size=(10, 1))),
+                 (shaped(x, shape=(2, 1, 6, 10)), spread(y, shape=(3, 10, 12))), (shaped(x, shape=(2, 1, 6, 10)), y),
+                 (spread(shaped(x, shape=(2, 1, 6, 10)), shape=(2, 3, 6, 10)), y), (shaped(x, shape=(2, 6, 10)), y)]
         return [ops.matmul(a, b) for a, b in (pairs if x.dtype.kind == "f" else pairs[:8])]
 
     dtype = DTYPES[name]

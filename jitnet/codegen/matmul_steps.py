@@ -46,7 +46,7 @@ def joined_rows(a: Matrix, b: Matrix, shape, batch: list[int]) -> tuple[int, Mat
 
     It is one when the second operand is always the same, and the rows of the first ones lie at equal distances.
     """
-    if not batch or a.transposed or any(b.batch) or len(a.batch) < len(batch):
+    if not batch or a.transposed or any(b.batch) or list(shape[:-2]) != batch:
         return None
     axes = [(n, stride) for n, stride in zip(shape[:-1], (*a.batch, a.leading)) if n != 1]
     for (_, outer), (n, inner) in zip(axes, axes[1:]):
