@@ -161,6 +161,8 @@ class Program(Steps):
         found = [u.x for u in self.values if u.dtype == v.dtype and u.x.ndim >= 2 and u.shape[-2] == v.shape[-1]
                  and u.bound <= 8 and broadcast_shapes(u.shape[:-2], v.shape[:-2]) is not None]
         x, y = self.one_of([(x, flipped), (flipped, x), (x, self.one_of(found)) if found else (x, flipped)])
+        if max(x.ndim, y.ndim) <= 3 and self.choose(3) == 0:
+            x, y = self.reused(x, y)
         if x.shape[-2] * y.shape[-1] > MOST_ELEMENTS or math.prod(x.shape) * y.shape[-1] > 2_000_000:
             return
         out = ops.matmul(x, y)
@@ -168,6 +170,18 @@ class Program(Steps):
             self.put(out, 2.0 ** 63)
         else:
             self.put(out * np.asarray(1 / max(1, x.shape[-1]), v.dtype), v.bound * 8, False)
+
+    def reused(self, x, y):
+        """The operands with a new batch axis, along which one of them or both are the same."""
+        count = 1 + self.choose(3)
+        if self.choose(2):
+            many = lambda z: ops.broadcast_to(z, shape=(count, *z.shape))
+        else:   # between the batch axes and the matrices
+            many = lambda z: ops.broadcast_to(ops.reshape(z, shape=(*z.shape[:-2], 1, *z.shape[-2:])),
+                                              shape=(*z.shape[:-2], count, *z.shape[-2:]))
+        single = lambda z: ops.reshape(z, shape=(*z.shape[:-2], 1, *z.shape[-2:]))
+        pairs = [(many(x), many(y)), (single(x), many(y)), (many(x), single(y)), (x, many(y)), (many(x), y)]
+        return self.one_of([(a, b) for a, b in pairs if broadcast_shapes(a.shape[:-2], b.shape[:-2]) is not None])
 
     # Control flow
 

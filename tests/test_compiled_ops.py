@@ -204,6 +204,33 @@ def test_extremes_of_nan_and_infinities():
             check(lambda x, axes=axes: [op(x, axis=axes) for op in every], values)
 
 
+@pytest.mark.parametrize("shape", [(2, 200, 3), (40, 71), (7, 1001)], ids=str)
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+def test_an_extreme_equals_its_element_however_often_it_is_computed(shape, dtype):
+    """A product fused into a sum in one loop and not in the other would make them differ, and the gradient vanish."""
+    x = random(shape, dtype)
+
+    def chain(x):
+        c = ops.log(x * x + 1.0)
+        return ops.arctan2(c, c * c + 1.0)
+
+    for axis in range(len(shape)):
+        def largest(x, axis=axis):
+            kept = tuple(1 if a == axis else n for a, n in enumerate(shape))
+            return chain(x) + ops.reshape(ops.max(chain(x), axis=(axis,)), shape=kept)
+
+        check_compiled(gradient_graph(graph_of(largest, x)), [x])
+        place, value = compile_graph(graph_of(lambda x, axis=axis: [ops.argmax(chain(x), axis=(axis,)), chain(x)], x)).run([x])
+        np.testing.assert_array_equal(place, np.argmax(value, axis=axis))
+
+
+def test_sums_and_products_are_rounded_one_by_one():
+    x, y, z = (random(4099, F32, seed) for seed in range(3))
+    found = compile_graph(graph_of(lambda x, y, z: [x * y + z, (x * y - z) / y, x * y * z + x * y], x, y, z)).run([x, y, z])
+    for f, w in zip(found, [x * y + z, (x * y - z) / y, x * y * z + x * y], strict=True):
+        np.testing.assert_array_equal(f, w)
+
+
 @pytest.mark.parametrize("shape", [(500, 70), (33000, 1), (1, 66000), (3, 40000), (70000, 3)], ids=str)
 def test_reductions_cut_into_chunks(shape):
     """Several results, and what follows from them."""

@@ -4,9 +4,9 @@
 LLVM's loop vectorizer turns them into AVX2 or AVX-512 code, and NVVM into GPU code. `define` stores a function under a name
 and a dtype; `call` emits it once per module as an always-inlined LLVM function and calls it.
 
-Every float instruction carries the flag `arcp`, which means nothing on an add, a subtract or a multiply: Numba's fastmath
-pass adds its own flags (`contract`) only to instructions that have none, and a contracted multiply would break the exact
-double-double arithmetic below.
+Every float instruction carries the flag `arcp`, which means nothing on an add, a subtract or a multiply: the front end marks
+products `contract` only where they have no flag, and a contracted product would break the exact double-double arithmetic
+below.
 """
 import struct
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from llvmlite import ir
+from llvmlite.ir.transforms import Visitor
 from numba.core import (
     bytecode,
     callconv,
@@ -27,14 +28,12 @@ from numba.core import (
     typing,
 )
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.fastmathpass import rewrite_module
 from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_override, target_registry
 from numba.core.targetconfig import ConfigStack
 from numba.extending import intrinsic
 
 from . import llvm as backend
 
-FAST_MATH = frozenset({"contract"})
 ERROR_MODEL = "numpy"
 
 BUFFERS = types.CPointer(types.voidptr)
@@ -53,6 +52,18 @@ class _TypingContext(typing.context.BaseContext):
         self.install_registry(mathdecl.registry)
 
 
+class _Contractable(Visitor):
+    """Lets products be fused into an addition that allows it too: those of reductions do.
+
+    Others must not: where a value is computed twice, in two loops or two kernels, LLVM would fuse in one and not in the other,
+    and an element would differ from the maximum that it is.
+    """
+
+    def visit_Instruction(self, instruction):
+        if instruction.opname == "fmul" and not instruction.flags:
+            instruction.flags.append("contract")
+
+
 class _TargetContext(cpu.CPUContext):
     def init(self):
         self.is32bit = False
@@ -64,7 +75,7 @@ class _TargetContext(cpu.CPUContext):
         self.install_registry(mathimpl.registry)
 
     def post_lowering(self, mod, library):
-        rewrite_module(mod, self.fastmath)
+        _Contractable().visit(mod)
 
 
 class _Library(codegen.CodeLibrary):
@@ -143,7 +154,6 @@ def _contexts():
         _Description.typing_context = _TypingContext()
         target = _TargetContext(_Description.typing_context, TARGET)
         target.error_model = callconv.create_error_model(ERROR_MODEL, target)
-        target.fastmath = cpu.FastMathOptions(set(FAST_MATH))
         _Description.target_context = target
         target.refresh()
     return _Description.typing_context, _Description.target_context
@@ -152,7 +162,6 @@ def _contexts():
 def _flags():
     flags = compiler.Flags()
     flags.error_model = ERROR_MODEL
-    flags.fastmath = cpu.FastMathOptions(set(FAST_MATH))
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
     flags.enable_pyobject = flags.nrt = False
     return flags
