@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from .errors import Source
 from .ir import Eqn, Graph, Var, definitions
+from .passes.kernel import is_view
 from .printing import place, print_graph
 from .source import source_text
 from .text import Text, columns, size_text
@@ -158,16 +159,10 @@ def _stored(atom, definition) -> Var | None:
     """The value in memory that an atom is a view of; None for arguments and constants."""
     while type(atom) is Var and atom in definition:
         eqn = definition[atom]
-        if eqn.op.kind != "movement" or not _is_view(eqn):
+        if eqn.op.kind != "movement" or not is_view(eqn):
             return atom
         atom = eqn.inputs[0]
     return None
-
-
-def _is_view(eqn: Eqn) -> bool:
-    from .passes.fuse import is_view
-
-    return is_view(eqn)
 
 
 def _origin(eqn: Eqn, var: Var) -> Eqn:

@@ -29,7 +29,7 @@ from .runtime import cache
 from .runtime.array import Array
 from .runtime.device import Device, known_device
 from .text import Text
-from .tracebacks import cut, cutting, in_own_words
+from .tracebacks import cutting, leave
 from .tracer import Traced, current_trace, trace
 from .types import ArrayType, known_dtype
 
@@ -171,10 +171,7 @@ class JitFunction:
             check_writable(record.traced.written, leaves, call.names)
             return _result(write_back(record.traced.written, leaves, record.run(call)), record.out_structure, arrays)
         except BaseException as error:
-            own = in_own_words(error)
-            cut(error)
-            if own is not None:
-                raise own.with_traceback(error.__traceback__) from None
+            leave(error)
             raise
 
     def _record(self, call: Call) -> Record:

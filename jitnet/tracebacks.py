@@ -3,7 +3,7 @@
     try:
         ...
     except BaseException as error:
-        cut(error)
+        leave(error)
         raise              # a bare `raise` does not add the frame it stands in
 """
 from __future__ import annotations
@@ -32,12 +32,17 @@ def cutting(function: Callable) -> Callable:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            own = in_own_words(error)
-            cut(error)
-            if own is not None:
-                raise own.with_traceback(error.__traceback__) from None
+            leave(error)
             raise
     return call
+
+
+def leave(error: BaseException) -> None:
+    """Cuts jitnet's frames out of an error; raises what a traced value caused inside NumPy in jitnet's own words instead."""
+    own = in_own_words(error)
+    cut(error)
+    if own is not None:
+        raise own.with_traceback(error.__traceback__) from None
 
 
 def in_own_words(error: BaseException) -> JitnetError | None:
