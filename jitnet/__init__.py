@@ -10,13 +10,17 @@ from .numpy import where as where
 from .retrace import explain_retrace as explain_retrace
 from .runtime import cache as cache
 from .runtime.array import Array as Array, asarray as asarray, block_until_ready as block_until_ready, device_put as device_put
-from .runtime.device import Device as Device, cpu as cpu, gpu as gpu, num_gpus as num_gpus
+from .runtime.device import Device as Device
+from .context import Context as Context, cpu as cpu, cpu_pinned as cpu_pinned, current_context as current_context, gpu as gpu
+from .context import num_gpus as num_gpus
 from .runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads
 from .transforms import checkpoint as checkpoint, custom_jvp as custom_jvp, custom_vjp as custom_vjp, grad as grad
 from .transforms import hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, jvp as jvp, linearize as linearize
 from .transforms import stop_gradient as stop_gradient, value_and_grad as value_and_grad, vjp as vjp, vmap as vmap
+from . import context as context, nd as nd, operators as operators
+from . import nd as ndarray
 
-_MODULES = {"cache", "config", "errors", "nn", "numpy", "testing", "tree"}
+_MODULES = {"cache", "config", "context", "errors", "nd", "ndarray", "nn", "numpy", "operators", "testing", "tree"}
 
 
 def __dir__() -> list[str]:

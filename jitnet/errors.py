@@ -108,8 +108,16 @@ class DerivativeError(JitnetError, TypeError):
     """A derivative that does not exist or was asked of something without one."""
 
 
-class DeviceError(JitnetError, RuntimeError):
-    """A device that is absent, or arrays on devices that do not go together."""
+class MXNetError(JitnetError, RuntimeError):
+    """What the programming models of MXNet 1.x raise: a RuntimeError, as MXNet's own is."""
+
+
+class OperatorError(MXNetError, ValueError):
+    """An operator's arguments that do not fit it: parameters, shapes or dtypes."""
+
+
+class DeviceError(MXNetError):
+    """A device that is absent, or arrays on devices that do not go together. Programs probe for GPUs with MXNetError."""
 
 
 class GraphError(JitnetError, AssertionError):

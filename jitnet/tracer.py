@@ -20,7 +20,7 @@ import numpy as np
 from .errors import LeakedTracerError, Source, TraceBranchError, TraceTypeError, TraceValueError, user_source
 from .ir import Const, Eqn, Graph, Var, interpret
 from .op import METHODS, NUMPY_FUNCTIONS, Op
-from .operators import Operators
+from .traced_operators import Operators
 from .types import I64, ArrayType, known_dtype, promote
 
 _local = threading.local()

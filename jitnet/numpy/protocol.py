@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import TraceTypeError
 from ..op import METHODS, NUMPY_FUNCTIONS, has_priority
-from ..operators import write_into
+from ..traced_operators import write_into
 from ..tracer import Tracer, current_trace
 from ..types import known_dtype
 

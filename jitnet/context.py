@@ -1,0 +1,121 @@
+"""Context: MXNet's name for a device, and the stack of `with` that says where new arrays go.
+
+`cpu(0)`, `cpu(1)`, ... are logical devices over the same cores, so that code for several devices runs on any machine.
+"""
+from __future__ import annotations
+
+import threading
+
+from .errors import DeviceError
+from .runtime import device as devices
+from .runtime.device import CPU, Device
+
+TYPE_IDS = {"cpu": 1, "gpu": 2, "cpu_pinned": 3, "cpu_shared": 5}
+TYPE_NAMES = {number: name for name, number in TYPE_IDS.items()}
+
+
+class Context(Device):
+    """A device by kind and number, equal to the Device of these; as a `with` block, where new arrays go.
+
+    >>> import jitnet as mx
+    >>> with mx.cpu(1):
+    ...     print(mx.current_context())
+    cpu(1)
+    """
+
+    __slots__ = ()
+    devtype2str, devstr2type = TYPE_NAMES, TYPE_IDS
+
+    def __init__(self, device_type: str | Device = "cpu", device_id: int = 0):
+        if isinstance(device_type, Device):
+            device_type, device_id = device_type.kind, device_type.index
+        if device_type not in TYPE_IDS:
+            raise DeviceError(f"Context: {device_type!r} is no kind of device", f"use one of {', '.join(TYPE_IDS)}")
+        object.__setattr__(self, "kind", device_type)
+        object.__setattr__(self, "index", int(device_id))
+
+    @property
+    def device_type(self) -> str:
+        """The kind: "cpu" or "gpu" (or "cpu_pinned", "cpu_shared")."""
+        return self.kind
+
+    @property
+    def device_id(self) -> int:
+        """The number among devices of its kind."""
+        return self.index
+
+    @property
+    def device_typeid(self) -> int:
+        """MXNet's number of the kind."""
+        return TYPE_IDS[self.kind]
+
+    @property
+    def device(self) -> Device:
+        """The device that does the work: one CPU for all logical ones. DeviceError when it is absent."""
+        return devices.gpu(self.index) if self.kind == "gpu" else CPU
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Device) and (self.kind, self.index) == (other.kind, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.index))
+
+    def __enter__(self) -> Context:
+        _stack.entered.append(self)
+        return self
+
+    def __exit__(self, *_) -> None:
+        _stack.entered.pop()
+
+    def __reduce__(self):
+        return Context, (self.kind, self.index)
+
+    def empty_cache(self) -> None:
+        """Nothing to do: pools are bounded, and give memory back by themselves."""
+
+
+class _Stack(threading.local):
+    def __init__(self):
+        self.entered = [_DEFAULT]
+
+
+_DEFAULT = Context("cpu", 0)
+_stack = _Stack()
+
+
+def current_context() -> Context:
+    """The context of the innermost `with`, by default cpu(0)."""
+    return _stack.entered[-1]
+
+
+def cpu(device_id: int = 0) -> Context:
+    """Logical CPU device number `device_id`; all of them are the same cores.
+
+    >>> import jitnet
+    >>> jitnet.cpu() == jitnet.cpu(0)
+    True
+    """
+    return _DEFAULT if device_id == 0 else Context("cpu", device_id)
+
+
+def gpu(device_id: int = 0) -> Context:
+    """GPU number `device_id`; DeviceError, which says what was found, when there is none that jitnet can use."""
+    devices.gpu(device_id)
+    return Context("gpu", device_id)
+
+
+def cpu_pinned(device_id: int = 0) -> Context:
+    """Memory of the CPU from which copies to a GPU are fast."""
+    return Context("cpu_pinned", device_id)
+
+
+def num_gpus() -> int:
+    """How many GPUs jitnet can use."""
+    return devices.num_gpus()
+
+
+def known_context(ctx) -> Context:
+    """The Context that an argument `ctx=` names; None: the current one."""
+    if ctx is None:
+        return _stack.entered[-1]
+    return ctx if type(ctx) is Context else Context(devices.known_device(ctx, "ctx"))

@@ -1,0 +1,23 @@
+"""MXNet's `nd`: arrays computed with at once. Every operator of `jitnet.operators` is a function here.
+
+>>> import jitnet as mx
+>>> (mx.nd.ones((2, 3)) * 2 + 1).sum().asscalar()
+np.float32(18.0)
+"""
+from types import SimpleNamespace as _Namespace
+
+from . import functions as _functions
+from .invoke import execute as execute, invoke as invoke, state as state
+from .ndarray import NDArray as NDArray
+from .creation import arange as arange, array as array, empty as empty, eye as eye, from_dlpack as from_dlpack
+from .creation import from_numpy as from_numpy, full as full, linspace as linspace, ones as ones, zeros as zeros
+
+_made = _functions.public_functions()
+_internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})
+globals().update({name: made for name, made in _made.items() if not name.startswith("_") and name not in globals()})
+globals().update(_functions.ARITHMETIC)
+_functions.add_methods()
+
+
+def waitall() -> None:
+    """Returns once everything that was started is done (on the CPU it always is)."""

@@ -1,0 +1,86 @@
+"""New NDArrays. Their dtype is float32 unless one is named; they are made on the current context unless `ctx` names one."""
+from __future__ import annotations
+
+import numpy as np
+
+from ..context import Context, known_context
+from ..errors import OperatorError
+from .ndarray import NDArray
+
+
+def _shape(shape) -> tuple[int, ...]:
+    return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple([int(n) for n in shape])
+
+
+def _dtype(dtype) -> np.dtype:
+    return np.dtype(np.float32 if dtype is None else dtype)
+
+
+def array(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
+    """A new NDArray of a list, a number or an array. Its dtype is that of an NDArray given, else float32, unless one is named.
+
+    >>> import jitnet as mx
+    >>> mx.nd.array([[1, 2], [3, 4]]).dtype
+    <class 'numpy.float32'>
+    """
+    if isinstance(source_array, NDArray):
+        dtype = source_array._data.dtype if dtype is None else dtype
+        source_array = source_array._data
+    try:
+        data = np.array(source_array, _dtype(dtype), order="C")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"source_array must be array like object: {error}") from None
+    return NDArray(data, known_context(ctx))
+
+
+def zeros(shape, ctx: Context | None = None, dtype=None, **_) -> NDArray:
+    """Zeros. The shape is a tuple, or a number for one axis."""
+    return NDArray(np.zeros(_shape(shape), _dtype(dtype)), known_context(ctx))
+
+
+def ones(shape, ctx: Context | None = None, dtype=None, **_) -> NDArray:
+    """Ones. The shape is a tuple, or a number for one axis."""
+    return NDArray(np.ones(_shape(shape), _dtype(dtype)), known_context(ctx))
+
+
+def full(shape, val, ctx: Context | None = None, dtype=None, out: NDArray | None = None) -> NDArray:
+    """An array with `val` everywhere."""
+    if out is not None:
+        out[:] = val
+        return out
+    return NDArray(np.full(_shape(shape), val, _dtype(dtype)), known_context(ctx))
+
+
+def empty(shape, ctx: Context | None = None, dtype=None) -> NDArray:
+    """An array whose elements are whatever was in memory."""
+    return NDArray(np.empty(_shape(shape), _dtype(dtype)), known_context(ctx))
+
+
+def arange(start, stop=None, step=1.0, repeat: int = 1, infer_range=None, ctx: Context | None = None, dtype=None) -> NDArray:
+    """Numbers from `start` up to `stop` (not included) in steps, each `repeat` times."""
+    if stop is None:
+        start, stop = 0, start
+    if step == 0:
+        raise OperatorError("arange: step is 0", "pass a step that leads from start to stop")
+    data = np.arange(start, stop, step, dtype=np.float64).astype(_dtype(dtype))
+    return NDArray(np.repeat(data, repeat) if repeat != 1 else data, known_context(ctx))
+
+
+def linspace(start, stop, num: int, endpoint: bool = True, ctx: Context | None = None, dtype=None) -> NDArray:
+    """`num` numbers at even distances from `start` to `stop`."""
+    return NDArray(np.linspace(start, stop, num, endpoint=endpoint).astype(_dtype(dtype)), known_context(ctx))
+
+
+def eye(N, M=0, k=0, ctx: Context | None = None, dtype=None) -> NDArray:
+    """Ones on the diagonal number k, zeros elsewhere; N rows and M columns (M = 0: N)."""
+    return NDArray(np.eye(int(N), int(M) or None, int(k), dtype=_dtype(dtype)), known_context(ctx))
+
+
+def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
+    """An NDArray that shares the memory of a NumPy array (of a copy where it does not lie in one piece)."""
+    return NDArray(np.ascontiguousarray(ndarray) if zero_copy else np.array(ndarray, order="C"), known_context(None))
+
+
+def from_dlpack(dlpack) -> NDArray:
+    """An NDArray that shares the memory of an array of any library with DLPack."""
+    return NDArray(np.ascontiguousarray(np.from_dlpack(dlpack)), known_context(None))

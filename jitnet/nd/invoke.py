@@ -1,0 +1,118 @@
+"""`invoke`, through which every operator on NDArrays goes: at once, or into whatever records."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..context import Context
+from ..errors import DeviceError, OperatorError
+from ..operators import Operator, dispatch
+from .base import Base
+
+
+class State(threading.local):
+    """What `invoke` asks in each thread.
+
+    recorder: None, or called as recorder(op, arrays, params, out) in place of `execute`, which it may call itself.
+    training: whether layers that behave differently in training do so.
+    """
+
+    recorder: Callable | None = None
+    training: bool = False
+
+
+state = State()
+draw_key: Callable[[Context], np.ndarray] | None = None  # the next key of the global random stream; set by jitnet.random
+
+
+def invoke(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
+    """The outputs of an operator on NDArrays: an NDArray, or a list of them when a user sees several.
+
+    `params` come from `op.schema.parse`. `out`: an NDArray (or a list of them) that takes the values and is returned.
+    """
+    recorder = state.recorder
+    return execute(op, arrays, params, out) if recorder is None else recorder(op, arrays, params, out)
+
+
+def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
+    """`invoke` without recording."""
+    values, ctx = operands(op, arrays)
+    key = None
+    if op.mode:
+        params = {"training": state.training, **params}
+    if op.random:
+        key = draw_key(ctx)
+    results = dispatch.run(op, values, params, key)
+    if type(results) is np.ndarray and out is None:
+        return _fresh(results, values, ctx, type(arrays[0]))
+    return finish(op, arrays, params, results, ctx, out)
+
+
+def operands(op: Operator, arrays: Sequence) -> tuple[list, Context]:
+    """(values of the NDArrays, their context); errors for arrays on several devices or of several dtypes."""
+    if not arrays:
+        raise OperatorError(f"{op.name}: it needs at least one array", f"its inputs are {', '.join(op.input_names)}")
+    values, ctx = [], None
+    for array in arrays:
+        if not isinstance(array, Base):
+            name = dict(enumerate(op.input_names)).get(len(values), f"arg{len(values)}")
+            raise OperatorError(f"{op.name}: argument {name} must be an NDArray, got {type(array).__name__}",
+                                "make one with `nd.array`")
+        values.append(array._data)
+        if ctx is None:
+            ctx = array._ctx
+        elif array._ctx is not ctx and array._ctx != ctx:
+            raise DeviceError(f"{op.name}: arrays are on different devices: {ctx} and {array._ctx}",
+                              f"copy one over: `x.as_in_context(mx.{ctx})`")
+    if len(values) > 1 and op.same_dtype:
+        expected = values[0].dtype
+        for k, value in enumerate(values):
+            if value.dtype is not expected and value.dtype != expected:
+                raise dispatch.failure(op, values, f"argument {op.input_names[k] if k < len(op.input_names) else f'arg{k}'}: "
+                                       f"expected {expected}, got {value.dtype}", "convert one: `x.astype(...)`")
+    return values, ctx
+
+
+def _fresh(result: np.ndarray, values: Sequence, ctx: Context, kind: type):
+    """A new NDArray of a result, which is copied where it shows an input's memory."""
+    if result.base is not None or any(result is v for v in values):
+        if not result.flags.c_contiguous:
+            result = np.ascontiguousarray(result)
+        elif any(np.may_share_memory(result, v) for v in values):
+            result = result.copy()
+    elif not result.flags.c_contiguous:
+        result = np.ascontiguousarray(result)
+    return kind(result, ctx)
+
+
+def finish(op: Operator, arrays: Sequence, params: Mapping[str, Any], results, ctx: Context, out=None):
+    """What `invoke` returns for the values that the body gave: new states are written, `out` is filled."""
+    results = list(results) if isinstance(results, (tuple, list)) else [results]
+    count = op.num_outputs(params)
+    if op.aux_names:
+        states = [a for a, name in zip(arrays, op.inputs(params)) if name in op.aux_names]
+        for array, new in zip(states, results[count:], strict=True):
+            if new is not array._data:
+                array._data[...] = new
+    values = [a._data for a in arrays]
+    visible = [np.asarray(r) for r in results[:op.num_visible(params)]]
+    if out is None:
+        outs = [_fresh(r, values, ctx, type(arrays[0])) for r in visible]
+    else:
+        outs = list(out) if isinstance(out, (tuple, list)) else [out]
+        if len(outs) != len(visible):
+            raise OperatorError(f"{op.name}: out= has {len(outs)} arrays for {len(visible)} outputs", "pass one for each")
+        for target, value in zip(outs, visible):
+            write(op.name, target, value)
+    return outs[0] if len(outs) == 1 else outs
+
+
+def write(name: str, target, value: np.ndarray) -> None:
+    """Writes a result into an NDArray of its shape; the dtype of the NDArray stays."""
+    if target.shape != value.shape:
+        raise OperatorError(f"{name}: out= has the shape {list(target.shape)}, the result {list(value.shape)}",
+                            "give `out` the shape of the result")
+    target._data[...] = value

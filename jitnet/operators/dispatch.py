@@ -1,0 +1,60 @@
+"""`run`: an operator applied to NumPy arrays at once. Small arrays go through its NumPy body, large ones through its kernels.
+
+A compiled body is kept per operator and parameters, its programs per shape, so a loop compiles in its first iteration only; the
+memory of large results is reused.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import JitnetError, MXNetError, OperatorError
+from ..types import SHORT_NAMES
+from .registry import Operator
+
+COMPILE_FROM = 16384  # elements of the largest input: below, NumPy's calls cost less than the trace of a new shape would
+
+
+def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], key=None):
+    """The output of the operator, a NumPy array or a tuple of them; MXNetError when the arrays do not fit.
+
+    `params` are those of `op.schema.parse`, with `training` where the operator has a mode. `key`: what a random one draws from.
+    """
+    try:
+        for array in arrays:
+            if array.size >= COMPILE_FROM and compilable(op, arrays):
+                return run_compiled(op, arrays, params, key)
+        if key is not None:
+            params = {**params, "key": key}
+        with np.errstate(all="ignore"):
+            return op.body(*arrays, **params)
+    except MXNetError as error:
+        if error.what.startswith(op.name):
+            raise
+        raise failure(op, arrays, error.what, error.hint) from None
+    except JitnetError as error:
+        raise failure(op, arrays, error.what, error.hint) from None
+    except (ValueError, TypeError) as error:
+        raise failure(op, arrays, str(error), "") from None
+
+
+def compilable(op: Operator, arrays: Sequence[np.ndarray]) -> bool:
+    """Whether kernels exist for the dtypes."""
+    return all(array.dtype in SHORT_NAMES for array in arrays)
+
+
+def run_compiled(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], key=None):
+    """The output computed by the operator's kernels."""
+    function = op.program(params)
+    scalars = [params[name] for name in op.schema.scalars]
+    return function(*arrays, *scalars) if key is None else function(*arrays, *scalars, key)
+
+
+def failure(op: Operator, arrays: Sequence[np.ndarray], what: str, hint: str) -> OperatorError:
+    """The error of an operator that cannot take these arrays: operator, reason, every argument with its shape."""
+    names = op.input_names if op.variadic is None else [f"arg{k}" for k in range(len(arrays))]
+    shown = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in zip(names, arrays))
+    return OperatorError(f"{op.name}: {what.removeprefix(op.name + ': ')}" + (f" ({shown})" if shown else ""),
+                         hint or "look at the shapes and parameters of the call")

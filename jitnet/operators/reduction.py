@@ -1,0 +1,84 @@
+"""Reductions, with `axis`, `keepdims` and `exclude`. A reduction of everything has the shape (1,). The dtype stays."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..numpy.protocol import astype
+from ..types import normalize_axes
+from .params import Bool, DType, Int, Shape
+from .registry import operator
+
+REDUCED = {"axis": Shape(None, scalar=False), "keepdims": Bool(False), "exclude": Bool(False)}
+
+
+def chosen_axes(data, axis, exclude: bool, name: str) -> tuple[int, ...]:
+    """The axes to reduce: those named, or with `exclude` all others; () and None name all."""
+    axes = normalize_axes(axis if axis else None, data.ndim, name)
+    return tuple(k for k in range(data.ndim) if k not in axes) if exclude and axis else axes
+
+
+def shaped(out, data, keepdims: bool):
+    """The result of a reduction in MXNet's shape: (1,) in place of ()."""
+    return out if out.ndim or not data.ndim else out.reshape((1,))
+
+
+def reduction(name: str, function: Callable, doc: str, aliases: Sequence[str] = ()) -> None:
+    """Registers a reduction function(data, axes, keepdims)."""
+    def body(data, *, axis, keepdims, exclude):
+        axes = chosen_axes(data, axis, exclude, name)
+        out = np.asarray(function(data, axes, keepdims)) if type(data) is np.ndarray else function(data, axes, keepdims)
+        return astype(shaped(out, data, keepdims), data.dtype)
+    body.__doc__ = doc
+    operator(name, params=REDUCED, aliases=aliases, method=True)(body)
+
+
+def _extreme(function: Callable) -> Callable:
+    """The extreme along axes, whose derivative is 1 at every element that equals it."""
+    def reduce(x, axes, keepdims):
+        if type(x) is np.ndarray:
+            return function(x, axis=axes, keepdims=keepdims)
+        return tied(function, x, axes, keepdims)
+    return reduce
+
+
+def tied(function: Callable, x, axes, keepdims: bool):
+    """function(x) as a sum over the elements that are equal to it, so that each gets the whole derivative."""
+    from ..transforms import custom_jvp
+
+    @custom_jvp
+    def extreme(x):
+        return function(x, axis=axes, keepdims=keepdims)
+
+    def rule(primals, tangents):
+        (x,), (t,) = primals, tangents
+        top = function(x, axis=axes, keepdims=True)
+        return extreme(x), np.sum(np.where(x == top, t, np.zeros((), t.dtype)), axis=axes, keepdims=keepdims)
+    extreme.defjvp(rule)
+    return extreme(x)
+
+
+def _nan_to(value: float) -> Callable:
+    return lambda x: np.where(np.not_equal(x, x), x.dtype.type(value), x)
+
+
+reduction("sum", lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims), "Sum along axes.", ("sum_axis",))
+reduction("mean", lambda x, axes, keepdims: np.mean(x, axis=axes, keepdims=keepdims), "Mean along axes.")
+reduction("prod", lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims), "Product along axes.")
+reduction("nansum", lambda x, axes, keepdims: np.sum(_nan_to(0)(x), axis=axes, keepdims=keepdims),
+          "Sum along axes of what is not NaN.")
+reduction("nanprod", lambda x, axes, keepdims: np.prod(_nan_to(1)(x), axis=axes, keepdims=keepdims),
+          "Product along axes of what is not NaN.")
+reduction("max", _extreme(np.max), "The largest element along axes; every tie gets the whole derivative.", ("max_axis",))
+reduction("min", _extreme(np.min), "The smallest element along axes; every tie gets the whole derivative.", ("min_axis",))
+
+
+@operator("norm", params={"ord": Int(2, low=1, high=2), "axis": Shape(None), "keepdims": Bool(False), "out_dtype": DType(None)},
+          method=True)
+def norm(data, *, ord, axis, keepdims, out_dtype):
+    """The norm along axes: square root of the sum of squares (ord 2) or sum of absolute values (ord 1)."""
+    axes = normalize_axes(axis if axis else None, data.ndim, "norm")
+    out = np.sum(data * data if ord == 2 else np.absolute(data), axis=axes, keepdims=keepdims)
+    out = shaped(np.sqrt(out) if ord == 2 else out, data, keepdims)
+    return astype(out, data.dtype if out_dtype is None else out_dtype)

@@ -1,0 +1,76 @@
+"""Operators' records: names, parameters from values and strings, inference, messages."""
+import numpy as np
+import pytest
+
+from jitnet import errors
+from jitnet.operators import OPERATORS, find, run
+from jitnet.operators.params import Enum, Int
+
+
+def test_aliases_lead_to_one_record():
+    assert find("_Plus") is find("elemwise_add") is OPERATORS["_plus"]
+    assert find("reshape").name == "Reshape" and find("Reshape").hint == "reshape"
+    with pytest.raises(errors.OperatorError, match="there is no operator 'brodcast_add'"):
+        find("brodcast_add")
+
+
+@pytest.mark.parametrize(("given", "expected"), [
+    ({"shape": "(2, -1)"}, (2, -1)), ({"shape": [2, 3]}, (2, 3)), ({"shape": 6}, (6,)), ({"shape": "6"}, (6,)),
+    ({"shape": np.array([3, 2])}, (3, 2))])
+def test_shapes_are_read_from_values_and_strings(given, expected):
+    assert find("Reshape").schema.parse(given)["shape"] == expected
+
+
+def test_parameters_are_checked_when_they_are_given():
+    schema = find("clip").schema
+    with pytest.raises(errors.OperatorError, match="required parameter a_max \\(number\\) is missing"):
+        schema.parse({"a_min": 0})
+    with pytest.raises(errors.OperatorError) as error:
+        schema.parse({"a_min": 0, "amax": 1})
+    assert "there is no parameter 'amax'" in str(error.value)
+    assert "valid parameters: a_min: number, required" in str(error.value)
+    with pytest.raises(ValueError, match="exceeds the bounds"):
+        Int(low=0).parse(-1)
+    with pytest.raises(ValueError, match="valid values are 'relu', 'tanh'"):
+        Enum(choices=("relu", "tanh")).parse("elu")
+
+
+def test_parameters_are_written_as_mxnet_writes_them():
+    schema = find("sum").schema
+    assert schema.format({"axis": (0, 1), "keepdims": True}) == {"axis": "(0, 1)", "keepdims": "True"}
+    assert schema.parse(schema.format({"axis": (0, 1), "keepdims": True})) == schema.parse({"axis": (0, 1), "keepdims": 1})
+    assert find("_plus_scalar").schema.format({"scalar": 2.5}) == {"scalar": "2.5"}
+
+
+def test_shapes_flow_both_ways():
+    add = find("elemwise_add")
+    assert add.infer_shape([(2, 0), None], {}, [(0, 3)]) == ([(2, 3), (2, 3)], [(2, 3)])
+    assert add.infer_shape([None, None], {}) == ([None, None], [None])
+    with pytest.raises(errors.MXNetError, match=r"Error in operator plus7: rhs: Shape inconsistent, Provided = \[3,3\], "
+                                                r"inferred shape=\[2,3\]"):
+        add.infer_shape([(2, 3), (3, 3)], {}, name="plus7")
+    assert find("broadcast_add").infer_shape([(2, 1), (0, 3)], {})[1] == [(2, 3)]
+    dot = find("dot")
+    assert dot.infer_shape([(2, 3, 4), (4, 5, 6)], dot.schema.parse({}))[1] == [(2, 3, 5, 6)]
+
+
+def test_dtypes_flow_both_ways():
+    add = find("elemwise_add")
+    assert add.infer_type([None, None], {}, ["float64"]) == ([np.dtype("f8")] * 2, [np.dtype("f8")])
+    with pytest.raises(errors.MXNetError, match="input rhs: expected float32, got int32"):
+        add.infer_type(["float32", "int32"], {})
+
+
+@pytest.mark.parametrize("name", ["_plus_scalar", "_rdiv_scalar", "_power_scalar", "_greater_scalar", "_mod_scalar"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+def test_small_and_large_arrays_agree(name, dtype, rng):
+    """The NumPy body and the kernels compute the same, whatever the number, and no new number compiles anything."""
+    op = find(name)
+    x = rng.integers(1, 6, 20000).astype(dtype)
+    for number in (2, 3.5):
+        params = op.schema.parse({"scalar": number})
+        large = run(op, [x], params)
+        small = np.concatenate([run(op, [part], params) for part in np.split(x, 4)])
+        assert large.dtype == small.dtype == x.dtype
+        np.testing.assert_allclose(large, small, rtol=1e-6)
+    assert op.program(params).traces <= 4 * 3
