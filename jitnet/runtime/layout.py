@@ -16,6 +16,20 @@ POOLED_FROM = 1 << 20  # bytes: smaller blocks go back to malloc at once
 HUGE_FROM = 4 << 20  # bytes: from here on the system is asked for huge pages
 HEADER = 64  # bytes before an aligned block: address that malloc gave, capacity
 
+# thread pool: the job, then a cache line for each word that several threads write, then the system's functions
+P_JOB, P_FUNCTION, P_DATA, P_THREADS = range(4)
+P_LINE = 8  # words in a cache line
+P_DONE = P_LINE
+(P_STARTED, P_WANTED, P_WORKERS, P_WORKER, P_CREATE, P_SIGMASK, P_SEM_INIT, P_SEM_WAIT, P_SEM_POST,
+ P_YIELD) = range(2 * P_LINE, 2 * P_LINE + 10)
+P_SIGNALS, P_OLD_SIGNALS, P_SHARES = 32, 48, 64
+P_MOST = 256  # threads at most, the caller among them
+P_SIG_SETMASK = 2
+P_PATIENCE = 1000  # pauses before a worker goes to sleep: 20 to 60 us
+W_ASLEEP, W_INDEX, W_THREAD, W_FIRST, W_COUNT, W_SEMAPHORE = range(6)  # a worker's record; a semaphore has 32 bytes
+P_RECORD = 2 * P_LINE
+P_WORDS = P_SHARES + P_MOST * (P_LINE + P_RECORD)
+
 # block
 (B_API, B_CODE, B_STATIC, B_STATIC_COUNT, B_IO, B_IO_COUNT, B_STATUS, B_STATUS_COUNT, B_ARENA_BYTES, B_FRAME_WORDS,
  B_FREE, B_INPUTS, B_OUTPUTS) = range(13)

@@ -1,6 +1,6 @@
 """A compiler for the runtime's own native code: Python functions on 64-bit words -> LLVM IR text.
 
-native_memory.py, native_program.py, native_call.py and blas_code.py are written in it. Every value is an int64; a comparison
+native_memory.py, native_pool.py, native_program.py, native_call.py and blas_code.py are written in it. Every value is an int64; a comparison
 is 0 or 1; memory is reached by address through the primitives below. It knows assignments, if, while, for ... in range(...),
 break, continue, return, calls of its functions and of primitives, and integer operators (`//` and `%` for numbers that are
 not negative). Numba would compile the same text in 0.9 s; this takes 20 ms, and needs neither Numba nor llvmlite.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import platform
 
 
 class Primitive:
@@ -46,10 +47,15 @@ copy_bytes = Primitive("{a} = inttoptr i64 {0} to ptr", "{b} = inttoptr i64 {1} 
 zero_bytes = Primitive("{a} = inttoptr i64 {0} to ptr", "call void @llvm.memset.p0.i64(ptr {a}, i8 0, i64 {1}, i1 false)",
                        "{out} = add i64 0, 0")
 # Writes {2} where {1} stands, in one atomic step; 1 if it did.
-swap_if = Primitive("{a} = inttoptr i64 {0} to ptr", "{b} = cmpxchg ptr {a}, i64 {1}, i64 {2} acq_rel acquire",
+swap_if = Primitive("{a} = inttoptr i64 {0} to ptr", "{b} = cmpxchg ptr {a}, i64 {1}, i64 {2} seq_cst seq_cst",
                     "{c} = extractvalue {{i64, i1}} {b}, 1", "{out} = zext i1 {c} to i64")
 store_atomic = Primitive("{a} = inttoptr i64 {0} to ptr", "store atomic i64 {1}, ptr {a} release, align 8",
                          "{out} = add i64 0, 0")
+load_atomic = Primitive("{a} = inttoptr i64 {0} to ptr", "{out} = load atomic i64, ptr {a} seq_cst, align 8")
+add_atomic = Primitive("{a} = inttoptr i64 {0} to ptr", "{out} = atomicrmw add ptr {a}, i64 {1} seq_cst, align 8")
+# Lets a waiting core rest for some cycles.
+_X86 = platform.machine() in ("x86_64", "AMD64")
+pause = Primitive(*(["call void @llvm.x86.sse2.pause()"] if _X86 else []), "{out} = add i64 0, 0")
 call0, call1, call2, call3, call4, call8 = (_call(n) for n in (0, 1, 2, 3, 4, 8))
 library = Primitive("{out} = ptrtoint ptr @jitnet_library to i64")
 
@@ -100,7 +106,7 @@ declare i64 @llvm.smax.i64(i64, i64)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @jitnet_library = internal global [16 x i64] zeroinitializer
-""" + _GEMM_F32 + _GEMM_F64 + _GEMV_F32 + _GEMV_F64
+""" + ("declare void @llvm.x86.sse2.pause()\n" if _X86 else "") + _GEMM_F32 + _GEMM_F64 + _GEMV_F32 + _GEMV_F64
 
 OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "sdiv", ast.Mod: "srem", ast.LShift: "shl",
              ast.RShift: "ashr", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"}

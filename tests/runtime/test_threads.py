@@ -51,7 +51,7 @@ print(threads.backend(), right(), len(wrong))
 """
 
 
-@pytest.mark.parametrize("pool", ["tbb", "omp", "workqueue", "serial"])
+@pytest.mark.parametrize("pool", ["own", "tbb", "omp", "workqueue", "serial"])
 def test_every_pool_gives_the_same_under_many_callers(pool):
     used, result, wrong = run(CONCURRENT, JITNET_THREADING=pool, JITNET_NUM_THREADS="4")
     assert used in (pool, "serial") and (result, wrong) == ("True", "0")
@@ -69,7 +69,7 @@ print(before, code, right())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.parametrize("pool", ["tbb", "omp", "workqueue"])
+@pytest.mark.parametrize("pool", ["own", "tbb", "omp", "workqueue"])
 def test_parent_and_child_go_on_after_fork(pool):
     _, code, parent = run(FORK, JITNET_THREADING=pool, JITNET_NUM_THREADS="2", PYTHONWARNINGS="ignore")
     assert (code, parent) == ("0", "True")
@@ -114,4 +114,4 @@ def test_numba_with_its_own_threads_goes_along():
 def test_pool_starts_only_with_a_parallel_program():
     show = "print(threads.backend(), right())"
     assert run(show, setup=SETUP.replace("n = 300_000", "n = 100")) == ["none", "True"]
-    assert run(show)[0] in ("tbb", "omp", "workqueue", "serial")
+    assert run(show)[0] in ("own", "tbb", "omp", "workqueue", "serial")
