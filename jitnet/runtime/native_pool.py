@@ -68,9 +68,8 @@ def pool_wake(table, index):
     """Wakes a worker that sleeps, if this job has work for it."""
     if index < load64(table + 8 * P_THREADS):
         record = pool_worker_record(table, index)
-        if load_atomic(record + 8 * W_ASLEEP) != 0:
-            if swap_if(record + 8 * W_ASLEEP, 1, 0) != 0:
-                call1(load64(table + 8 * P_SEM_POST), record + 8 * W_SEMAPHORE)
+        if load_atomic(record + 8 * W_ASLEEP) != 0 and swap_if(record + 8 * W_ASLEEP, 1, 0) != 0:
+            call1(load64(table + 8 * P_SEM_POST), record + 8 * W_SEMAPHORE)
     return 0
 
 
@@ -105,9 +104,8 @@ def pool_work(table, index, record):
 def pool_sleep(table, record, seen):
     """Sleeps until the next job, unless it is there already."""
     swap_if(record + 8 * W_ASLEEP, 0, 1)
-    if load_atomic(table + 8 * P_JOB) != seen:
-        if swap_if(record + 8 * W_ASLEEP, 1, 0) != 0:
-            return 0
+    if load_atomic(table + 8 * P_JOB) != seen and swap_if(record + 8 * W_ASLEEP, 1, 0) != 0:
+        return 0
     call1(load64(table + 8 * P_SEM_WAIT), record + 8 * W_SEMAPHORE)
     while load_atomic(record + 8 * W_ASLEEP) != 0:
         call1(load64(table + 8 * P_SEM_WAIT), record + 8 * W_SEMAPHORE)

@@ -110,8 +110,9 @@ def _start_own() -> bool:
     own = np.zeros(layout.P_WORDS + layout.P_LINE, np.int64)
     shift = -own.ctypes.data % 64 // 8
     own = own[shift:shift + layout.P_WORDS]
-    for word, name in [(layout.P_CREATE, "pthread_create"), (layout.P_SIGMASK, "pthread_sigmask"), (layout.P_YIELD, "sched_yield"),
-                       (layout.P_SEM_INIT, "sem_init"), (layout.P_SEM_WAIT, "sem_wait"), (layout.P_SEM_POST, "sem_post")]:
+    for word, name in [(layout.P_CREATE, "pthread_create"), (layout.P_SIGMASK, "pthread_sigmask"),
+                       (layout.P_YIELD, "sched_yield"), (layout.P_SEM_INIT, "sem_init"),
+                       (layout.P_SEM_WAIT, "sem_wait"), (layout.P_SEM_POST, "sem_post")]:
         own[word] = ctypes.cast(getattr(process, name), ctypes.c_void_p).value
     own[layout.P_WORKER] = native.address("jitnet_pool_worker")
     own[layout.P_WANTED] = min(max(available_cores(), get_num_threads()), layout.P_MOST) - 1
