@@ -3,7 +3,8 @@ __version__ = "0.1.0"
 
 from types import ModuleType as _ModuleType
 
-from . import config as config, errors as errors, nn as nn, numpy as numpy, testing as testing, tree as tree
+from . import config as config, errors as errors, nn as nn, numpy as numpy, random as random, testing as testing
+from . import tree as tree
 from .control import cond as cond, fori_loop as fori_loop, map as map, scan as scan, switch as switch, while_loop as while_loop
 from .jit import JitFunction as JitFunction, jit as jit
 from .numpy import where as where
@@ -20,7 +21,7 @@ from .transforms import stop_gradient as stop_gradient, value_and_grad as value_
 from . import context as context, nd as nd, operators as operators
 from . import nd as ndarray
 
-_MODULES = {"cache", "config", "context", "errors", "nd", "ndarray", "nn", "numpy", "operators", "testing", "tree"}
+_MODULES = {"cache", "config", "context", "errors", "nd", "ndarray", "nn", "numpy", "operators", "random", "testing", "tree"}
 
 
 def __dir__() -> list[str]:

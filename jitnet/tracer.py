@@ -54,8 +54,9 @@ class View:
 class Trace:
     """A Graph being written."""
 
-    def __init__(self, name: str):
-        self.name, self.eqns, self.inputs = name, [], []
+    def __init__(self, name: str, allow_writes: bool = False, once: bool = False):
+        self.name, self.eqns, self.inputs, self.allow_writes = name, [], [], allow_writes
+        self.once = once  # what is written here runs once each time the enclosing trace's own equations do
         self.captured: dict[Var, Var] = {}  # Var of the enclosing trace -> input Var of this one
         self.parent: Trace | None = None
         self.open = False
@@ -412,10 +413,10 @@ class Traced:
 
 def trace(function: Callable[..., Sequence], types: Sequence[ArrayType], name: str, *, weak: Sequence[type | None] = (),
           names: Sequence[str] = (),
-          allow_writes: bool = False, mutable: Sequence[bool] = ()) -> Traced:
+          allow_writes: bool = False, mutable: Sequence[bool] = (), once: bool = False) -> Traced:
     """The Graph of `function`, which takes one tracer per type and returns a flat list of array-likes."""
     pad = (None,) * len(types)
-    with Trace(name) as t:
+    with Trace(name, allow_writes, once) as t:
         tracers = [t.input(*parts) for parts in zip(types, (*names, *("",) * len(types)), (*weak, *pad), (*mutable, *pad))]
         results = [t.atom(check_output(r, name)) for r in function(*tracers)]
         written = tuple(i for i, x in enumerate(tracers) if x.version)

@@ -30,6 +30,11 @@ def sigmoid(x):
     return np.exp(-np.logaddexp(x.dtype.type(0), -x))
 
 
+def threefry(key, counter):
+    from jitnet.ops.random import threefry as op
+    return op.body(key, counter)
+
+
 def fma(x, y, z):
     """x * y + z; rounded once for float32, twice for float64."""
     return type(x)(np.float64(x) * np.float64(y) + np.float64(z))
@@ -37,7 +42,8 @@ def fma(x, y, z):
 
 NUMPY_NAMES = {"f32": "float32", "f64": "float64", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
                "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64", "b1": "bool"}
-OWN = {"sigmoid": sigmoid, "softplus": lambda x: np.logaddexp(x, type(x)(0)), "fma": fma, "lgamma": special("gammaln"),
+OWN = {"sigmoid": sigmoid, "softplus": lambda x: np.logaddexp(x, type(x)(0)), "fma": fma, "threefry": threefry,
+       "lgamma": special("gammaln"),
        "rint": lambda x: np.rint(x) if x.dtype.kind == "f" else x,
        "rsqrt": lambda x: type(x)(1) / np.sqrt(x), "ldexp": lambda x, n: np.ldexp(x, np.int32(n)),
        "to_bits": lambda x: x.view(f"i{x.itemsize}"), "from_bits": lambda n: n.view(f"f{n.itemsize}")}

@@ -1,5 +1,5 @@
 """Every scalar function that kernels may call, as LLVM IR builders; importing this module fills `scalar.FUNCTIONS`."""
-from jitnet.codegen import math_basic, math_exp, math_hyper, math_power, math_special, math_trig  # noqa: F401
+from jitnet.codegen import math_basic, math_exp, math_hyper, math_power, math_random, math_special, math_trig  # noqa: F401
 from jitnet.codegen.scalar import CPU, FUNCTIONS, TYPES, Scalar, Target, call, define
 
 __all__ = ["CPU", "FUNCTIONS", "TYPES", "Scalar", "Target", "call", "define", "reduce_step"]

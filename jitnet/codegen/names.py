@@ -27,4 +27,5 @@ SCALAR_FUNCTIONS = {
     **table(2, FLOATS + INTS, "pow"),
     **table(2, INTS, "left_shift right_shift gcd lcm"),
     **table(3, FLOATS, "fma"),
+    **table(2, ("u64",), "threefry"),
 }

@@ -29,6 +29,7 @@ from .contraction import matmul as matmul
 from .indexing import gather as gather, scatter_add as scatter_add, scatter_set as scatter_set
 from .cumulative import cummax as cummax, cummin as cummin, cumprod as cumprod, cumsum as cumsum
 from .cumulative import linear_recurrence as linear_recurrence
+from .random import threefry as threefry
 from .sorting import argsort as argsort, searchsorted as searchsorted, sort as sort
 from .control import call as call, stop_gradient as stop_gradient, switch as switch
 from .loops import scan as scan, while_loop as while_loop

@@ -42,7 +42,7 @@ class Chosen:
             return self.fun(*every, **self.kwargs)
 
         return leaves, Staged(function, types, self.structure, self.name, weak=[weak_class(x) for x in leaves], has_aux=has_aux,
-                              caller=self.caller)
+                              caller=self.caller, once=True)
 
     def container(self, leaves: Sequence) -> Any:
         """The derivatives nested as the arguments are: one tree for one argnum, a tuple for several."""

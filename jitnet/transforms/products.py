@@ -48,7 +48,7 @@ class _Primals:
 
         n = len(self.places)
         return Staged(function, [self.types[i] for i in self.places], (tuple, (tree.LEAF,) * n), self.name,
-                      weak=[weak_class(x) for x in self.floats], has_aux=self.has_aux, caller=self.caller)
+                      weak=[weak_class(x) for x in self.floats], has_aux=self.has_aux, caller=self.caller, once=True)
 
     def spread(self, floats: Sequence, others: Sequence) -> list:
         """All leaves: `floats` at the places of float leaves, `others` elsewhere."""

@@ -40,7 +40,7 @@ def checkpoint(fun: Callable, static_argnums: int | Sequence[int] = ()) -> Calla
 
         arrays = [leaves[k] for k in places]
         stage = Staged(inner, [leaf_type(x, name) for x in arrays], (tuple, (tree.LEAF,) * len(arrays)), name,
-                       weak=[weak_class(x) for x in arrays])
+                       weak=[weak_class(x) for x in arrays], once=True)
         operands = [*fresh_all(arrays, stage.graph.input_types[:len(arrays)]), *stage.captured]
         return stage.out(bind(call, operands, {"graph": stage.graph, "kind": "checkpoint", "rule": None}))
     return function

@@ -166,7 +166,8 @@ class Staged:
     """A user's function of containers as a Graph: `graph`, whose last inputs are `captured`, and the containers it returns."""
 
     def __init__(self, function: Callable, types: Sequence[ArrayType], structure: tuple, name: str, *,
-                 weak: Sequence[type | None] = (), has_aux: bool = False, caller: str = "grad", own: bool = False):
+                 weak: Sequence[type | None] = (), has_aux: bool = False, caller: str = "grad", own: bool = False,
+                 once: bool = False):
         self.out_structure = self.aux_structure = None
 
         def flat(*tracers):
@@ -186,7 +187,7 @@ class Staged:
             self.weak = [weak_class(check_output(x, name)) for x in outs]
             return [*outs, *aux]
 
-        traced = trace(flat, types, name, weak=weak)
+        traced = trace(flat, types, name, weak=weak, once=once)
         self.graph, self.captured = live(traced.graph), list(traced.captured)
         self.name = name
 
@@ -225,7 +226,7 @@ def staged(function: Callable, args: tuple, name: str) -> Any:
     leaves, structure = tree.flatten(args)
     places = [i for i, x in enumerate(leaves) if is_array(x)]
     out_structure, passed = None, {}
-    with Trace(name) as t:
+    with Trace(name, once=True) as t:
         traced = list(leaves)
         for i in places:
             traced[i] = t.input(leaf_type(leaves[i], name), weak=weak_class(leaves[i]))
