@@ -88,7 +88,7 @@ def standard_gamma(s: Stream, shape):
         v = jnp.where(positive, v, s.dtype.type(1))
         return positive & (jnp.log(u) < 0.5 * x * x + d - d * v + d * jnp.log(v)), d * v
 
-    none = jnp.zeros(s.word().shape, bool)
+    none = jnp.zeros(s.shape, bool)
     value = rejection(s.child(0), attempt, none, jnp.zeros(none.shape, s.dtype))
     boost = open_uniform(s.child(1).word(), s.dtype) ** (1 / jnp.where(small, alpha, s.dtype.type(1)))
     return jnp.where(small, value * boost, value)
@@ -145,8 +145,8 @@ def _search(u, first, ratio, done):
 def poisson(s: Stream, lam):
     """Below 10 by inversion; from 10 on PTRS of Hoermann, "The transformed rejection method for generating Poisson random
     variables", Insurance: Mathematics and Economics 12 (1993)."""
-    s = Stream(s.key, s.counter)
-    shape = s.word().shape
+    s = s.wide()
+    shape = s.shape
     lam = jnp.broadcast_to(jnp.asarray(lam, np.float64), shape)
     small = lam < 10
     rate = jnp.where(small, lam, 0.0)
@@ -170,8 +170,8 @@ def poisson(s: Stream, lam):
 def binomial(s: Stream, n, p):
     """Below a mean of 10 by inversion; from 10 on BTRS of Hoermann, "The generation of binomial random variates", Journal of
     Statistical Computation and Simulation 46 (1993)."""
-    s = Stream(s.key, s.counter)
-    shape = s.word().shape
+    s = s.wide()
+    shape = s.shape
     n, p = (jnp.broadcast_to(jnp.asarray(x, np.float64), shape) for x in (n, p))
     flipped = p > 0.5
     p = jnp.where(flipped, 1 - p, p)
@@ -205,7 +205,7 @@ def binomial(s: Stream, n, p):
 def negative_binomial(s: Stream, n, p):
     """Failures before the n-th success: Poisson with a gamma-distributed mean, so n may be any positive number."""
     p = jnp.asarray(p, np.float64)
-    wide = Stream(s.key, s.counter)
+    wide = s.wide()
     return poisson(wide.child(1), standard_gamma(wide.child(0), jnp.asarray(n, np.float64)) * (1 - p) / p)
 
 

@@ -12,25 +12,47 @@ from ..ops import cast, iota, threefry
 
 U64 = np.dtype(np.uint64)
 F64 = np.dtype(np.float64)
+GOLDEN = 0x9E3779B97F4A7C15  # odd, so that multiples differ
+MASK = 2**64 - 1
 
 
 class Stream:
-    """The words of one draw: element i of it has the block threefry(key, counter + i)."""
+    """The words of one draw: element i has threefry(key, counter + i), and more under keys that differ in a tweak.
 
-    def __init__(self, key, counter, dtype=F64):
-        self.key, self.counter, self.dtype = key, counter, np.dtype(dtype)
+    One cipher for each word, none on top of another: LLVM's loop strength reduction takes seconds over a chain of three.
+    """
+
+    def __init__(self, key, counter, dtype=F64, path: int = 0):
+        self.key, self.counter, self.dtype, self.path = key, counter, np.dtype(dtype), path
 
     def word(self):
         """64 random bits for each element."""
-        return threefry(self.key, self.counter)
+        return threefry(self.key ^ np.uint64(_spread(self.path)) if self.path else self.key, self.counter)
 
     def child(self, number: int) -> Stream:
-        """A stream of the same shape whose words have nothing to do with those of other children."""
-        return Stream(self.word(), np.uint64(number << 32), self.dtype)
+        """A stream of the same shape whose words have nothing to do with those of this one and of other children."""
+        return Stream(self.key, self.counter, self.dtype, 16 * self.path + number + 1)
+
+    def wide(self) -> Stream:
+        """The stream in float64."""
+        return Stream(self.key, self.counter, F64, self.path)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the draw."""
+        return np.broadcast_shapes(np.shape(self.key), np.shape(self.counter))
 
     def later(self, j) -> Stream:
         """The stream at try number `j` (a traced uint64) of a sampler that tries until it accepts."""
-        return Stream(self.key, self.counter + j, self.dtype)
+        return Stream(self.key ^ j * np.uint64(GOLDEN), self.counter, self.dtype, self.path)
+
+
+def _spread(path: int) -> int:
+    """The path of a child as a number that looks random: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    z = path * GOLDEN & MASK
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK
+    return z ^ z >> 31
 
 
 def stream(state, shape: tuple[int, ...], dtype=F64) -> Stream:
@@ -39,7 +61,7 @@ def stream(state, shape: tuple[int, ...], dtype=F64) -> Stream:
     trailing = (1,) * len(shape)
     key, start = (jnp.reshape(state[..., i], batch + trailing) for i in (0, 1))
     place = jnp.reshape(iota(shape=(math.prod(shape),), axis=0, dtype=U64), shape) if shape else np.uint64(0)
-    return Stream(jnp.broadcast_to(key, batch + shape), start + place, dtype)
+    return Stream(key, start + place, dtype)
 
 
 def _top(words, bits: int, dtype):
@@ -82,7 +104,7 @@ def rejection(stream: Stream, attempt: Callable, done, value):
     All elements try together, those that have a value keep it: the loop ends when each has one. An element's tries do not
     depend on the others, so neither does its value.
     """
-    tries = Stream(stream.word(), np.uint64(0), stream.dtype)
+    tries = stream.child(0)
 
     def going_on(carry):
         return jnp.logical_not(jnp.all(carry[1]))
