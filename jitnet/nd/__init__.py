@@ -10,6 +10,10 @@ from . import functions as _functions
 from .invoke import execute as execute, invoke as invoke, state as state
 from .ndarray import NDArray as NDArray
 from .creation import arange as arange, array as array, empty as empty, eye as eye, from_dlpack as from_dlpack
+from .saving import load as load, load_frombuffer as load_frombuffer, save as save
+from .utilities import concatenate as concatenate, histogram as histogram, moveaxis as moveaxis
+from .utilities import onehot_encode as onehot_encode, split_v2 as split_v2, waitall as waitall
+from . import utilities as _utilities
 from .creation import from_numpy as from_numpy, full as full, linspace as linspace, ones as ones, zeros as zeros
 
 _made = _functions.public_functions()
@@ -17,7 +21,6 @@ _internal = _Namespace(**{name: made for name, made in _made.items() if name.sta
 globals().update({name: made for name, made in _made.items() if not name.startswith("_") and name not in globals()})
 globals().update(_functions.ARITHMETIC)
 _functions.add_methods()
-
-
-def waitall() -> None:
-    """Returns once everything that was started is done (on the CPU it always is)."""
+linalg = _Namespace(**{name.removeprefix("linalg_"): made for name, made in _made.items() if name.startswith("linalg_")})
+contrib = _Namespace(boolean_mask=_utilities.boolean_mask, arange_like=_utilities.arange_like, isnan=_utilities.isnan)
+op = _Namespace(**_made)

@@ -41,8 +41,8 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
 
 
 def compilable(op: Operator, arrays: Sequence[np.ndarray]) -> bool:
-    """Whether kernels exist for the dtypes."""
-    return all(array.dtype in SHORT_NAMES for array in arrays)
+    """Whether kernels exist for the operator and the dtypes."""
+    return op.kernels and all(array.dtype in SHORT_NAMES for array in arrays)
 
 
 def run_compiled(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], key=None):

@@ -74,6 +74,23 @@ reduction("max", _extreme(np.max), "The largest element along axes; every tie ge
 reduction("min", _extreme(np.min), "The smallest element along axes; every tie gets the whole derivative.", ("min_axis",))
 
 
+@operator("cumsum", params={"axis": Int(None), "dtype": DType(None)}, aliases=("_np_cumsum",))
+def cumsum(a, *, axis, dtype):
+    """Running sums along an axis (None: of the flattened array)."""
+    out_dtype = dtype or a.dtype
+    return astype(np.cumsum(astype(a, out_dtype), axis=axis), out_dtype)
+
+
+@operator("moments", params={"axes": Shape(None), "keepdims": Bool(False)}, output_count=2)
+def moments(data, *, axes, keepdims):
+    """Mean and variance along axes."""
+    mean = np.mean(data, axis=axes, keepdims=True)
+    square = data - mean
+    variance = np.mean(square * square, axis=axes, keepdims=keepdims)
+    return tuple([shaped(x if type(data) is not np.ndarray else np.asarray(x), data, keepdims)
+                  for x in (mean if keepdims else np.mean(data, axis=axes), variance)])
+
+
 @operator("norm", params={"ord": Int(2, low=1, high=2), "axis": Shape(None), "keepdims": Bool(False), "out_dtype": DType(None)},
           method=True)
 def norm(data, *, ord, axis, keepdims, out_dtype):

@@ -52,6 +52,7 @@ class Operator:
     same_dtype: bool = True                   # mixed dtypes among the inputs are an error
     mode: bool = False                        # the body takes `training`
     random: bool = False                      # the body takes `key`, an array of type KEY
+    kernels: bool = True                      # it can be traced; False: its body always runs at once, through NumPy
     method: bool = False                      # a method of NDArray and Symbol as well
     _programs: dict = field(default_factory=dict, repr=False)
 

@@ -1,0 +1,74 @@
+"""Functions of `nd` that MXNet wrote in Python: they call operators."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..operators import find
+from . import indexing
+from .invoke import invoke
+from .ndarray import NDArray
+
+
+def waitall() -> None:
+    """Returns once everything that was started is done (on the CPU it always is)."""
+
+
+def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = True) -> NDArray:
+    """The arrays one after the other along an axis."""
+    if len(arrays) == 1 and not always_copy:
+        return arrays[0]
+    return invoke(find("Concat"), list(arrays), {"dim": axis, "num_args": len(arrays)})
+
+
+def moveaxis(tensor: NDArray, source: int | Sequence[int], destination: int | Sequence[int]) -> NDArray:
+    """The array with axes moved to other places; the others stay in order."""
+    one = lambda a: [a % tensor.ndim] if isinstance(a, int) else [k % tensor.ndim for k in a]
+    sources, destinations = one(source), one(destination)
+    if len(sources) != len(destinations):
+        raise ValueError("`source` and `destination` arguments must have the same number of elements")
+    order = [k for k in range(tensor.ndim) if k not in sources]
+    for place, axis in sorted(zip(destinations, sources)):
+        order.insert(place, axis)
+    return invoke(find("transpose"), (tensor,), {"axes": tuple(order)})
+
+
+def split_v2(ary: NDArray, indices_or_sections, axis: int = 0, squeeze_axis: bool = False):
+    """Parts along an axis: so many equal ones, or cut at the indices of a tuple."""
+    op = find("_split_v2")
+    if isinstance(indices_or_sections, int):
+        given = {"sections": indices_or_sections}
+    else:
+        given = {"indices": (0, *indices_or_sections)}
+    return invoke(op, (ary,), op.schema.parse({**given, "axis": axis, "squeeze_axis": squeeze_axis}))
+
+
+def histogram(a: NDArray, bins=10, range=None) -> tuple[NDArray, NDArray]:
+    """(how many elements fall into each bin, edges of the bins)."""
+    edges = bins._data if isinstance(bins, NDArray) else bins
+    counts, edges = np.histogram(a._data, edges, range)
+    return NDArray(counts, a._ctx), NDArray(edges.astype(a._data.dtype), a._ctx)
+
+
+def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:
+    """`out` with 1 at the position that each index names along its last axis, 0 elsewhere."""
+    op = find("one_hot")
+    return invoke(op, (indices,), op.schema.parse({"depth": out.shape[1], "dtype": out.dtype}), out)
+
+
+def boolean_mask(data: NDArray, index: NDArray, axis: int = 0) -> NDArray:
+    """The slices of `data` along an axis where `index` differs from 0."""
+    return indexing.read(data, (slice(None),) * axis + (index._data != 0,))
+
+
+def arange_like(data: NDArray, start: float = 0.0, step: float = 1.0, repeat: int = 1, axis: int | None = None) -> NDArray:
+    """Numbers in steps from `start`, as many as `data` has elements, or as one of its axes is long."""
+    count = data.size if axis is None else data.shape[axis]
+    numbers = (start + step * (np.arange(count) // repeat)).astype(data._data.dtype)
+    return NDArray(numbers.reshape(data.shape) if axis is None else numbers, data._ctx)
+
+
+def isnan(data: NDArray) -> NDArray:
+    """1 where an element is NaN, else 0."""
+    return data != data

@@ -1,0 +1,71 @@
+"""Operators that make arrays: of zeros, of ones, of numbers in steps."""
+from __future__ import annotations
+
+import numpy as np
+
+from .. import numpy as jnp
+from . import infer
+from .params import Bool, DType, Float, Int, Shape, Str
+from .registry import operator
+
+
+def _given(op, ins, outs, params):
+    return [], [np.dtype(params["dtype"])]
+
+
+def _shape_given(op, ins, outs, params):
+    return [], [infer.merge(outs[0], params["shape"] or None, "output")]
+
+
+MADE = {"shape": Shape(()), "ctx": Str(""), "dtype": DType("float32")}
+
+
+@operator("_zeros", params=MADE, type_rule=_given, shape_rule=_shape_given)
+def zeros(*, shape, ctx, dtype):
+    """Zeros of a shape."""
+    return jnp.zeros(shape, dtype)
+
+
+@operator("_ones", params=MADE, type_rule=_given, shape_rule=_shape_given)
+def ones(*, shape, ctx, dtype):
+    """Ones of a shape."""
+    return jnp.ones(shape, dtype)
+
+
+@operator("_full", params={**MADE, "value": Float()}, type_rule=_given, shape_rule=_shape_given)
+def full(*, shape, ctx, dtype, value):
+    """One number everywhere."""
+    return jnp.full(shape, np.asarray(value, dtype), dtype)
+
+
+@operator("_eye", params={"N": Int(), "M": Int(0), "k": Int(0), "ctx": Str(""), "dtype": DType("float32")}, type_rule=_given)
+def eye(*, N, M, k, ctx, dtype):
+    """Ones on the diagonal number k of a matrix of N rows and M columns (0: N)."""
+    return jnp.eye(N, M or N, k, dtype=dtype)
+
+
+@operator("_arange", params={"start": Float(0.0), "stop": Float(None), "step": Float(1.0), "repeat": Int(1, low=1),
+                             "infer_range": Bool(False), "ctx": Str(""), "dtype": DType("float32")}, type_rule=_given)
+def arange(*, start, stop, step, repeat, infer_range, ctx, dtype):
+    """Numbers from `start` up to `stop` (not included) in steps, each `repeat` times."""
+    first, last = (0.0, start) if stop is None else (start, stop)
+    return np.repeat(np.arange(first, last, step), repeat).astype(dtype)
+
+
+@operator("_linspace", params={"start": Float(0.0), "stop": Float(), "num": Int(), "endpoint": Bool(True), "ctx": Str(""),
+                               "dtype": DType("float32")}, type_rule=_given)
+def linspace(*, start, stop, num, endpoint, ctx, dtype):
+    """`num` numbers at even distances from `start` to `stop`."""
+    return np.linspace(start, stop, num, endpoint=endpoint).astype(dtype)
+
+
+@operator("zeros_like", shape_rule=infer.elementwise, method=True)
+def zeros_like(data):
+    """Zeros in the shape and dtype of `data`."""
+    return jnp.zeros(data.shape, data.dtype)
+
+
+@operator("ones_like", shape_rule=infer.elementwise, method=True)
+def ones_like(data):
+    """Ones in the shape and dtype of `data`."""
+    return jnp.ones(data.shape, data.dtype)

@@ -1,0 +1,91 @@
+"""Operators that sort and search. Positions are numbers of the dtype `dtype`, by default float32, as MXNet has them."""
+from __future__ import annotations
+
+import numpy as np
+
+from .. import numpy as jnp
+from ..numpy.protocol import astype
+from ..types import normalize_axis
+from .params import Bool, DType, Enum, Int
+from .registry import operator
+
+
+def _flat(data, axis: int | None):
+    """(data, axis), or the flattened data and 0 when no axis is given."""
+    return (data.reshape((-1,)), 0) if axis is None else (data, normalize_axis(axis, data.ndim, "axis"))
+
+
+def order(data, axis: int, ascending: bool):
+    """Positions of the elements in order; equal ones stay in the order in which they lie."""
+    if ascending:
+        return np.argsort(data, axis=axis, kind="stable")
+    last = data.shape[axis] - 1
+    return last - np.flip(np.argsort(np.flip(data, axis), axis=axis, kind="stable"), axis)
+
+
+def _typed(op, ins, outs, params):
+    return list(ins), [np.dtype(params["dtype"])] * len(outs)
+
+
+@operator("sort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True)}, method=True)
+def sort(data, *, axis, is_ascend):
+    """The elements in order along an axis (None: all of them, flattened)."""
+    data, axis = _flat(data, axis)
+    out = np.sort(data, axis=axis)
+    return out if is_ascend else np.flip(out, axis)
+
+
+@operator("argsort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True), "dtype": DType("float32")},
+          type_rule=_typed, method=True)
+def argsort(data, *, axis, is_ascend, dtype):
+    """Positions of the elements in order along an axis."""
+    data, axis = _flat(data, axis)
+    return astype(order(data, axis, is_ascend), dtype)
+
+
+def _topk_types(op, ins, outs, params):
+    found = {"value": [ins[0]], "mask": [ins[0]], "indices": [np.dtype(params["dtype"])],
+             "both": [ins[0], np.dtype(params["dtype"])]}
+    return list(ins), found[params["ret_typ"]]
+
+
+@operator("topk", params={"axis": Int(-1, optional=True), "k": Int(1), "is_ascend": Bool(False), "dtype": DType("float32"),
+                          "ret_typ": Enum("indices", choices=("both", "indices", "mask", "value"))},
+          output_count=lambda p: 2 if p["ret_typ"] == "both" else 1, type_rule=_topk_types, method=True)
+def topk(data, *, axis, k, ret_typ, is_ascend, dtype):
+    """The k largest elements along an axis (smallest with `is_ascend`): values, positions, both, or a mask of 0 and 1."""
+    shape = data.shape
+    data, axis = _flat(data, axis)
+    k = k if 0 < k <= data.shape[axis] else data.shape[axis]
+    chosen = (slice(None),) * axis + (slice(0, k),)
+    places = order(data, axis, is_ascend)[chosen]
+    if ret_typ == "indices":
+        return astype(places, dtype)
+    if ret_typ == "mask":
+        rank = np.argsort(order(data, axis, is_ascend), axis=axis, kind="stable")
+        return (rank < k).astype(data.dtype).reshape(shape)
+    values = jnp.take_along_axis(data, places, axis)
+    return values if ret_typ == "value" else (values, astype(places, dtype))
+
+
+def _position(name: str, function) -> None:
+    def body(data, *, axis, keepdims):
+        shape = data.shape
+        places = function(data.reshape((-1,)) if axis is None else data, axis=0 if axis is None else axis)
+        places = np.asarray(places) if type(data) is np.ndarray else places
+        if keepdims:
+            places = places.reshape([1] * len(shape)) if axis is None else np.expand_dims(places, axis)
+        places = astype(places, np.float32 if data.dtype.kind != "f" else data.dtype)
+        return places if places.ndim else places.reshape((1,))
+    body.__doc__ = f"Position of the {name[3:]}imum along an axis (None: in the flattened array), the first one of equal ones."
+    operator(name, params={"axis": Int(None), "keepdims": Bool(False)}, method=True)(body)
+
+
+_position("argmax", np.argmax)
+_position("argmin", np.argmin)
+
+
+@operator("argmax_channel", method=True)
+def argmax_channel(data):
+    """Position of the maximum along axis 1."""
+    return astype(np.argmax(data, axis=1), data.dtype)
