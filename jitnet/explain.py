@@ -12,6 +12,7 @@ from .ir import Eqn, Graph, Var, definitions
 from .passes.kernel import is_view
 from .printing import place, print_graph
 from .source import source_text
+from .source_cuda import cuda_source_text
 from .text import Text, columns, size_text
 
 
@@ -36,9 +37,9 @@ def steps(compiled) -> Steps:
     return Steps(tuple(compiled.stages))
 
 
-def source(name: str, compiled) -> Text:
-    """The kernels and the program of steps as one Python text that runs."""
-    return Text(source_text(name, compiled))
+def source(name: str, compiled, gpu: bool = False) -> Text:
+    """The kernels and the program of steps as one Python text that runs; with gpu=True, in the CUDA simulator."""
+    return Text((cuda_source_text if gpu else source_text)(name, compiled))
 
 
 # Which lines became which kernel

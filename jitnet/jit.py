@@ -27,7 +27,7 @@ from .printing import identifier
 from .retrace import KEPT, TraceKey
 from .runtime import cache
 from .runtime.array import Array
-from .runtime.device import Device, known_device
+from .runtime.device import Device, is_gpu, known_device
 from .text import Text
 from .tracebacks import cutting, leave
 from .tracer import Traced, current_trace, trace
@@ -323,9 +323,11 @@ class JitFunction:
 
     @cutting
     def source(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
-        """The source of the kernels for these arguments: Python text that runs."""
-        known_device(device, "source")
-        return explain.source(self._name, self.lower(*args, **kwargs))
+        """The source of the kernels for these arguments: Python text that runs.
+
+        device="cuda": that of GPU kernels, with or without a GPU; it runs in Numba's CUDA simulator.
+        """
+        return explain.source(self._name, self.lower(*args, **kwargs), is_gpu(device, "source"))
 
     @cutting
     def explain(self, /, *args, **kwargs) -> Text:

@@ -50,19 +50,19 @@ def source_text(name: str, compiled) -> str:
         if "def kernel(" in info.source and info.source not in kernels:
             function = info.name if info.name not in kernels.values() else f"{info.name}_{len(kernels)}"
             kernels[info.source] = function
-            comments = "".join(f"# {line}\n" for line in _places(info.eqns))
+            comments = "".join(f"# {line}\n" for line in places(info.eqns))
             parts.append(comments + info.source.strip().replace("def kernel(", f"def {function}(", 1) + "\n")
-    parts.append(_Program(compiled, kernels).text(identifier(name, "function")))
+    parts.append(Program(compiled, kernels).text(identifier(name, "function")))
     return "\n\n".join(parts)
 
 
-def _places(eqns: tuple[Eqn, ...]) -> list[str]:
+def places(eqns: tuple[Eqn, ...]) -> list[str]:
     """The user's lines of these equations."""
     lines = dict.fromkeys(Source(e.source.file, e.source.line) for e in eqns if e.source is not None)
     return [f"{place(line)}: {line.text}" if line.text else place(line) for line in lines]
 
 
-class _Program:
+class Program:
     """The steps of a program as statements."""
 
     def __init__(self, compiled, kernels: dict[str, str]):
@@ -72,6 +72,11 @@ class _Program:
         self.outputs = [f"out_{k}" for k in range(len(self.graph.outputs))]
         self.lines: list[str] = []
         self.loops: list = []  # around the step that is written
+
+    def kernel_call(self, step, info) -> str:
+        """The call of a kernel."""
+        views = ", ".join(self.flat(slot, dtype) for slot, dtype in zip(step.buffers, buffer_dtypes(info)))
+        return f"{self.kernels[info.source]}([{views}], {list(step.sizes)}, 0, {step.extent})"
 
     def text(self, name: str) -> str:
         self.put(0, f"def {name}({', '.join(self.arguments)}):")
@@ -104,8 +109,7 @@ class _Program:
         if info is None:
             self.put(depth, f"# {step.kernel!r}")
         elif info.source in self.kernels:
-            views = ", ".join(self.flat(slot, dtype) for slot, dtype in zip(step.buffers, _dtypes(info)))
-            self.put(depth, f"{self.kernels[info.source]}([{views}], {list(step.sizes)}, 0, {step.extent})")
+            self.put(depth, self.kernel_call(step, info))
         else:
             self.library_call(info, depth)
 
@@ -187,7 +191,7 @@ def _constant(value: np.ndarray) -> str:
     if value.size <= 16 and np.isfinite(value).all():
         return f"np.array({value.tolist()}, {_dtype(value.dtype)})"
     if value.nbytes <= 4096:
-        return f"np.frombuffer(bytes.fromhex({value.tobytes().hex()!r}), {_dtype(value.dtype)}).reshape({value.shape})"
+        return f"np.frombuffer(bytearray.fromhex({value.tobytes().hex()!r}), {_dtype(value.dtype)}).reshape({value.shape})"
     return f"...  # {ArrayType(value.shape, value.dtype)}, too long to be written here"
 
 
@@ -195,7 +199,7 @@ def _dtype(dtype) -> str:
     return f"np.{'bool' if dtype.kind == 'b' else dtype.name}"
 
 
-def _dtypes(info) -> list[str]:
+def buffer_dtypes(info) -> list[str]:
     """The dtype of every buffer of a kernel: what its source takes each as."""
     if info.nest is not None:
         return ["np.int64" if b.role == "status" else _dtype(b.dtype) for b in info.nest.buffers]

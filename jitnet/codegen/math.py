@@ -1,8 +1,8 @@
 """Every scalar function that kernels may call, as LLVM IR builders; importing this module fills `scalar.FUNCTIONS`."""
 from jitnet.codegen import math_basic, math_exp, math_hyper, math_power, math_random, math_special, math_trig  # noqa: F401
-from jitnet.codegen.scalar import CPU, FUNCTIONS, TYPES, Scalar, Target, call, define
+from jitnet.codegen.scalar import CPU, CUDA, FUNCTIONS, TYPES, Scalar, Target, call, define
 
-__all__ = ["CPU", "FUNCTIONS", "TYPES", "Scalar", "Target", "call", "define", "reduce_step"]
+__all__ = ["CPU", "CUDA", "FUNCTIONS", "TYPES", "Scalar", "Target", "call", "define", "reduce_step"]
 
 def reduce_step(name, dtype, total, x):
     """total + x, total * x, or their maximum or minimum, in the form that LLVM's vectorizer knows as a reduction.

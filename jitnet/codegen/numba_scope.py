@@ -80,16 +80,26 @@ def mark_alias(instruction, slot):
     instruction.set_metadata("noalias", module.add_metadata(outside))
 
 
+def from_storage(builder, value, kind):
+    """An element as it lies in memory, as the scalar of that Numba type."""
+    return builder.icmp_unsigned("!=", value, value.type(0)) if kind == types.boolean else value
+
+
+def to_storage(builder, value, kind):
+    """A scalar of that Numba type as it lies in memory."""
+    return builder.zext(value, ir.IntType(8)) if kind == types.boolean else value
+
+
 @lower_builtin(operator.getitem, BufferType, types.intp)
 def lower_getitem(context, builder, sig, args):
     value = builder.load(builder.gep(args[0], [args[1]], inbounds=True))
     mark_alias(value, sig.args[0].slot)
-    return builder.icmp_unsigned("!=", value, value.type(0)) if sig.return_type == types.boolean else value
+    return from_storage(builder, value, sig.return_type)
 
 
 @lower_builtin(operator.setitem, BufferType, types.intp, types.Any)
 def lower_setitem(context, builder, sig, args):
-    value = builder.zext(args[2], ir.IntType(8)) if sig.args[2] == types.boolean else args[2]
+    value = to_storage(builder, args[2], sig.args[2])
     mark_alias(builder.store(value, builder.gep(args[0], [args[1]], inbounds=True)), sig.args[0].slot)
     return context.get_dummy_value()
 
@@ -116,7 +126,8 @@ def unify(typingctx, args):
 
 
 def scalars(builder, args):
-    return [math.Scalar(builder, a, math.CPU) for a in args]
+    target = math.Target.of(builder.module)
+    return [math.Scalar(builder, a, target) for a in args]
 
 
 def make_cast(dtype):

@@ -25,6 +25,11 @@ class Target:
     name = "cpu"
     vector_variants = True  # LLVM's loop vectorizer runs on the code, and knows `vector-function-abi-variant`
 
+    @staticmethod
+    def of(module):
+        """The target that a module is compiled for."""
+        return CUDA if module.triple.startswith("nvptx") else CPU
+
     def intrinsic(self, builder, name, args, flags=()):
         """The value of LLVM intrinsic `name`, overloaded on the type of its first argument."""
         kind = args[0].type
@@ -32,7 +37,14 @@ class Target:
         return builder.call(function, args, fastmath=flags)
 
 
-CPU = Target()
+class CudaTarget(Target):
+    """An NVIDIA GPU: a thread works on one element at a time, so nothing needs a form for vectors."""
+
+    name = "cuda"
+    vector_variants = False
+
+
+CPU, CUDA = Target(), CudaTarget()
 
 
 def round_f32(value):

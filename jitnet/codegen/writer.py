@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -140,8 +141,12 @@ class KernelWriter:
         base = self.base(access)
         terms = [base] if base else []
         terms += [self.term(access, a) for a in self.axis_names if a not in self.fixed and a in access.strides]
-        terms += [self.picked(node, stride, extent, access, depth) for node, stride, extent in access.dynamic]
+        terms += [self.picked(node, stride, extent, access, depth) for node, stride, extent in self.unsettled(access)]
         return total(terms) or "0"
+
+    def unsettled(self, access: Access) -> Sequence[tuple[Node, int, int]]:
+        """The indices of an access that are data, and not in its base."""
+        return access.dynamic
 
     def picked(self, node: Node, stride: int, extent: int, access: Access, depth: int) -> str:
         """The term of an index that is data: checked, clamped, times its stride."""

@@ -60,6 +60,13 @@ def known_device(device, name: str = "device") -> Device:
     raise DeviceError(f"{name}: {device!r} is no device", "use `jitnet.cpu()` or `jitnet.gpu(0)`")
 
 
+def is_gpu(device, name: str = "device") -> bool:
+    """Whether an argument names a GPU: `"cuda"`, `"gpu"` or a Device, which need not be there to look at code for it."""
+    if device == "cuda" or (isinstance(device, str) and device.partition(":")[0] == "gpu"):
+        return True
+    return known_device(device, name).kind == "gpu"
+
+
 @functools.cache
 def _driver_report() -> str:
     """What the CUDA driver says about GPUs of this machine."""

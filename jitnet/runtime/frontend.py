@@ -7,7 +7,7 @@ Imported only when something has to be compiled.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from llvmlite import ir
 from llvmlite.ir.transforms import Visitor
@@ -117,12 +117,12 @@ class _Codegen(codegen.Codegen):
 
     def __init__(self):
         self._target_data = backend.target_machine().target_data
-        self._data_layout = str(self._target_data)
+        self.host = backend.host()[0], str(self._target_data)
+        self.machine = self.host  # (triple, data layout) of the modules to come
 
     def _create_empty_module(self, name):
         module = ir.Module(name)
-        module.triple = backend.host()[0]
-        module.data_layout = self._data_layout
+        module.triple, module.data_layout = self.machine
         return module
 
     def _add_module(self, module):
@@ -188,7 +188,7 @@ def _lower(function, signature):
 
 
 def _add_c_function(module, description, signature, symbol):
-    """Adds the C function `symbol`, which wraps Numba's (it returns a status and takes two pointers more)."""
+    """Adds the C function `symbol`, which wraps Numba's (it returns a status and takes two pointers more); returns it."""
     target = _Description.target_context
     inner = next(f for f in module.functions if f.name == description.llvm_func_name)
     inner.linkage = "internal"
@@ -206,6 +206,7 @@ def _add_c_function(module, description, signature, symbol):
         builder.ret_void()
     else:
         builder.ret(builder.load(value))
+    return wrapper
 
 
 @global_compiler_lock
@@ -216,12 +217,17 @@ def lower_functions(functions: Mapping[str, tuple[Callable, typing.Signature]]) 
         for symbol, (function, signature) in functions.items():
             library, description = _lower(function, signature)
             _add_c_function(library.modules[0], description, signature, symbol)
-            for module in library.all_modules():
-                for variable in module.global_values:
-                    if isinstance(variable, ir.GlobalVariable) and variable.linkage == "common":
-                        variable.linkage = "internal"  # Numba's slot for an environment that C functions never have
-                texts.append(str(module))
+            texts += _texts(library)
     return texts
+
+
+def _texts(library) -> list[str]:
+    """The IR texts of a library."""
+    for module in library.all_modules():
+        for variable in module.global_values:
+            if isinstance(variable, ir.GlobalVariable) and variable.linkage == "common":
+                variable.linkage = "internal"  # Numba's slot for an environment that C functions never have
+    return [str(module) for module in library.all_modules()]
 
 
 def _integer_choice(name, doc):
@@ -250,3 +256,30 @@ def lower_kernel(source: str, symbol: str, scope: Mapping[str, object]) -> list[
     exec(compile(source, f"<{symbol}>", "exec"), names)
     return lower_functions({symbol: (names["kernel"], KERNEL)})
 
+
+@global_compiler_lock
+def lower_cuda_kernel(function: Callable, arguments: Sequence[types.Type], inputs: Sequence[bool], symbol: str,
+                      machine: tuple[str, str], most_threads: int) -> list[str]:
+    """LLVM IR texts of a GPU kernel `symbol` of these argument types; machine: the (triple, data layout) they are for.
+
+    inputs: which arguments are buffers that are only read. No buffer that is written overlaps another one.
+    """
+    signature = types.void(*arguments)
+    with ConfigStack().enter(_flags()), target_override(TARGET):
+        for context in _contexts():
+            context.refresh()  # names of GPU kernels may have come after the first CPU kernel
+        codegen_ = _Description.target_context.codegen()
+        codegen_.machine = machine
+        try:
+            library, description = _lower(function, signature)
+        finally:
+            codegen_.machine = codegen_.host
+        kernel = _add_c_function(library.modules[0], description, signature, symbol)
+        kernel.calling_convention = "ptx_kernel"
+        set.add(kernel.attributes, f'"nvvm.maxntid"="{most_threads}"')  # llvmlite knows a fixed list of attributes
+        for argument, is_input in zip(kernel.args, inputs, strict=True):
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias")
+            if is_input:
+                argument.add_attribute("readonly")  # loaded through the read-only cache
+        return _texts(library)

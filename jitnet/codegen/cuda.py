@@ -1,0 +1,21 @@
+"""LoopNest -> the Python source of one GPU kernel, for Numba.
+
+    def kernel(x0: "f32*", x1: "f32*", out0: "f32*", n0: "i64", c0: "f32"):
+
+Parameters are the buffers, as bare pointers and in the order of the nest's, then numbers by value: extents, strides, offsets
+and scalar constants, so one kernel serves every size. Its symbol is `kernel`; how it is launched is plain data
+(`cuda_launch.py`); what its text calls stands in `cuda_names.py`. A status buffer is one int64 that becomes 1 when an index is
+out of bounds.
+"""
+from __future__ import annotations
+
+from .cuda_map import map_writer
+from .cuda_writer import CudaKernel
+from .nest import LoopNest
+
+WRITERS = {"map": map_writer}
+
+
+def cuda_kernel(nest: LoopNest) -> CudaKernel:
+    """The kernel of a loop nest, and the numbers and the launch for this use of it."""
+    return WRITERS[nest.form](nest).cuda_kernel()

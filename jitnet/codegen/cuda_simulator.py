@@ -1,0 +1,143 @@
+"""GPU kernels run in Numba's CUDA simulator: every thread of a launch is a Python thread, and values are checked without a GPU.
+
+    @simulated                                            with NUMBA_ENABLE_CUDASIM=1 in the environment
+    def kernel(x0: "f32*", out0: "f32*", n0: "i64"):
+        ...
+
+    kernel[(4, 1, 1), (256, 1, 1), 0, 0](x, out, 1000)    grid, block, stream, bytes of dynamic shared memory
+
+The simulator has no warp shuffles: threads combine their values through shared memory here, in the order in which shuffles
+combine them, so sums have the bits that they have on a GPU.
+"""
+from __future__ import annotations
+
+import types
+
+import numpy as np
+
+from .cuda_names import COMBINATIONS, COORDINATES, VECTOR_BYTES
+from .intrinsics import COMBINE, NUMPY_NAMES, PYTHON_SCOPE, quiet
+from .names import DTYPES
+
+WARP = 32
+MOST_THREADS = 512
+MOST_SHARED = 8   # arrays of one kernel
+PLACES = {"tid": "threadIdx", "ntid": "blockDim", "ctaid": "blockIdx", "nctaid": "gridDim"}
+
+
+def simulated(function, aligned: bool = True):
+    """The kernel as the simulator launches it, `kernel[grid, block, 0, shared bytes](*arguments)`.
+
+    aligned=False: no address is aligned for vectors.     RuntimeError without NUMBA_ENABLE_CUDASIM=1.
+    """
+    from numba import config, cuda
+    if not config.ENABLE_CUDASIM:
+        raise RuntimeError("the simulator is off: set NUMBA_ENABLE_CUDASIM=1 before Numba is imported")
+    return cuda.jit(within(function, simulator_scope(cuda, aligned)))
+
+
+def simulator_scope(cuda, aligned: bool) -> dict[str, object]:
+    """Every name that the source of a GPU kernel may use; `cuda` is what the simulator puts its own module in place of."""
+    short = {NUMPY_NAMES[d]: d for d in DTYPES}
+    scope: dict[str, object] = {**PYTHON_SCOPE, "cuda": cuda, "np": np, "ALIGNED": aligned, "VECTOR": VECTOR_BYTES,
+                                "WARP": WARP, "SHORT": short}
+    for name, register in COORDINATES.items():
+        place, axis = register.split(".")
+        define(scope, name, "", f"cuda.{PLACES[place]}.{axis}")
+    for dtype in DTYPES:
+        kind = f"np.dtype('{NUMPY_NAMES[dtype]}')"
+        for k in range(MOST_SHARED):   # the simulator tells shared arrays apart by the file and line that ask for them
+            define(scope, f"shared_{dtype}_{k}", "n", f"cuda.shared.array(n, {kind})")
+        define(scope, f"shared_{dtype}", "n, k", f"globals()[f'shared_{dtype}_{{k}}'](n)")
+        define(scope, f"kept_{dtype}", "at", f"elements(cuda.shared.array(0, np.dtype('u1')), at, {kind})")
+        define(scope, f"scratch_{dtype}", "", f"cuda.shared.array({MOST_THREADS}, {kind})")
+    for function in (elements, sync, div_, aligned_, load_vector_, store_vector_, atomic_add_, exchanged, combined_row,
+                     combined_column):
+        scope[function.__name__] = within(function, scope)
+    for name in COMBINATIONS:
+        scope[f"{name}_step"] = quiet(COMBINE[name])
+        for kind in ("row", "column"):
+            define(scope, f"{kind}_{name}_", "value", f"combined_{kind}(value, {name}_step)")
+    return scope
+
+
+def define(scope: dict, name: str, arguments: str, text: str) -> None:
+    """Defines a function that returns an expression, in a file of its own."""
+    exec(compile(f"def {name}({arguments}):\n    return {text}", f"<{name}>", "exec"), scope)
+
+
+def within(function, scope: dict):
+    """The function with the names of that scope."""
+    return types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
+
+
+# What follows runs with the names of a scope: `cuda` is the simulator's module, and coordinates are there.
+
+def elements(memory, at, dtype):
+    """The bytes from `at` on as elements of a dtype."""
+    return memory[at:at + (len(memory) - at) // dtype.itemsize * dtype.itemsize].view(dtype)
+
+
+def sync():
+    cuda.syncthreads()   # noqa: F821
+
+
+def div_(a, b):
+    return a // b
+
+
+def aligned_(x, at):
+    return ALIGNED and at * x.dtype.itemsize % VECTOR == 0   # noqa: F821
+
+
+def load_vector_(x, at, lanes):
+    return tuple(x[at + k] for k in range(lanes))
+
+
+def store_vector_(x, at, values):
+    for k, value in enumerate(values):
+        x[at + k] = value
+
+
+def atomic_add_(x, at, value):
+    cuda.atomic.add(x, at, value)   # noqa: F821
+
+
+def exchanged(value, thread, other):
+    """The value that thread `other` of the block brings here, while this one brings its own."""
+    scratch = globals()["scratch_" + SHORT[np.asarray(value).dtype.name]]()   # noqa: F821
+    scratch[thread] = value
+    cuda.syncthreads()   # noqa: F821
+    found = scratch[other]
+    cuda.syncthreads()   # noqa: F821
+    return found
+
+
+def combined_row(value, combine):
+    """Halves of ever smaller groups within a warp, then the warps of the row in the same way."""
+    width, y = cuda.blockDim.x, cuda.threadIdx.y   # noqa: F821
+    x = cuda.threadIdx.x   # noqa: F821
+    thread = y * width + x
+    for offset in (16, 8, 4, 2, 1):
+        if offset < width:
+            value = combine(value, exchanged(value, thread, thread ^ offset))
+    warps = width // WARP
+    if warps > 1:
+        lane = x % warps
+        value = exchanged(value, thread, y * width + lane * WARP)
+        for offset in (16, 8, 4, 2, 1):
+            if offset < warps:
+                value = combine(value, exchanged(value, thread, y * width + (x ^ offset)))
+    return value
+
+
+def combined_column(value, combine):
+    """The upper half of the threads joins the lower one until one is left."""
+    width, height = cuda.blockDim.x, cuda.blockDim.y   # noqa: F821
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y   # noqa: F821
+    while height > 1:
+        height //= 2
+        thread = y * width + x
+        value = combine(value, exchanged(value, thread, thread + height * width if y < height else thread))
+    return exchanged(value, y * width + x, x)
+

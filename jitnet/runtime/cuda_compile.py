@@ -1,0 +1,149 @@
+"""GPU kernels compiled without a GPU: Python source -> PTX -> machine code (a cubin).
+
+Numba reads the source, as it does that of CPU kernels; LLVM's own back end for NVIDIA GPUs writes the PTX. Neither needs a
+GPU, a driver or a CUDA package: those are needed to assemble, by nvJitLink or by `ptxas`, whichever is there.
+
+NVIDIA's own LLVM (libNVVM, which numba-cuda goes through) reads the IR of LLVM 7 for every GPU before Blackwell: no `ptr`,
+no `freeze`, no `llvm.maximum`. codegen/math.py would be another text there; with one LLVM it is the same code on both targets.
+"""
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from ..codegen.cuda_names import INPUTS, parameters
+from ..errors import DeviceError
+from .llvm import _lock
+
+TRIPLE = "nvptx64-nvidia-cuda"
+MOST_THREADS = 512        # of a block: leaves every thread 128 registers
+NEWEST_PTX = 88           # PTX ISA of CUDA 12.9: every driver from 575 on takes it, those of CUDA 13 too
+PTX_OF = {(8, 0): 70, (8, 6): 71, (8, 7): 74, (8, 9): 78, (9, 0): 78, (10, 0): 86, (10, 1): 86, (10, 3): 88, (12, 0): 87}
+"""Compute capability -> the oldest PTX ISA that knows it."""
+INSTALL = "pip install 'jitnet[cuda]'"
+
+
+def compile_kernel(source: str, cc: tuple[int, int], name: str = "kernel") -> bytes:
+    """The machine code (cubin) of a kernel for GPUs of that compute capability, with `name` as its symbol."""
+    return assemble(compile_ptx(source, cc, name), cc)
+
+
+def compile_ptx(source: str, cc: tuple[int, int], name: str = "kernel") -> str:
+    """The PTX of a kernel: `.entry name`, whose parameters are those of the source, pointers to device memory and numbers."""
+    from ..codegen.cuda_scope import CUDA_SCOPE, NUMBA_TYPES, BufferType
+    from . import frontend
+
+    machine = target_machine(cc)
+    scope = {**frontend.SCOPE, **CUDA_SCOPE}
+    exec(compile(source, f"<{name}>", "exec"), scope)
+    given = parameters(source)
+    kinds = [BufferType(NUMBA_TYPES[kind[:-1]], slot) if kind.endswith("*") else NUMBA_TYPES[kind]
+             for slot, (_, kind) in enumerate(given)]
+    inputs = [parameter.startswith(INPUTS) for parameter, _ in given]
+    texts = frontend.lower_cuda_kernel(scope["kernel"], kinds, inputs, name, (TRIPLE, str(machine.target_data)), MOST_THREADS)
+    with _lock:
+        module = llvm.parse_assembly(texts[0])
+        for text in texts[1:]:
+            module.link_in(llvm.parse_assembly(text))
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = False   # threads are the lanes
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return machine.emit_assembly(module)
+
+
+@functools.cache
+def target_machine(cc: tuple[int, int]) -> llvm.TargetMachine:
+    """LLVM's back end for GPUs of a compute capability."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    ptx = PTX_OF.get(cc, 78 if cc < (10, 0) else NEWEST_PTX)
+    major, minor = cc
+    return llvm.Target.from_triple(TRIPLE).create_target_machine(cpu=f"sm_{major}{minor}", features=f"+ptx{ptx}", opt=3)
+
+
+# Assembling
+
+def has_assembler() -> bool:
+    """Whether this machine can assemble."""
+    return _nvjitlink() is not None or _ptxas() is not None
+
+
+def assemble(ptx: str, cc: tuple[int, int]) -> bytes:
+    """The cubin of a PTX text; DeviceError when there is no assembler, or it refuses the text."""
+    assembler = next((a for a in (_nvjitlink(), _ptxas()) if a is not None), None)
+    if assembler is None:
+        raise DeviceError("no assembler for GPU kernels was found: looked for nvJitLink and for ptxas", INSTALL)
+    return assembler(ptx, "sm_{}{}".format(*cc))
+
+
+@functools.cache
+def _nvjitlink():
+    """nvJitLink as a function (PTX, architecture) -> cubin; None when it is not installed."""
+    try:
+        from cuda.bindings import nvjitlink
+        nvjitlink.version()
+    except Exception:  # the package, or the library that it opens: each has errors of its own for being absent
+        return None
+
+    def link(ptx: str, arch: str) -> bytes:
+        handle = nvjitlink.create(2, [f"-arch={arch}", "-O3"])
+        text = ptx.encode()
+        try:
+            nvjitlink.add_data(handle, nvjitlink.InputType.PTX, text, len(text), "kernel")
+            nvjitlink.complete(handle)
+            cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
+            nvjitlink.get_linked_cubin(handle, cubin)
+            return bytes(cubin)
+        except nvjitlink.nvJitLinkError as error:
+            log = bytearray(nvjitlink.get_error_log_size(handle))
+            nvjitlink.get_error_log(handle, log)
+            raise _refused(arch, log.decode(errors="replace").rstrip("\0") or str(error)) from None
+        finally:
+            nvjitlink.destroy(handle)
+    return link
+
+
+@functools.cache
+def _ptxas():
+    """The program ptxas as such a function; None when it is not there."""
+    program = _ptxas_of_a_wheel() or shutil.which("ptxas")
+    if program is None:
+        return None
+
+    def run(ptx: str, arch: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            text, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+            text.write_text(ptx)
+            command = [program, f"-arch={arch}", "-O3", str(text), "-o", str(cubin)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise _refused(arch, done.stderr or done.stdout)
+            return cubin.read_bytes()
+    return run
+
+
+def _ptxas_of_a_wheel() -> str | None:
+    """The ptxas that the package nvidia-cuda-nvcc brings."""
+    try:
+        import nvidia
+    except ImportError:
+        return None
+    for folder in nvidia.__path__:
+        for path in sorted(Path(folder).glob("*/bin/ptxas")):
+            if os.access(path, os.X_OK):
+                return str(path)
+    return None
+
+
+def _refused(arch: str, log: str) -> DeviceError:
+    lines = [line for line in log.splitlines() if line.strip()]
+    return DeviceError(f"a GPU kernel does not assemble for {arch}: {lines[0] if lines else 'no reason given'}",
+                       "the toolkit may be older than the GPU: " + INSTALL)

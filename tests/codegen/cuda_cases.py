@@ -1,0 +1,85 @@
+"""Functions and arrays whose GPU kernels are looked at, assembled and simulated.
+
+As a program, under NUMBA_ENABLE_CUDASIM=1: runs every case in the simulator and prints what differs from NumPy, as JSON.
+"""
+import json
+import sys
+
+import numpy as np
+
+from jitnet.compile import compile_graph
+from jitnet.source_cuda import cuda_source_text
+from jitnet.testing_compiled import LOOSE, assert_agree, graph_of, random_array
+
+F = random_array((33, 50), np.float32, 1)
+D = random_array((6, 7), np.float64, 2)
+V = random_array((2500,), np.float32, 3)
+I = random_array((9, 5), np.int32, 4)
+B = random_array((40,), np.bool_, 5)
+PLACES = np.array([3, 0, -1, 32, 3, 7])
+
+
+def chain(x, y):
+    return np.tanh(x) * y + np.float32(2.5), x > y
+
+
+def update(x, v):
+    y = x.copy()
+    y[1:4, ::2] = v
+    return y
+
+
+MAPS = {
+    "chain": (chain, V, V[::-1].copy()),
+    "doubles": (lambda x: x * x + 1, np.arange(1100.0)),
+    "bytes": (lambda b: ~b, B),
+    "mixed": (lambda x, d: x * d, D.astype(np.float32), D),
+    "bias": (lambda x, b: np.maximum(x + b, 0), F, F[0]),
+    "columns": (lambda x, c: x * c[:, None], F[:, :48].copy(), F[:, 0].copy()),
+    "reversed": (lambda x: x[::-1] + x, V),
+    "turned": (lambda x: x.T * 2, F),
+    "turned_batch": (lambda x: np.swapaxes(x, 1, 2) + 1, random_array((3, 34, 5), np.float32, 6)),
+    "turned_sum": (lambda x: x + x.T, F[:33, :33].copy()),
+    "rows_picked": (lambda x, i: x[i], F, PLACES),
+    "elements_picked": (lambda x, i: x[i] * 2, V, PLACES),
+    "columns_picked": (lambda x, i: x[:, i], F, PLACES),
+    "slices": (lambda x: x[1:, 2:] - x[:-1, :-2], F),
+    "positions": (lambda x: x + np.arange(50), F),
+    "update": (update, F, F[1:4, ::2] * 2),
+    "joined": (lambda x, y: np.concatenate([x, y], axis=1), I, I + 1),
+    "scalar": (lambda x, s: x[0, 0] * s, F, np.float32(3)),
+    "integers": (lambda i: (i // 7) ** 2 % 5, I),
+    "empty": (lambda x: x * 2, np.zeros((0, 4), np.float32)),
+    "many_numbers": (lambda x: sum((x[k:k + 8] * np.float32(k + 0.5) for k in range(40)), x[:8]), V[:64].copy()),
+}
+CASES = {**MAPS}
+
+
+def simulated(name: str) -> str:
+    """What is wrong with the values of a case in the simulator; empty when they are right."""
+    function, *arrays = CASES[name]
+    scope: dict = {}
+    exec(cuda_source_text("case", compile_graph(graph_of(function, *arrays))), scope)
+    found = scope["case"](*[a.copy() for a in arrays])
+    wanted = function(*[a.copy() for a in arrays])
+    found, wanted = ([np.asarray(a) for a in (r if isinstance(r, tuple) else (r,))] for r in (found, wanted))
+    try:
+        assert_agree(found, wanted, LOOSE)
+    except AssertionError as error:
+        return str(error) or "differs"
+    return ""
+
+
+def main() -> None:
+    results = {}
+    np.seterr(all="ignore")
+    for name in sys.argv[1:] or CASES:
+        try:
+            results[name] = simulated(name)
+        except Exception as error:
+            results[name] = f"{type(error).__name__}: {error}"
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

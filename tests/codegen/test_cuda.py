@@ -1,0 +1,139 @@
+"""GPU kernels without a GPU: text, launches as plain data, PTX for three architectures, values in Numba's CUDA simulator."""
+import functools
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jitnet
+from jitnet.codegen.cuda import cuda_kernel
+from jitnet.codegen.cuda_launch import DeviceProperties, LaunchShape, launch_shape
+from jitnet.codegen.cuda_names import parameters
+from jitnet.compile import compile_graph
+from jitnet.errors import DeviceError
+from jitnet.runtime import cuda_compile
+from jitnet.testing_compiled import graph_of
+
+HERE = pathlib.Path(__file__).parent
+ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
+SMALL = DeviceProperties(multiprocessors=1, threads_per_multiprocessor=1024)
+HAS_ASSEMBLER = cuda_compile.has_assembler()
+
+
+def load_cases():
+    spec = importlib.util.spec_from_file_location("cuda_cases", HERE / "cuda_cases.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.CASES
+
+
+CASES = load_cases()
+
+
+def kernels(name):
+    """The GPU kernels of a case."""
+    function, *arrays = CASES[name]
+    compiled = compile_graph(graph_of(function, *arrays))
+    return [cuda_kernel(info.nest) for info in compiled.kernels if info.nest is not None]
+
+
+@functools.cache
+def simulated():
+    """Case -> what is wrong with its values in the simulator, which has to be switched on before Numba is imported."""
+    root = str(HERE.parent.parent)
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": root}
+    done = subprocess.run([sys.executable, str(HERE / "cuda_cases.py")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_in_the_simulator(name):
+    assert simulated()[name] == ""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernels_compile_and_assemble(name):
+    for kernel in kernels(name):
+        for cc in ARCHITECTURES:
+            ptx = cuda_compile.compile_ptx(kernel.source, cc)
+            assert f".target sm_{cc[0]}{cc[1]}" in ptx
+            assert ".visible .entry kernel(" in ptx
+            assert "ld.global" in ptx or "st.global" in ptx
+            if HAS_ASSEMBLER:
+                assert cuda_compile.assemble(ptx, cc)[:4] == b"\x7fELF"
+
+
+def test_vectors_of_16_bytes():
+    (kernel,) = kernels("bias")
+    ptx = cuda_compile.compile_ptx(kernel.source, (9, 0))
+    assert "ld.global.nc.v4.b32" in ptx
+    assert "st.global.v4.b32" in ptx
+
+
+def test_one_text_for_all_sizes():
+    def texts(shape):
+        x = np.zeros(shape, np.float32)
+        compiled = compile_graph(graph_of(lambda x: np.exp(x.T) + 1, x))
+        return [cuda_kernel(info.nest) for info in compiled.kernels]
+    small, large = texts((3, 5)), texts((300, 70))
+    assert [k.source for k in small] == [k.source for k in large]
+    assert [k.sizes for k in small] != [k.sizes for k in large]
+
+
+def test_parameters_are_few():
+    for name in CASES:
+        for kernel in kernels(name):
+            given = parameters(kernel.source)
+            buffers = sum(kind.endswith("*") for _, kind in given) - kernel.by_pointer
+            assert len(given) == buffers + (1 if kernel.by_pointer else len(kernel.sizes))
+            assert len(given) <= buffers + 60
+
+
+@pytest.mark.parametrize("shape, device, text", [
+    (LaunchShape("point"), None, "1 blocks of 1 threads"),
+    (LaunchShape("flat", inner=1 << 20, lanes=8), None, "512 blocks of 256 threads"),
+    (LaunchShape("flat", inner=1 << 30, lanes=8), None, "4224 blocks of 256 threads"),
+    (LaunchShape("flat", inner=1 << 30, lanes=8), SMALL, "16 blocks of 256 threads"),
+    (LaunchShape("flat", inner=0, lanes=8), None, "1 blocks of 256 threads"),
+    (LaunchShape("grid", outer=1000, inner=3, lanes=1), None, "1x16 blocks of 4x64 threads"),
+    (LaunchShape("grid", outer=8, inner=1 << 20, lanes=4), None, "1024x4 blocks of 256 threads"),
+    (LaunchShape("squares", outer=100), SMALL, "16 blocks of 32x8 threads"),
+])
+def test_launch_shapes(shape, device, text):
+    assert str(launch_shape(shape, device or DeviceProperties())) == text
+
+
+def test_blocks_do_not_depend_on_the_device():
+    for template in ("flat", "grid", "squares", "rows", "columns"):
+        shape = LaunchShape(template, outer=1000, inner=777, lanes=2, columns=100)
+        assert launch_shape(shape, SMALL).block == launch_shape(shape, DeviceProperties()).block
+
+
+def test_source_for_a_gpu_anywhere():
+    @jitnet.jit
+    def double(x):
+        return x * 2
+    text = double.source(np.zeros(10, np.float32), device="cuda")
+    assert "@simulated" in text
+    assert "kernel_0[(1, 1, 1), (256, 1, 1), 0, 0](flat(x, np.float32), flat(out_0, np.float32), 10, np.float32(2.0))" in text
+
+
+def test_an_assembler_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(cuda_compile, "_nvjitlink", lambda: None)
+    monkeypatch.setattr(cuda_compile, "_ptxas", lambda: None)
+    with pytest.raises(DeviceError) as error:
+        cuda_compile.assemble("", (9, 0))
+    assert str(error.value).startswith("no assembler for GPU kernels was found: looked for nvJitLink and for ptxas\n")
+    assert str(error.value).endswith("\n  pip install 'jitnet[cuda]'")
+
+
+@pytest.mark.skipif(not HAS_ASSEMBLER, reason="neither nvJitLink nor ptxas is installed")
+def test_a_kernel_that_does_not_assemble():
+    with pytest.raises(DeviceError, match="a GPU kernel does not assemble for sm_90: "):
+        cuda_compile.assemble(".version 8.0\n.target sm_90\n.address_size 64\nnonsense\n", (9, 0))
