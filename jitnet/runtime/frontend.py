@@ -281,5 +281,5 @@ def lower_cuda_kernel(function: Callable, arguments: Sequence[types.Type], input
             if isinstance(argument.type, ir.PointerType):
                 argument.add_attribute("noalias")
             if is_input:
-                argument.add_attribute("readonly")  # loaded through the read-only cache
+                set.add(argument.attributes, "readonly")  # loaded through the read-only cache
         return _texts(library)
