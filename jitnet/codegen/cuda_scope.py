@@ -12,7 +12,18 @@ from numba.extending import intrinsic
 from .cuda_names import COMBINATIONS, COORDINATES, VECTOR_BYTES
 from .math import Scalar, reduce_step
 from .names import DTYPES
-from .numba_scope import DTYPE_OF, NUMBA_SCOPE, NUMBA_TYPES, BufferType, from_storage, scalars, storage, to_storage
+from .numba_scope import (
+    DTYPE_OF,
+    NUMBA_SCOPE,
+    NUMBA_TYPES,
+    BufferType,
+    from_storage,
+    mark_alias,
+    mark_load,
+    scalars,
+    storage,
+    to_storage,
+)
 
 I1, I8, I32, I64, VOID = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.VoidType()
 WARP = 32
@@ -98,9 +109,11 @@ def load_vector_(typingctx, buffer, at, lanes):
 
     def codegen(context, builder, sig, args):
         vector = builder.load(vector_pointer(builder, args, dtype, count), align=count * element(dtype))
+        mark_load(vector, sig.args[0])
         elements = [from_storage(builder, builder.extract_element(vector, I32(k)), dtype) for k in range(count)]
         return context.make_tuple(builder, sig.return_type, elements)
-    return types.UniTuple(dtype, count)(buffer, types.int64, types.int64), codegen
+    # The literal stays in the signature: Numba keeps one implementation per signature.
+    return types.UniTuple(dtype, count)(buffer, types.int64, lanes), codegen
 
 
 @intrinsic
@@ -112,7 +125,8 @@ def store_vector_(typingctx, buffer, at, values):
         for k in range(count):
             value = context.cast(builder, builder.extract_value(args[2], k), values[k], dtype)
             vector = builder.insert_element(vector, to_storage(builder, value, dtype), I32(k))
-        builder.store(vector, vector_pointer(builder, args, dtype, count), align=count * element(dtype))
+        target = vector_pointer(builder, args, dtype, count)
+        mark_alias(builder.store(vector, target, align=count * element(dtype)), sig.args[0].slot)
         return context.get_dummy_value()
     return types.none(buffer, types.int64, values), codegen
 
@@ -136,7 +150,7 @@ def make_shared(name: str):
 
         def codegen(context, builder, sig, args):
             return generic_pointer(builder, shared_array(builder.module, symbol, kind, count.literal_value), kind)
-        return BufferType(NUMBA_TYPES[name], None)(types.int64, types.int64), codegen
+        return BufferType(NUMBA_TYPES[name], None)(count, number), codegen
     shared.__name__ = f"shared_{name}"
     return intrinsic(prefer_literal=True)(shared)
 

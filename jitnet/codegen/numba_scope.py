@@ -24,11 +24,14 @@ ALIAS_BITS = 8
 
 
 class BufferType(types.Type):
-    """Pointer to the elements of buffer `slot`; buffers of different slots never overlap."""
+    """Pointer to the elements of buffer `slot`; buffers of different slots never overlap.
 
-    def __init__(self, dtype, slot):
-        self.dtype, self.slot = dtype, slot
-        super().__init__(name=f"Buffer({dtype}, {slot})")
+    constant: nothing writes into it while the kernel runs. GPUs have a cache for such loads; the CPU's code ignores it.
+    """
+
+    def __init__(self, dtype, slot, constant=False):
+        self.dtype, self.slot, self.constant = dtype, slot, constant
+        super().__init__(name=f"Buffer({dtype}, {slot}, {constant})")
 
 
 def storage(name):
@@ -59,6 +62,13 @@ class BufferSetitem(AbstractTemplate):
         if len(args) == 3 and isinstance(args[0], BufferType) and isinstance(args[1], types.Integer):
             return signature(types.none, args[0], types.intp, args[0].dtype)
         return None
+
+
+def mark_load(instruction, buffer):
+    """Tells LLVM what is known of a load from a buffer."""
+    mark_alias(instruction, buffer.slot)
+    if buffer.constant:
+        instruction.set_metadata("invariant.load", instruction.module.add_metadata([]))
 
 
 def mark_alias(instruction, slot):
@@ -93,7 +103,7 @@ def to_storage(builder, value, kind):
 @lower_builtin(operator.getitem, BufferType, types.intp)
 def lower_getitem(context, builder, sig, args):
     value = builder.load(builder.gep(args[0], [args[1]], inbounds=True))
-    mark_alias(value, sig.args[0].slot)
+    mark_load(value, sig.args[0])
     return from_storage(builder, value, sig.return_type)
 
 

@@ -43,10 +43,9 @@ def compile_ptx(source: str, cc: tuple[int, int], name: str = "kernel") -> str:
     scope = {**frontend.SCOPE, **CUDA_SCOPE}
     exec(compile(source, f"<{name}>", "exec"), scope)
     given = parameters(source)
-    kinds = [BufferType(NUMBA_TYPES[kind[:-1]], slot) if kind.endswith("*") else NUMBA_TYPES[kind]
-             for slot, (_, kind) in enumerate(given)]
-    inputs = [parameter.startswith(INPUTS) for parameter, _ in given]
-    texts = frontend.lower_cuda_kernel(scope["kernel"], kinds, inputs, name, (TRIPLE, str(machine.target_data)), MOST_THREADS)
+    kinds = [BufferType(NUMBA_TYPES[kind[:-1]], slot, parameter.startswith(INPUTS)) if kind.endswith("*") else NUMBA_TYPES[kind]
+             for slot, (parameter, kind) in enumerate(given)]
+    texts = frontend.lower_cuda_kernel(scope["kernel"], kinds, name, (TRIPLE, str(machine.target_data)), MOST_THREADS)
     with _lock:
         module = llvm.parse_assembly(texts[0])
         for text in texts[1:]:

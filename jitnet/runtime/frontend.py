@@ -258,11 +258,11 @@ def lower_kernel(source: str, symbol: str, scope: Mapping[str, object]) -> list[
 
 
 @global_compiler_lock
-def lower_cuda_kernel(function: Callable, arguments: Sequence[types.Type], inputs: Sequence[bool], symbol: str,
-                      machine: tuple[str, str], most_threads: int) -> list[str]:
+def lower_cuda_kernel(function: Callable, arguments: Sequence[types.Type], symbol: str, machine: tuple[str, str],
+                      most_threads: int) -> list[str]:
     """LLVM IR texts of a GPU kernel `symbol` of these argument types; machine: the (triple, data layout) they are for.
 
-    inputs: which arguments are buffers that are only read. No buffer that is written overlaps another one.
+    No buffer that is written overlaps another one.
     """
     signature = types.void(*arguments)
     with ConfigStack().enter(_flags()), target_override(TARGET):
@@ -277,9 +277,9 @@ def lower_cuda_kernel(function: Callable, arguments: Sequence[types.Type], input
         kernel = _add_c_function(library.modules[0], description, signature, symbol)
         kernel.calling_convention = "ptx_kernel"
         set.add(kernel.attributes, f'"nvvm.maxntid"="{most_threads}"')  # llvmlite knows a fixed list of attributes
-        for argument, is_input in zip(kernel.args, inputs, strict=True):
+        for argument, kind in zip(kernel.args, arguments):
             if isinstance(argument.type, ir.PointerType):
                 argument.add_attribute("noalias")
-            if is_input:
-                set.add(argument.attributes, "readonly")  # loaded through the read-only cache
+            if getattr(kind, "constant", False):
+                set.add(argument.attributes, "readonly")  # vector loads go through the read-only cache for it alone
         return _texts(library)
