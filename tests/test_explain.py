@@ -104,7 +104,7 @@ def test_source_runs_and_gives_the_same_values(function):
 def test_source_takes_the_device():
     assert "def kernel" in layer.source(X, X.T.copy(), device="cpu")
     with pytest.raises(jitnet.errors.DeviceError):
-        layer.source(X, X.T.copy(), device="gpu")
+        layer.source(X, X.T.copy(), device="tpu")
 
 
 def test_steps_hold_the_graph_after_every_pass():
