@@ -180,14 +180,15 @@ def makediag(A, *, offset):
 
 
 def _triangle(n: int, offset: int, lower: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of a triangle, in the order in which they are packed."""
-    lower = lower if offset == 0 else offset < 0
-    return np.tril_indices(n, offset) if lower else np.triu_indices(n, offset)
+    """Rows and columns of a triangle, in the order in which they are packed: lower ones by rows, upper ones by columns."""
+    if lower if offset == 0 else offset < 0:
+        return np.tril_indices(n, offset)
+    return np.tril_indices(n, -offset)[::-1]
 
 
 @operator("_linalg_extracttrian", params={"offset": Int(0), "lower": Bool(True)}, aliases=("linalg_extracttrian",))
 def extracttrian(A, *, offset, lower):
-    """The triangle below (or above) the diagonal number `offset`, packed row by row."""
+    """The triangle below (or above) the diagonal number `offset`, packed: lower ones row by row, upper ones by columns."""
     rows, columns = _triangle(_square(A, "A").shape[-1], offset, lower)
     n = A.shape[-1]
     return np.take(A.reshape((*A.shape[:-2], n * n)), rows * n + columns, axis=-1)

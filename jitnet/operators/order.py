@@ -75,7 +75,7 @@ def _position(name: str, function) -> None:
         places = np.asarray(places) if type(data) is np.ndarray else places
         if keepdims:
             places = places.reshape([1] * len(shape)) if axis is None else np.expand_dims(places, axis)
-        places = astype(places, np.float32 if data.dtype.kind != "f" else data.dtype)
+        places = astype(places, data.dtype)
         return places if places.ndim else places.reshape((1,))
     body.__doc__ = f"Position of the {name[3:]}imum along an axis (None: in the flattened array), the first one of equal ones."
     operator(name, params={"axis": Int(None), "keepdims": Bool(False)}, method=True)(body)

@@ -60,7 +60,7 @@ def _expand(given: list[int], wanted: list[int], shape, codes) -> list[int]:
             source = len(given)
             continue
         needed = {0: 1, -3: 2, -4: 1}.get(code, 0)
-        if source + needed > len(given):
+        if needed and source + needed > len(given):
             raise bad(f"{code} stands where there is no axis left")
         if code == 0:
             out.append(given[source])

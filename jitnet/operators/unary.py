@@ -7,7 +7,6 @@ import numpy as np
 
 from .. import ops
 from ..nn import functional
-from ..numpy.protocol import astype
 from . import infer
 from .params import DType, Float, Scalar
 from .registry import operator
@@ -92,7 +91,7 @@ unary("trunc", np.trunc, "The integer part.")
 @operator("Cast", params={"dtype": DType()}, aliases=("cast",), type_rule=infer.forward_type, shape_rule=infer.elementwise)
 def cast(data, *, dtype):
     """The elements converted to a dtype."""
-    return astype(data, dtype)
+    return data.astype(dtype)
 
 
 @operator("hard_sigmoid", params={"alpha": Float(0.2), "beta": Float(0.5)}, shape_rule=infer.elementwise)
