@@ -14,10 +14,10 @@ import numpy as np
 from . import tree
 from .errors import StaticArgumentError, TraceTypeError, TraceValueError
 from .runtime.array import Array
-from .types import BOOL, F64, I64, known_dtype
+from .types import BF16, BOOL, F64, I64, known_dtype
 
 WEAK = {bool: BOOL, int: I64, float: F64}
-_NATIVE = frozenset("?bhilqBHILQfd")
+_NATIVE = frozenset("?bhilqBHILQefd")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,7 +187,7 @@ def prepare(value, names: Sequence[str], k: int):
         if type(value) is not np.ndarray:
             return value
     dtype, flags = value.dtype, value.flags
-    if dtype.char in _NATIVE and dtype.isnative and flags.c_contiguous and flags.aligned:
+    if (dtype.char in _NATIVE or dtype is BF16) and dtype.isnative and flags.c_contiguous and flags.aligned:
         return value
     return np.array(value, known_dtype(dtype, names[k]), order="C")  # a copy: contiguous, aligned, native
 

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .errors import TraceTypeError
+from .half import in_float32
 from .promotion import float_rule, ufunc_rule
 from .types import BOOL, I64, ArrayType, broadcast_shapes, normalize_axes, promote
 
@@ -52,9 +53,13 @@ class Op:
 
     kind: ClassVar[str] = "op"
     multiple_outputs = False
+    widens = False   # does it compute with halves in float32? It takes them as they are where it only moves or chooses
 
-    def __init__(self, body: Callable, *, jvp=None, vjp=None, samples: Samples | None = None, register: bool = True):
-        self.body, self.name, self.__doc__, self.__name__ = body, body.__name__.strip("_"), body.__doc__, body.__name__
+    def __init__(self, body: Callable, *, jvp=None, vjp=None, samples: Samples | None = None, register: bool = True,
+                 widens: bool | None = None):
+        self.widens = self.widens if widens is None else widens
+        self.name, self.__doc__, self.__name__ = body.__name__.strip("_"), body.__doc__, body.__name__
+        self.body = in_float32(body, picks=self.kind == "gather") if self.widens else body
         self.__module__, self.__qualname__, self.__wrapped__ = body.__module__, body.__qualname__, body
         self.__signature__ = inspect.signature(body)
         self.jvp_rule, self.vjp_rule, self.samples = jvp, vjp, samples
@@ -166,7 +171,7 @@ class Elementwise(Op):
     diagonal, so the same function gives the vjp.
     """
 
-    kind = "elementwise"
+    kind, widens = "elementwise", True
 
     def __init__(self, body, expr: str, *, dtypes=None, jvp=(), cheap: bool = True, bool_expr: str | None = None, **options):
         super().__init__(body, jvp=tuple(jvp), **options)
@@ -201,7 +206,7 @@ class Elementwise(Op):
             return [BOOL] * len(dtypes), BOOL
         if rule is None:
             return [promote(*dtypes)] * len(dtypes), promote(*dtypes)
-        common = float_rule(self.name, promote(*dtypes))
+        common = float_rule(promote(*dtypes))
         return [common] * len(dtypes), BOOL if rule == "test" else common
 
     def out_types(self, types, params):
@@ -286,7 +291,7 @@ class Reduction(Op):
     position).
     """
 
-    kind = "reduction"
+    kind, widens = "reduction", True
 
     def __init__(self, body, combine: str, *, identity=None, dtypes="same", **options):
         super().__init__(body, **options)
@@ -390,7 +395,7 @@ class Gather(_Ruled):
 class Contraction(_Ruled):
     """Sums of products over shared axes: steps of BLAS where dtype and layout allow, loops elsewhere."""
 
-    kind = "contraction"
+    kind, widens = "contraction", True
 
     def operand_dtypes(self, dtypes):
         return [promote(*dtypes)] * len(dtypes)
@@ -420,7 +425,7 @@ class Creation(_Ruled):
 class Call(_Ruled):
     """Runs a NumPy or SciPy function on whole arrays, through a callback from the native program; `explain` says so."""
 
-    kind = "call"
+    kind, widens = "call", True
 
     def __init__(self, body, *, multiple_outputs=False, **options):
         super().__init__(body, **options)

@@ -21,7 +21,7 @@ import numpy as np
 from .errors import Source
 from .ir import Atom, Const, Eqn, Graph, Var, subgraphs
 from .op import OPS, Op
-from .types import DTYPES, SHORT_NAMES, ArrayType
+from .types import DTYPES, SHORT_NAMES, ArrayType, is_float
 
 WIDEST = 72  # comments line up behind the longest line up to this column
 
@@ -206,7 +206,7 @@ def scalar_text(value: np.ndarray) -> str:
     """A scalar with its dtype, as text that gives exactly the same bits (of NaN: a NaN): `f32(0.1)`, `b1(True)`."""
     x = value[()]
     dtype = value.dtype
-    if dtype.kind != "f":
+    if not is_float(dtype):
         return f"{SHORT_NAMES[dtype]}({x})"
     if not np.isfinite(x):
         return f"{SHORT_NAMES[dtype]}('{float(x)}')"

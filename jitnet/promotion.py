@@ -6,36 +6,31 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import TraceTypeError
-from .types import F64, I64, short_dtype
+from .types import BF16, F16, F32, F64, I8, I64, WEAK_SAMPLES, is_float, promote, short_dtype
 
 
-def float_rule(name: str, dtype: np.dtype) -> np.dtype:
-    """The float dtype that a function of floats computes in, as NumPy's ufuncs choose it."""
-    if dtype.kind == "f":
+def float_rule(dtype: np.dtype) -> np.dtype:
+    """The float dtype that a function of floats has for operands of this dtype, as NumPy's ufuncs choose it."""
+    if is_float(dtype):
         return dtype
-    if dtype.itemsize == 1:
-        raise _half(name, [dtype])
-    return np.dtype(np.float32) if dtype.itemsize == 2 else F64
-
-
-def _half(name: str, dtypes) -> TraceTypeError:
-    kinds = " and ".join(map(_dtype_text, dtypes))
-    return TraceTypeError(f"{name}: of {kinds} is a float16 in NumPy, which jitnet does not compile",
-                          "convert the array first: `x.astype(np.float32)`")
+    return F16 if dtype.itemsize == 1 else F32 if dtype.itemsize == 2 else F64
 
 
 def ufunc_rule(name: str, ufunc: np.ufunc, dtypes: tuple) -> tuple[Sequence[np.dtype], np.dtype]:
     """(operand dtypes, output dtype) of the loop that NumPy itself would run."""
     if set(dtypes) == {int}:
         dtypes = (I64,) * len(dtypes)  # NumPy compares two Python ints as objects, of any size; here they have 64 bits
+    back = {}
+    asked = tuple(np.dtype(bool) if d is bool else d for d in dtypes)
+    if BF16 in dtypes:  # NumPy knows nothing of it: float16 stands in, and the smallest integers, which do not widen that
+        back = {F16: BF16} if promote(*dtypes) == BF16 else {}
+        asked = tuple((F16 if back else F32) if d == BF16 else I8 if back and d not in WEAK_SAMPLES else d for d in asked)
     try:
-        *operands, out = ufunc.resolve_dtypes((*(np.dtype(bool) if d is bool else d for d in dtypes), None))
+        *operands, out = ufunc.resolve_dtypes((*asked, None))
     except TypeError:
         hint = _DTYPE_HINTS.get(name, "convert the array first: `x.astype(...)`")
         raise TraceTypeError(f"{name}: NumPy has no {name} of {' and '.join(map(_dtype_text, dtypes))}", hint) from None
-    if out.char == "e":
-        raise _half(name, dtypes)
-    return operands, out
+    return [back.get(d, d) for d in operands], back.get(out, out)
 
 
 def _dtype_text(dtype) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from .errors import Source
 from .ir import Eqn
 from .printing import identifier, place
-from .types import ArrayType
+from .types import BF16, ArrayType
 
 HEADER = '''from jitnet.codegen.intrinsics import *
 
@@ -196,7 +196,7 @@ def _constant(value: np.ndarray) -> str:
 
 
 def _dtype(dtype) -> str:
-    return f"np.{'bool' if dtype.kind == 'b' else dtype.name}"
+    return repr(dtype.name) if dtype == BF16 else f"np.{'bool' if dtype.kind == 'b' else dtype.name}"
 
 
 def buffer_dtypes(info) -> list[str]:

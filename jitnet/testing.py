@@ -22,32 +22,32 @@ __all__ = ["apply_affine", "canonical", "check_batch", "check_grads", "check_ind
            "numerical_jvp", "op_graph"]
 
 
-def _is_float(x) -> bool:
+def _holds_floats(x) -> bool:
     return isinstance(x, float) or is_float(np.asarray(x).dtype)
 
 
 def _random_like(container, rng: np.random.Generator):
     """Random directions for the float leaves of a container, float0 zeros for the others."""
-    return tree.map(lambda x: rng.standard_normal(np.shape(x)).astype(np.asarray(x).dtype) if _is_float(x)
+    return tree.map(lambda x: rng.standard_normal(np.shape(x)).astype(np.asarray(x).dtype) if _holds_floats(x)
                     else np.zeros(np.shape(x), FLOAT0),
                     container)
 
 
 def _moved(container, direction, step: float):
     """container + step * direction, on the float leaves."""
-    return tree.map(lambda x, t: np.asarray(x + step * t, np.asarray(x).dtype) if _is_float(x) else x, container, direction)
+    return tree.map(lambda x, t: np.asarray(x + step * t, np.asarray(x).dtype) if _holds_floats(x) else x, container, direction)
 
 
 def _dot(a, b) -> float:
     """The inner product of two containers, over their float leaves."""
     return sum(float(np.sum(np.asarray(x, np.float64) * np.asarray(y, np.float64)))
-               for x, y in zip(tree.leaves(a), tree.leaves(b)) if np.asarray(x).dtype != FLOAT0 and _is_float(x))
+               for x, y in zip(tree.leaves(a), tree.leaves(b)) if np.asarray(x).dtype != FLOAT0 and _holds_floats(x))
 
 
 def numerical_jvp(function: Callable, args: Sequence, tangents: Sequence, step: float = 1e-5):
     """The derivative of function(*args) in the direction of the tangents, by central differences; nested like the output."""
     high, low = function(*_moved(tuple(args), tuple(tangents), step)), function(*_moved(tuple(args), tuple(tangents), -step))
-    return tree.map(lambda h, l: (np.asarray(h, np.float64) - np.asarray(l, np.float64)) / (2 * step) if _is_float(h)
+    return tree.map(lambda h, l: (np.asarray(h, np.float64) - np.asarray(l, np.float64)) / (2 * step) if _holds_floats(h)
                     else np.zeros(np.shape(h), FLOAT0),
                     high, low)
 
@@ -130,10 +130,10 @@ def check_rules(op: Op, arrays: Sequence, params: dict, *, rtol: float = 1e-5, a
     """Asserts that an op's own jvp and vjp rules agree with finite differences, called directly on NumPy arrays in float64."""
     rng = np.random.default_rng(seed)
     params = canonical(op, arrays, params)
-    arrays = [np.asarray(a, np.float64) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in arrays]
-    floats = [a.dtype.kind == "f" for a in arrays]
+    arrays = [np.asarray(a, np.float64) if is_float(np.asarray(a).dtype) else np.asarray(a) for a in arrays]
+    floats = [is_float(a.dtype) for a in arrays]
     outs = op.evaluate(arrays, params)
-    if not any(floats) or any(o.dtype.kind != "f" for o in outs):
+    if not any(floats) or any(not is_float(o.dtype) for o in outs):
         return
     tangents = [rng.standard_normal(a.shape) if f else None for a, f in zip(arrays, floats)]
 

@@ -15,10 +15,11 @@ from .compile import Compiled, compile_graph
 from .ir import Const, Graph, Var, check_graph, definitions, eval_graph, subgraphs
 from .tracer import inline, trace
 from .transforms import grad
-from .types import F32, F64, is_float, type_of_array
+from .types import BF16, F16, F32, F64, is_float, type_of_array
 
-TOLERANCE = {F32: 2e-4, F64: 1e-9}
-LOOSE = {F32: 2e-4, F64: 2e-4}
+HALF = {F16: 2e-3, BF16: 1.6e-2}   # two units in the last place of the largest element
+TOLERANCE = {**HALF, F32: 2e-4, F64: 1e-9}
+LOOSE = {**HALF, F32: 2e-4, F64: 2e-4}
 
 
 def check_compiled(graph: Graph, arrays: Sequence[np.ndarray], tolerance: dict | None = None) -> Compiled:
@@ -57,7 +58,7 @@ def check_function(function: Callable, *arrays, tolerance: dict | None = None) -
 def random_array(shape, dtype, seed: int = 0) -> np.ndarray:
     """Random values of a dtype: normally distributed floats, integers over their whole range."""
     rng, dtype = np.random.default_rng(seed), np.dtype(dtype)
-    if dtype.kind == "f":
+    if is_float(dtype):
         return rng.standard_normal(shape).astype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(bool)

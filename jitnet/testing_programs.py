@@ -17,7 +17,7 @@ from . import control, ops
 from .ir import Const, Graph, check_graph, subgraphs
 from .testing_steps import INTS, MOST_ELEMENTS, Steps, Value
 from .tracer import Trace, Tracer
-from .types import BOOL, F32, F64, I32, I64, ArrayType, broadcast_shapes
+from .types import BOOL, F32, F64, I32, I64, ArrayType, broadcast_shapes, is_float
 
 
 class Program(Steps):
@@ -108,7 +108,7 @@ class Program(Steps):
         if self.choose(2):
             x[where] = self.one_of((0, 1, 2))
             self.put(x, max(v.bound, 2), v.exact)
-        elif v.dtype.kind == "f":
+        elif is_float(v.dtype):
             x[where] *= np.asarray(0.5, v.dtype)
             x[..., :1] = x[..., -1:] if v.shape[-1] else 0
             self.put(x, v.bound, v.exact)
@@ -152,7 +152,7 @@ class Program(Steps):
         if self.choose(2):
             self.put(ops.scatter_set(v.x, updates, index, axes=(axis,)), v.bound, v.exact)
         else:
-            self.put(ops.scatter_add(v.x, updates, index, axes=(axis,)), v.bound * (count + 1), v.dtype.kind != "f")
+            self.put(ops.scatter_add(v.x, updates, index, axes=(axis,)), v.bound * (count + 1), not is_float(v.dtype))
 
     def matmul(self):
         v = self.pick("fffffi", ndim=2)
@@ -166,7 +166,7 @@ class Program(Steps):
         if x.shape[-2] * y.shape[-1] > MOST_ELEMENTS or math.prod(x.shape) * y.shape[-1] > 2_000_000:
             return
         out = ops.matmul(x, y)
-        if v.dtype.kind != "f":
+        if not is_float(v.dtype):
             self.put(out, 2.0 ** 63)
         else:
             self.put(out * np.asarray(1 / max(1, x.shape[-1]), v.dtype), v.bound * 8, False)
@@ -193,9 +193,9 @@ class Program(Steps):
 
     def like(self, program: Program, v: Value):
         """A value of the type of v (within its bounds) that depends on a recent value of a program."""
-        last = program.pick("f" if v.dtype.kind == "f" else "iu")
+        last = program.pick("f" if is_float(v.dtype) else "iu")
         x = ops.sum(last.x, axis=None) if last.x.ndim else last.x
-        if v.dtype.kind != "f":
+        if not is_float(v.dtype):
             return v.x + ops.cast(x, dtype=v.dtype)
         x = x * np.asarray(1 / max(1, last.x.size), x.dtype)
         x = x if x.dtype == v.dtype else ops.cast(x, dtype=v.dtype)
@@ -217,7 +217,7 @@ class Program(Steps):
             out = control.cond(pred, *branches, v.x)
         else:
             out = control.switch(ops.cast(pred, dtype=I32) * 2 - self.choose(2), [*branches, lambda x: x], v.x)
-        self.put(out, max(1, v.bound), v.dtype.kind != "f")
+        self.put(out, max(1, v.bound), not is_float(v.dtype))
 
     def loop(self):
         if self.depth >= 2:
@@ -230,7 +230,7 @@ class Program(Steps):
         exact = [False]
 
         def step(carry, row):
-            x, y = (Value(c, max(v.bound, 1), c.dtype.kind != "f") for c, v in zip(carry, (a, b)))
+            x, y = (Value(c, max(v.bound, 1), not is_float(c.dtype)) for c, v in zip(carry, (a, b)))
             program = self.inner([x, y, *([Value(row, rows.bound, rows.exact)] if row is not None else [])], 2)
             new = [self.like(program, x), self.like(program, y)]
             if kind == 1 and a.x.shape == b.x.shape and a.dtype == b.dtype:
@@ -240,14 +240,14 @@ class Program(Steps):
 
         if kind < 3 and rows.shape[0] <= 8:
             (x, y), (z, zs) = control.scan(step, (a.x, b.x), rows.x, reverse=reverse)
-            self.put(zs, max(a.bound, 1), a.dtype.kind != "f")
-            self.put(z, 2.0 ** 63 if z.dtype.kind != "f" else 8, exact[0])
+            self.put(zs, max(a.bound, 1), not is_float(a.dtype))
+            self.put(z, 2.0 ** 63 if not is_float(z.dtype) else 8, exact[0])
         elif self.reverse or self.choose(2):
             x, y = control.fori_loop(0, 3, lambda i, c: step(c, ops.cast(i, dtype=self.floats[-1]))[0], (a.x, b.x))
         else:
             n = ops.remainder(ops.cast(ops.sum(self.pick("iu").x, axis=None), dtype=I64), np.asarray(4, I64))
             x, y = control.fori_loop(n * 0, n, lambda i, c: step(c, None)[0], (a.x, b.x))
-        self.put(x, max(a.bound, 1), a.dtype.kind != "f")
+        self.put(x, max(a.bound, 1), not is_float(a.dtype))
         self.put(y, max(b.bound, 1), False)
 
 
@@ -280,7 +280,7 @@ def random_graph(choose: Callable[[int], int], n: int = 7, *, length: int = 12, 
             dtype = program.one_of((main, main, main, *floats, *INTS, BOOL)) if k else main
             shape = tuple(n if d == "n" else d for d in program.one_of(shapes))
             x = t.input(ArrayType(shape, dtype), f"x{k}")
-            program.values.append(Value(x, 2.0 if dtype.kind == "f" else 2.0 ** 63))
+            program.values.append(Value(x, 2.0 if is_float(dtype) else 2.0 ** 63))
         inputs = len(program.values)
         program.run(length)
         made = program.values[inputs:] or program.values
@@ -305,7 +305,7 @@ def random_arguments(graph: Graph, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     arrays = []
     for t in graph.input_types:
-        if t.dtype.kind == "f":
+        if is_float(t.dtype):
             a = np.round(rng.uniform(-2, 2, t.shape) * 256) / 256
         elif t.dtype.kind == "b":
             a = rng.integers(0, 2, t.shape)

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import ops
 from .tracer import Tracer
-from .types import BOOL, F32, F64, I32, I64, broadcast_shapes
+from .types import BOOL, F32, F64, I32, I64, broadcast_shapes, is_float
 
 MOST_ELEMENTS = 40_000
 INTS = tuple(np.dtype(d) for d in ("i8", "i4", "i2", "i1", "u1", "u8"))
@@ -62,7 +62,7 @@ class Steps:
         """Keeps a new value; large floats are scaled down."""
         if x.size > MOST_ELEMENTS or x.ndim > 4:
             return None
-        if x.dtype.kind == "f" and bound > 4:
+        if is_float(x.dtype) and bound > 4:
             factor = 2.0 ** -math.ceil(math.log2(bound))
             x, bound = x * np.asarray(factor, x.dtype), bound * factor
         self.values.append(value := Value(x, bound, exact))
@@ -79,7 +79,7 @@ class Steps:
         if dtype == BOOL:
             return Value(ops.not_equal(x, np.zeros((), x.dtype)))
         x = x if x.dtype == dtype else ops.cast(x, dtype=dtype)
-        return Value(x, 2.0 ** 63) if dtype.kind != "f" else Value(ops.minimum(ops.abs(x), np.asarray(4, dtype)), 4.0)
+        return Value(x, 2.0 ** 63) if not is_float(dtype) else Value(ops.minimum(ops.abs(x), np.asarray(4, dtype)), 4.0)
 
     def partner(self, v: Value, test=lambda v: True) -> Value:
         """A value of the same dtype that broadcasts with v: another one, or a row or total of v itself."""
@@ -163,7 +163,7 @@ class Steps:
 
     def cast(self):
         v = self.pick("fiub")
-        if v.dtype.kind == "f":
+        if is_float(v.dtype):
             options = [*self.floats, *((I32, I64, np.dtype("i1")) if v.exact and v.bound < 100 else ())]
             return self.put(ops.cast(v.x, dtype=self.one_of(options)), v.bound, v.exact)
         if v.dtype.kind == "b" or self.choose(2):
@@ -186,11 +186,11 @@ class Steps:
             if n <= 5 and self.choose(6) == 0:
                 op = ops.prod
             out, bound, exact = op(v.x, axis=axes), v.bound, v.exact
-            if v.dtype.kind == "f" and op is ops.sum:
+            if is_float(v.dtype) and op is ops.sum:
                 out, exact = out * np.asarray(1 / max(n, 1), out.dtype), False
             elif op is ops.prod:
                 bound, exact = max(v.bound, 1) ** n, False
-            if v.dtype.kind != "f":
+            if not is_float(v.dtype):
                 exact = True
         if self.choose(2):
             out = self.keep(out, v, axes)
@@ -228,7 +228,7 @@ class Steps:
     def running(self):
         v = self.pick("ffi", ndim=1)
         axis = self.choose(v.x.ndim)
-        if v.dtype.kind == "f":
+        if is_float(v.dtype):
             size = np.asarray(max(1, v.shape[axis]), v.dtype)
             table = [lambda: (ops.cumsum(v.x / size, axis=axis), False), lambda: (ops.sort(v.x, axis=axis), v.exact),
                      lambda: (ops.cummax(v.x, axis=axis), v.exact)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from .errors import TraceTypeError
 from .op import NUMPY_FUNCTIONS, Elementwise
-from .types import broadcast_shapes, short_dtype
+from .types import broadcast_shapes, same_kind, short_dtype
 
 _NUMBERS = {int: int, float: float, bool: bool}
 _OPERANDS = (np.ndarray, np.generic, int, float, list, tuple)
@@ -67,7 +67,7 @@ def write_into(target, value, name: str):
     from .ops import broadcast_to
     from .tracer import Tracer, current_trace
 
-    if not np.can_cast(value.dtype, target.dtype, "same_kind"):
+    if not same_kind(value.dtype, target.dtype):
         raise TraceTypeError(f"{name}: a {short_dtype(value.dtype)} result cannot be written into a "
                              f"{short_dtype(target.dtype)} array",
                              "convert the array first: `x = x.astype(...)`")

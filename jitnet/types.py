@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import ml_dtypes
 import numpy as np
 
 from .errors import TraceTypeError
@@ -16,15 +17,21 @@ SHORT_NAMES = {
     np.dtype(np.bool_): "b1",
     np.dtype(np.int8): "i8", np.dtype(np.int16): "i16", np.dtype(np.int32): "i32", np.dtype(np.int64): "i64",
     np.dtype(np.uint8): "u8", np.dtype(np.uint16): "u16", np.dtype(np.uint32): "u32", np.dtype(np.uint64): "u64",
-    np.dtype(np.float32): "f32", np.dtype(np.float64): "f64",
+    np.dtype(np.float16): "f16", np.dtype(ml_dtypes.bfloat16): "bf16", np.dtype(np.float32): "f32", np.dtype(np.float64): "f64",
 }
 DTYPES = {name: dtype for dtype, name in SHORT_NAMES.items()}
-BOOL, I32, I64, F32, F64 = (DTYPES[n] for n in ("b1", "i32", "i64", "f32", "f64"))
+BOOL, I8, I32, I64, F16, BF16, F32, F64 = (DTYPES[n] for n in ("b1", "i8", "i32", "i64", "f16", "bf16", "f32", "f64"))
+HALVES = frozenset((F16, BF16))  # floats that are stored in 16 bits and computed with in float32
 
 
 def short_dtype(dtype) -> str:
     """`f32` for float32; the NumPy name for a dtype that jitnet does not know."""
     return SHORT_NAMES.get(dtype) or str(dtype)
+
+
+def finfo(dtype):
+    """Limits of a float dtype, as `np.finfo` gives them."""
+    return ml_dtypes.finfo(dtype) if dtype == BF16 else np.finfo(dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ def known_dtype(dtype, name: str = "array") -> np.dtype:
         raise TraceTypeError(
             f"{name}: jitnet does not compile the dtype {dtype}", f"convert it with `astype` to one of {', '.join(DTYPES)}"
         )
-    return dtype
+    return DTYPES[SHORT_NAMES[dtype]]
 
 
 def type_of_array(array, name: str = "array") -> ArrayType:
@@ -80,16 +87,30 @@ def type_of_array(array, name: str = "array") -> ArrayType:
 
 
 def is_float(dtype) -> bool:
-    return dtype.kind == "f"
+    """Whether the elements are floats; of bfloat16 NumPy itself says they are void."""
+    return dtype.kind == "f" or dtype == BF16
+
+
+WEAK_SAMPLES = {bool: False, int: 0, float: 0.0}
 
 
 @lru_cache(maxsize=4096)
 def promote(*dtypes) -> np.dtype:
-    """NumPy 2's common dtype. A Python scalar type (bool, int, float) counts as weak."""
-    samples = {bool: False, int: 0, float: 0.0}
-    if all(d in samples for d in dtypes):
-        return np.result_type(*(np.min_scalar_type(samples[d]) if d is bool else np.dtype(d) for d in dtypes))
-    return np.result_type(*(samples.get(d, d) for d in dtypes))
+    """NumPy 2's common dtype. A Python scalar type (bool, int, float) counts as weak.
+
+    NumPy has no rules for bfloat16. These are JAX's: it stays with integers and Python scalars, and is a float32 with float16.
+    """
+    if BF16 in dtypes:
+        others = [F32 if d == F16 else d for d in dtypes if d not in WEAK_SAMPLES and is_float(d) and d != BF16]
+        return np.result_type(*others) if others else BF16
+    if all(d in WEAK_SAMPLES for d in dtypes):
+        return np.result_type(*(np.min_scalar_type(False) if d is bool else np.dtype(d) for d in dtypes))
+    return np.result_type(*(WEAK_SAMPLES.get(d, d) for d in dtypes))
+
+
+def same_kind(source: np.dtype, target: np.dtype) -> bool:
+    """Whether NumPy lets a result of one dtype be written into an array of the other; bfloat16 counts as float16 does."""
+    return np.can_cast(*(F16 if d == BF16 else d for d in (source, target)), "same_kind")
 
 
 def broadcast_shapes(*shapes) -> tuple[int, ...] | None:

@@ -19,10 +19,11 @@ from jitnet.testing_compiled import check_function as check
 from jitnet.testing_compiled import random_array as random
 from jitnet.testing_ulp import ulp_distance
 from jitnet.tree import leaves
-from jitnet.types import DTYPES, F32, F64, type_of_array
+from jitnet.types import BF16, DTYPES, F16, F32, F64, finfo, is_float, type_of_array
 
 ELEMENTWISE = [op for op in OPS.values() if isinstance(op, Elementwise) and op is not ops.cast]
 NEAR = {"lgamma", "digamma"}   # right to 4 ULP except near their zeros
+NEAR_TOLERANCE = {F16: 2e-3, BF16: 1.6e-2, F32: 1e-5, F64: 1e-13}
 SPECIAL_FLOATS = (0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 3, -3, np.inf, -np.inf, np.nan, 1e-3, 7.25, 100.0, 1e10, -1e10,
                   0.3)
 SPECIAL_INTS = (0, 1, 2, 3, 5, 7, 8, 9, 31, 32, 33, 63, 64, 65, 100, 127, -1, -2, -3, -7, -64, -100)
@@ -32,8 +33,8 @@ def special(dtype):
     """The values of a dtype where arithmetic goes wrong."""
     if dtype.kind == "b":
         return np.array([False, True])
-    if dtype.kind == "f":
-        limits = np.finfo(dtype)
+    if is_float(dtype):
+        limits = finfo(dtype)
         return np.array([*SPECIAL_FLOATS, limits.max, limits.min, limits.tiny, -limits.tiny, limits.smallest_subnormal], dtype)
     limits = np.iinfo(dtype)
     edges = (limits.max, limits.max - 1, limits.min, limits.min + 1, limits.max // 2, limits.max // 3)
@@ -67,12 +68,12 @@ def admitted(arity, dtype):
 def assert_close(op, found, wanted):
     """Exactly equal, floats to 4 ULP; NaN where NaN, and the sign of zeros."""
     assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), op.name
-    if wanted.dtype.kind != "f":
+    if not is_float(wanted.dtype):
         np.testing.assert_array_equal(found, wanted, err_msg=op.name)
         return
     good = ulp_distance(found, wanted) <= 4
     if op.name in NEAR:
-        good |= np.isclose(found, wanted, rtol=1e-13 if wanted.dtype == F64 else 1e-5)
+        good |= np.isclose(found, wanted, rtol=NEAR_TOLERANCE[wanted.dtype])
         good[-1] = True   # SciPy overflows at the smallest subnormal
     assert good.all(), f"{op.name}: {found[~good][:5]}, should be {wanted[~good][:5]}"
 
@@ -121,7 +122,7 @@ def test_integers_wrap_around_inside_a_kernel(name):
 @pytest.mark.parametrize("name", DTYPES)
 def test_casts(name):
     x = special(DTYPES[name])
-    if name[0] == "f":   # what C leaves undefined is left out: out of range, and NaN
+    if is_float(DTYPES[name]):   # what C leaves undefined is left out: out of range, and NaN
         exact = np.array([0.0, -0.0, 1.5, 2.5, 99.9, 127.0, -1.0, -2.7, -128.0], x.dtype)
         check(lambda x: [ops.cast(x, dtype=d) for d in DTYPES.values() if d.kind != "u"], exact)
         check(lambda x: [ops.cast(x, dtype=d) for d in DTYPES.values()], np.abs(exact))
@@ -191,7 +192,7 @@ def test_reductions_of_every_dtype(name, shape):
     dtype = DTYPES[name]
     x = random(shape, dtype)
     for axes in ((0,), (1,), (0, 1)):
-        some = [ops.sum, ops.max, ops.min, ops.any, ops.all, ops.argmax, ops.argmin, *([] if dtype.kind == "f" else [ops.prod])]
+        some = [ops.sum, ops.max, ops.min, ops.any, ops.all, ops.argmax, ops.argmin, *([] if is_float(dtype) else [ops.prod])]
         check(lambda x, axes=axes, some=some: [op(x, axis=axes) for op in some], x)
 
 
@@ -247,7 +248,7 @@ def test_reductions_cut_into_chunks(shape):
 def test_gradients_of_elementwise_ops(arity):
     rng = np.random.default_rng(3)
     group = [(op, d) for op, d in admitted(arity, F64) if op.samples and not op.samples.integers
-             and op.out_types([type_of_array(np.zeros(1, k)) for k in d], {})[0].dtype.kind == "f"]
+             and op.out_types([type_of_array(np.zeros(1, k)) for k in d], {})[0].dtype == F64]
     arrays, places = [], []
     for op, dtypes in group:
         ranges = (*op.samples.ranges, *[op.samples.ranges[-1]] * arity)

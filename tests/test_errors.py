@@ -118,7 +118,7 @@ def dtype(h, bias, i, z):
 
 
 def constant_dtype(h, bias, i, z):
-    return h * np.ones(3, np.float16)
+    return h * np.ones(3, np.complex64)
 
 
 def operand(h, bias, i, z):
@@ -230,9 +230,10 @@ CASES = [
      "return np.linalg.inv(h)",
      "write it with functions that `jitnet.numpy` has, or call it outside the compiled function"),
     (dtype, TraceTypeError, "array: jitnet does not compile the dtype complex64", "return h.astype(np.complex64)",
-     "convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64"),
-    (constant_dtype, TraceTypeError, "multiply: jitnet does not compile the dtype float16", "return h * np.ones(3, np.float16)",
-     "convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64"),
+     "convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64"),
+    (constant_dtype, TraceTypeError, "multiply: jitnet does not compile the dtype complex64",
+     "return h * np.ones(3, np.complex64)",
+     "convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64"),
     (operand, TraceTypeError, "add: an operand is a NoneType, not an array or a number", "return np.add(h, None)",
      "pass NumPy arrays, jitnet arrays or Python numbers"),
     (bits, TraceTypeError, "bitwise_or: NumPy has no bitwise_or of f32 and a Python int", "return h | 1",

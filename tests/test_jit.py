@@ -179,8 +179,8 @@ def test_static_arguments_that_do_not_fit():
     (1 << 70, f"scale: argument `x` is {1 << 70}, which does not fit into 64 bits\n  pass a float"),
     (np.ma.masked_array(X), "scale: argument `x` is a masked array, which jitnet does not compile\n"
                             "  fill it first: `x.filled(0)`"),
-    (np.float16([1]), "scale: argument `x`: jitnet does not compile the dtype float16\n"
-                      "  convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64"),
+    (np.complex64([1]), "scale: argument `x`: jitnet does not compile the dtype complex64\n"
+                      "  convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64"),
 ])
 def test_arguments_that_do_not_fit(argument, message):
     before = scale.traces

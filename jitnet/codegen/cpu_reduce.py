@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..types import short_dtype
+from ..types import is_float, short_dtype
 from .affine import Axis
 from .nest import Node, Stage
 from .writer import Dimension, KernelWriter
@@ -82,7 +82,7 @@ class ReduceWriter(KernelWriter):
         if combine in ("mul_reduce_", "and"):
             return f"{short_dtype(dtype)}(1)"
         largest = combine == "min_reduce_"
-        if dtype.kind == "f":
+        if is_float(dtype):
             value = np.inf if largest else -np.inf
         elif dtype.kind == "b":
             value = largest
@@ -99,7 +99,7 @@ class ReduceWriter(KernelWriter):
 
 
 def is_float_sum(node: Node) -> bool:
-    return node.eqn.op.combine == "add_reduce_" and node.dtype.kind == "f"
+    return node.eqn.op.combine == "add_reduce_" and is_float(node.dtype)
 
 
 class RowsWriter(ReduceWriter):

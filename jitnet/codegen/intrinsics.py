@@ -7,6 +7,7 @@ import numpy as np
 
 from jitnet.codegen import memory
 from jitnet.codegen.names import DTYPES, REDUCTIONS, SCALAR_FUNCTIONS
+from jitnet.types import is_float
 
 
 def quiet(function):
@@ -41,10 +42,11 @@ def fma(x, y, z):
 
 
 NUMPY_NAMES = {"f32": "float32", "f64": "float64", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
-               "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64", "b1": "bool"}
+               "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64", "b1": "bool",
+               "f16": "float16", "bf16": "bfloat16"}
 OWN = {"sigmoid": sigmoid, "softplus": lambda x: np.logaddexp(x, type(x)(0)), "fma": fma, "threefry": threefry,
        "lgamma": special("gammaln"),
-       "rint": lambda x: np.rint(x) if x.dtype.kind == "f" else x,
+       "rint": lambda x: np.rint(x) if is_float(x.dtype) else x,
        "rsqrt": lambda x: type(x)(1) / np.sqrt(x), "ldexp": lambda x, n: np.ldexp(x, np.int32(n)),
        "to_bits": lambda x: x.view(f"i{x.itemsize}"), "from_bits": lambda n: n.view(f"f{n.itemsize}")}
 

@@ -2,8 +2,9 @@
 
 Integers follow NumPy: division by zero gives 0, a shift by the width or more gives 0 (or the sign), results wrap.
 """
+from jitnet.codegen.cast import cast
 from jitnet.codegen.math_exp import INF, NAN, pick, split_exponent
-from jitnet.codegen.names import FLOATS, SIGNED, UNSIGNED
+from jitnet.codegen.names import FLOATS, HALVES, SIGNED, UNSIGNED
 from jitnet.codegen.rare import call_rare
 from jitnet.codegen.scalar import F64, call, define
 
@@ -73,6 +74,17 @@ def nextafter(x, y):
     smallest = bits.const(1).from_bits().copysign(y)
     moved = x.eq(0).where(smallest, stepped)
     return x.eq(y).where(y, (x.ne(x) | y.ne(y)).where(x + y, moved))
+
+
+for _half in HALVES:
+    @define("nextafter", _half)
+    def nextafter_half(bits, towards, dtype=_half):
+        """The same for a half, on its bits: float32 has more neighbours."""
+        x, y = cast(bits, dtype, "f32"), cast(towards, dtype, "f32")
+        away = (x < y).eq(x > 0)
+        stepped = bits + away.where(bits.const(1), -1)
+        moved = x.eq(0).where(towards & 0x8000 | 1, stepped)
+        return x.eq(y).where(towards, (x.ne(x) | y.ne(y)).where(bits.const(0x7fc0), moved))
 
 
 @define("ldexp", *FLOATS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ..ir import Atom, Eqn
 from ..runtime.blas import is_direct, matmul_step
 from ..runtime.program import Slot
+from ..types import is_float
 from .nest import row_major
 from .steps import Builder, KernelInfo, lowering
 
@@ -61,7 +62,7 @@ def matmul(builder: Builder, eqn: Eqn) -> None:
     """A product of float32 or float64; other dtypes were expanded into loops by a pass, or run through NumPy."""
     x, y = eqn.inputs
     (out,) = eqn.outputs
-    if out.type.dtype.kind != "f":
+    if not is_float(out.type.dtype):
         builder.callback(eqn)
         return
     if out.type.size == 0:

@@ -1,7 +1,7 @@
 """What kernels do with memory beyond buffers: arrays on the stack, scalars that travel as bits in `sizes`, blocks turned.
 
     local_f32(256)     an array of that many elements on the stack, one per kernel call, apart from all buffers
-    f32_bits(word)     the float32 whose bits are the low half of an int64 (f64_bits: all of it)
+    f32_bits(word)     the float32 whose bits are the low half of an int64 (f64_bits: all of it; f16_bits, bf16_bits: 16 bits)
     transpose_f32(x, at, stride, tile, to, width)     a square block, turned: tile[to + r * width + c] = x[at + c * stride + r]
 
 The block has the edge of a cache line (EDGE: 16 float32, 8 float64): every line of x is read once, whole, and turned in
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .names import DTYPES
+from .names import DTYPES, HALVES
 
 LANES = 64  # bytes: stack arrays are aligned for the widest vectors
 EDGE = {"f32": 16, "i32": 16, "u32": 16, "f64": 8, "i64": 8, "u64": 8}  # dtypes whose blocks can be turned, and their edge
@@ -22,6 +22,7 @@ def python_scope(dtypes: dict[str, str]) -> dict[str, object]:
     scope = {f"local_{name}": lambda n, kind=kind: np.zeros(n, kind) for name, kind in dtypes.items()}
     scope["f32_bits"] = lambda word: np.int64(word).astype(np.int32).view(np.float32)
     scope["f64_bits"] = lambda word: np.int64(word).view(np.float64)
+    scope |= {f"{name}_bits": lambda word, kind=dtypes[name]: np.int64(word).astype(np.int16).view(kind) for name in HALVES}
     scope |= {f"transpose_{name}": python_transpose(edge) for name, edge in EDGE.items()}
     return scope
 
@@ -86,6 +87,7 @@ def numba_scope(buffer_type, storage, numba_types) -> dict[str, object]:
 
     return {**{f"transpose_{name}": make_transpose(name, edge) for name, edge in EDGE.items()},
             **{f"local_{name}": make_local(name) for name in DTYPES},
+            **{f"{name}_bits": make_bits(name, 16) for name in HALVES},
             "f32_bits": make_bits("f32", 32), "f64_bits": make_bits("f64", 64)}
 
 

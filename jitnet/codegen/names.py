@@ -4,7 +4,8 @@ FLOATS = ("f32", "f64")
 SIGNED = ("i8", "i16", "i32", "i64")
 UNSIGNED = ("u8", "u16", "u32", "u64")
 INTS = SIGNED + UNSIGNED
-DTYPES = FLOATS + INTS + ("b1",)
+HALVES = ("f16", "bf16")   # loaded, stored, moved and cast, never computed with
+DTYPES = FLOATS + HALVES + INTS + ("b1",)
 REDUCTIONS = ("add", "mul", "max", "min")
 
 

@@ -15,9 +15,23 @@ from jitnet.codegen import math, memory
 from jitnet.codegen.cast import cast
 from jitnet.codegen.names import DTYPES, REDUCTIONS, SCALAR_FUNCTIONS
 
+
+class HalfType(types.Type):
+    """A float of 16 bits: kernels move it and cast it."""
+
+
+@register_default(HalfType)
+class HalfModel(models.PrimitiveModel):
+    """The bits, as an integer."""
+
+    def __init__(self, manager, fe_type):
+        super().__init__(manager, fe_type, ir.IntType(16))
+
+
 NUMBA_TYPES = {
     "f32": types.float32, "f64": types.float64, "i8": types.int8, "i16": types.int16, "i32": types.int32, "i64": types.int64,
-    "u8": types.uint8, "u16": types.uint16, "u32": types.uint32, "u64": types.uint64, "b1": types.boolean}
+    "u8": types.uint8, "u16": types.uint16, "u32": types.uint32, "u64": types.uint64, "b1": types.boolean,
+    "f16": HalfType("f16"), "bf16": HalfType("bf16")}
 DTYPE_OF = {t: name for name, t in NUMBA_TYPES.items()}
 BUFFERS = types.CPointer(types.voidptr)
 ALIAS_BITS = 8

@@ -12,10 +12,10 @@ import struct
 
 from llvmlite import ir
 
-I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+I1, I8, I16, I32, I64 = (ir.IntType(width) for width in (1, 8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
-TYPES = {"f32": F32, "f64": F64, "i8": I8, "i16": ir.IntType(16), "i32": I32, "i64": I64,
-         "u8": I8, "u16": ir.IntType(16), "u32": I32, "u64": I64, "b1": I1}
+TYPES = {"f32": F32, "f64": F64, "i8": I8, "i16": I16, "i32": I32, "i64": I64,
+         "u8": I8, "u16": I16, "u32": I32, "u64": I64, "b1": I1, "f16": I16, "bf16": I16}  # halves travel as their bits
 KEEP = ("arcp",)
 
 

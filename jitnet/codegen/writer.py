@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..types import short_dtype
+from ..types import is_float, short_dtype
 from .affine import Axis
 from .nest import Access, Block, LoopNest, Node, Stage, Store
 
@@ -44,7 +44,7 @@ class Dimension(NamedTuple):
 def scalar_bits(value, dtype: np.dtype) -> int:
     """A scalar as the 64-bit integer that `sizes` can hold."""
     scalar = np.asarray(value, dtype)
-    return int((scalar.view(f"i{dtype.itemsize}") if dtype.kind == "f" else scalar).astype(np.int64))
+    return int((scalar.view(f"i{dtype.itemsize}") if is_float(dtype) else scalar).astype(np.int64))
 
 
 def wrapping(expr: str, names: list[str], dtype: str) -> tuple[str, list[str]]:
@@ -105,7 +105,7 @@ class KernelWriter:
         if key not in self.size_names:
             name, kind = self.fresh(prefix), short_dtype(dtype)
             self.size_names[key] = name
-            self.header.append(f"    {name} = {kind}{'_bits' if dtype.kind == 'f' else ''}(sizes[{len(self.sizes)}])")
+            self.header.append(f"    {name} = {kind}{'_bits' if is_float(dtype) else ''}(sizes[{len(self.sizes)}])")
             self.sizes.append(scalar_bits(value, dtype))
         return self.size_names[key]
 

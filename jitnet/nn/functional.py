@@ -6,14 +6,15 @@ import math
 import numpy as np
 
 from .. import ops
+from ..half import in_float32
 from ..numpy.protocol import as_array, astype
 from ..numpy.reductions import constant, max, mean, sum
-from ..types import normalize_axes
+from ..types import is_float, normalize_axes
 
 
 def _float(x):
     x = as_array(x)
-    return x if x.dtype.kind == "f" else astype(x, np.float64)
+    return x if is_float(x.dtype) else astype(x, np.float64)
 
 
 def relu(x):
@@ -34,6 +35,7 @@ def sigmoid(x):
     return ops.sigmoid(as_array(x))
 
 
+@in_float32
 def gelu(x, approximate: str = "none"):
     """x times the normal distribution function at x; approximate="tanh" is the usual formula with tanh (Hendrycks and Gimpel
     2016)."""
@@ -50,6 +52,7 @@ def _shifted(x, axis):
     return x - constant(max(x, axes, keepdims=True)), axes
 
 
+@in_float32
 def softmax(x, axis=-1):
     """exp(x) divided by its sum along an axis: positive, and summing to 1.
 
@@ -63,12 +66,14 @@ def softmax(x, axis=-1):
     return e / sum(e, axes, keepdims=True)
 
 
+@in_float32
 def log_softmax(x, axis=-1):
     """The logarithm of softmax, precise where softmax is close to 0."""
     shifted, axes = _shifted(_float(x), axis)
     return shifted - ops.log(sum(ops.exp(shifted), axes, keepdims=True))
 
 
+@in_float32
 def layer_norm(x, weight=None, bias=None, *, axis=-1, eps: float = 1e-5):
     """x less its mean, divided by its standard deviation along `axis` (an int or several), times weight, plus bias.
 

@@ -11,7 +11,7 @@ from .. import ops
 from ..errors import TraceTypeError
 from ..op import NUMPY_FUNCTIONS
 from ..tracer import Tracer, current_trace
-from ..types import known_dtype, promote
+from ..types import F32, HALVES, is_float, known_dtype, promote
 from .joining import array, stack
 from .protocol import any_special, as_array, fresh, implements
 from .shapes import moveaxis
@@ -104,11 +104,11 @@ def arange(start, stop=None, step=1, dtype=None, *, like=None):
         raise TraceTypeError("arange: the size of the result depends on a traced value",
                              "mark the size static with `static_argnames`")
     start, stop = (0, start) if stop is None else (start, stop)
-    kind = np.result_type(*(np.asarray(v).dtype for v in (start, stop, step)))
+    kind = promote(*(np.asarray(v).dtype for v in (start, stop, step)))
     dtype = known_dtype(dtype) if dtype is not None else known_dtype(kind)
     size = builtins.max(0, math.ceil((stop - start) / step))
-    work = dtype if dtype.kind in "iuf" else np.dtype(np.int64)
-    if dtype.kind in "iu" and kind.kind == "f":  # NumPy's own odd rule: start and step are truncated first
+    work = F32 if dtype in HALVES else dtype if dtype != np.bool_ else np.dtype(np.int64)
+    if dtype.kind in "iu" and is_float(kind):  # NumPy's own odd rule: start and step are truncated first
         start, step = int(start), int(start + step) - int(start)
     x = ops.iota(shape=(size,), axis=0, dtype=work)
     if step != 1:

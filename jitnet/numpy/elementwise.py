@@ -9,7 +9,7 @@ from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..promotion import float_rule, ufunc_rule
 from ..tracer import Tracer
-from ..types import promote
+from ..types import finfo, is_float, promote
 from .protocol import as_array, fresh, implements, implements_special, into
 
 LN2 = math.log(2)
@@ -20,12 +20,12 @@ def _like(value, x):
     return np.asarray(value, x.dtype)
 
 
-def _float(x, name: str):
-    """x as an array of floats, as the ufunc of that name would convert it."""
+def _float(x):
+    """x as an array of floats, as a ufunc of floats would convert it."""
     x = as_array(x)
-    if x.dtype.kind == "f":
+    if is_float(x.dtype):
         return x
-    return ops.cast(x, dtype=float_rule(name, x.dtype))
+    return ops.cast(x, dtype=float_rule(x.dtype))
 
 
 def converted(name: str, ufunc: np.ufunc, *operands):
@@ -59,7 +59,7 @@ def _rounding(ufunc, op):
     @implements(ufunc)
     def rounding(x):
         x = as_array(x)
-        return op(x) if x.dtype.kind == "f" else fresh(x)
+        return op(x) if is_float(x.dtype) else fresh(x)
     rounding.__name__, rounding.__doc__ = op.name, op.__doc__
     return rounding
 
@@ -71,7 +71,7 @@ def _test(ufunc, op, answer):
     @implements(ufunc)
     def test(x):
         x = as_array(x)
-        return op(x) if x.dtype.kind == "f" else ops.full(x.shape, answer, np.bool_)
+        return op(x) if is_float(x.dtype) else ops.full(x.shape, answer, np.bool_)
     test.__name__, test.__doc__ = op.name, op.__doc__
     return test
 
@@ -90,7 +90,7 @@ def fix(x, out=None):
 def round(a, decimals=0, out=None):
     """x rounded to a number of decimals, ties to even."""
     x = as_array(a)
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         if x.dtype == np.bool_:
             x = ops.cast(x, dtype=np.int8)
         if decimals >= 0:
@@ -121,7 +121,7 @@ def square(x):
 def reciprocal(x):
     """1 / x; of integers the whole part of it, so 0 but for 1 and -1."""
     x = _no_bool(x, "reciprocal")
-    if x.dtype.kind == "f":
+    if is_float(x.dtype):
         return ops.divide(_like(1, x), x)
     return ops.where(ops.equal(ops.abs(x), _like(1, x)), x, _like(0, x))
 
@@ -132,7 +132,7 @@ def power(x, y):
     if isinstance(y, Tracer) or type(y) not in (int, float):
         return ops.power(x, y)
     base = as_array(x)
-    kind = base.dtype.kind
+    kind = "f" if is_float(base.dtype) else base.dtype.kind
     weak = getattr(base, "weak", None)
     if (kind in "iu" and type(y) is int and y < 0) or weak is not None:
         if weak is None:
@@ -167,7 +167,7 @@ def divmod(x, y):
 @implements(np.modf)
 def modf(x):
     """(fraction, whole part) of x, both with its sign."""
-    x = _float(x, "modf")
+    x = _float(x)
     whole = ops.trunc(x)
     rest = ops.where(ops.isinf(x), _like(0, x), x - whole)
     return ops.copysign(rest, x), whole
@@ -176,7 +176,7 @@ def modf(x):
 @implements(np.ldexp)
 def ldexp(x, n):
     """x * 2**n."""
-    x, n = _float(x, "ldexp"), as_array(n)
+    x, n = _float(x), as_array(n)
     half = ops.floor_divide(n, 2)  # in two factors, so that neither overflows alone
     return x * ops.exp2(ops.cast(half, dtype=x.dtype)) * ops.exp2(ops.cast(n - half, dtype=x.dtype))
 
@@ -197,21 +197,21 @@ def _scaled(x, factor):
 @implements(np.degrees, np.rad2deg)
 def degrees(x):
     """Radians as degrees."""
-    x = _float(x, "degrees")
+    x = _float(x)
     return x * _like(180 / math.pi, x)
 
 
 @implements(np.radians, np.deg2rad)
 def radians(x):
     """Degrees as radians."""
-    x = _float(x, "radians")
+    x = _float(x)
     return x * _like(math.pi / 180, x)
 
 
 @implements(np.sinc)
 def sinc(x):
     """sin(pi x) / (pi x), 1 at 0."""
-    x = _float(x, "sinc")
+    x = _float(x)
     zero = ops.equal(x, _like(0, x))
     y = ops.where(zero, _like(1, x), x) * _like(math.pi, x)
     smooth = 1 - (math.pi ** 2 / 6) * (x * x)  # its value and first two derivatives at 0
@@ -230,14 +230,14 @@ def heaviside(x, y):
 @implements(np.fabs)
 def fabs(x):
     """Absolute value, as a float."""
-    return ops.abs(_float(x, "fabs"))
+    return ops.abs(_float(x))
 
 
 @implements(np.signbit)
 def signbit(x):
     """Whether the sign bit is set."""
     x = as_array(x)
-    return ops.signbit(x) if x.dtype.kind == "f" else ops.less(x, _like(0, x))
+    return ops.signbit(x) if is_float(x.dtype) else ops.less(x, _like(0, x))
 
 
 @implements(np.bitwise_count)
@@ -288,9 +288,9 @@ def clip(a, a_min=_MISSING, a_max=_MISSING, out=None, *, min=_MISSING, max=_MISS
 def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     """x with NaN and the infinities replaced by numbers (by default 0 and the largest floats)."""
     x = as_array(x)
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return fresh(x)
-    info = np.finfo(x.dtype)
+    info = finfo(x.dtype)
     high, low = (info.max if posinf is None else posinf), (info.min if neginf is None else neginf)
     infinite = ops.isinf(x)
     value = ops.where(ops.isnan(x), nan, ops.where(infinite, ops.where(ops.greater(x, 0), high, low), x))
@@ -342,21 +342,21 @@ for _name, _op in SCIPY.items():
 @implements_special("logit")
 def logit(x):
     """log(x / (1 - x)), the inverse of the sigmoid."""
-    x = _float(x, "logit")
+    x = _float(x)
     return ops.log(x) - ops.log1p(-x)
 
 
 @implements_special("log_expit")
 def log_sigmoid(x):
     """log(sigmoid(x)), precise where it is close to 0."""
-    x = _float(x, "log_expit")
+    x = _float(x)
     return -ops.logaddexp(_like(0, x), -x)
 
 
 @implements_special("xlogy")
 def xlogy(x, y):
     """x * log(y), 0 where x is 0."""
-    x, y = _float(x, "xlogy"), _float(y, "xlogy")
+    x, y = _float(x), _float(y)
     zero = ops.equal(x, _like(0, x))
     return ops.where(zero, _like(0, x), x * ops.log(ops.where(zero, _like(1, y), y)))
 
@@ -364,7 +364,7 @@ def xlogy(x, y):
 @implements_special("entr")
 def entr(x):
     """-x * log(x): 0 at 0, -inf below."""
-    x = _float(x, "entr")
+    x = _float(x)
     safe = ops.where(ops.greater(x, _like(0, x)), x, _like(1, x))
     return ops.where(ops.less(x, _like(0, x)), _like(-np.inf, x), -xlogy(ops.where(ops.equal(x, _like(0, x)), _like(0, x),
                                                                                    safe), safe))
@@ -373,6 +373,6 @@ def entr(x):
 @implements_special("ndtr")
 def ndtr(x):
     """The standard normal distribution function."""
-    x = _float(x, "ndtr")
+    x = _float(x)
     return 0.5 * ops.erfc(-x * math.sqrt(0.5))
 

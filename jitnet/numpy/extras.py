@@ -8,7 +8,7 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..ops.movement import slice_axis
-from ..types import I64, normalize_axis
+from ..types import I64, is_float, normalize_axis
 from .elementwise import isinf, isnan
 from .indexing import setitem
 from .joining import concatenate, split
@@ -175,7 +175,7 @@ def piecewise(x, condlist, funclist, *args, **kw):
 def unwrap(p, discont=None, axis=-1, *, period=2 * math.pi):
     """p with jumps of more than half a period taken out by adding whole periods."""
     x = as_array(p)
-    x = x if x.dtype.kind == "f" else astype(x, np.float64)
+    x = x if is_float(x.dtype) else astype(x, np.float64)
     axis = normalize_axis(axis, x.ndim, "unwrap")
     n, half = x.shape[axis], period / 2
     d = slice_axis(x, axis, 1, n - 1) - slice_axis(x, axis, 0, n - 1)
@@ -198,7 +198,7 @@ def histogram_bin_edges(a, bins=10, range=None, weights=None):
                                  "pass a number of bins, or their edges")
         return as_array(bins)
     x = ravel(as_array(a))
-    x = x if x.dtype.kind == "f" else astype(x, np.float64)
+    x = x if is_float(x.dtype) else astype(x, np.float64)
     low, high = (ops.min(x, axis=0), ops.max(x, axis=0)) if range is None else map(x.dtype.type, range)
     flat = ops.equal(low, high)  # NumPy widens an empty range by one
     return linspace(ops.where(flat, low - 0.5, low), ops.where(flat, high + 0.5, high), bins + 1)

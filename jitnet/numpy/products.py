@@ -5,7 +5,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
-from ..types import normalize_axis, promote
+from ..types import is_float, normalize_axis, promote
 from .einsum import contract, diagonal, einsum
 from .protocol import as_array, fresh, implements, into
 from .reductions import sum as sum_of
@@ -182,7 +182,7 @@ def linalg_trace(x, /, *, offset=0, dtype=None):
 def norm(x, ord=None, axis=None, keepdims=False):
     """Norm of vectors (any order) or of matrices (Frobenius, 1, inf)."""
     a = as_array(x)
-    a = a if a.dtype.kind == "f" else as_array(a, np.float64)
+    a = a if is_float(a.dtype) else as_array(a, np.float64)
     if axis is None:
         if ord is None:
             a, axis = (a, tuple(range(a.ndim))) if keepdims else (ops.reshape(a, shape=(-1,)), (0,))
@@ -224,7 +224,7 @@ def vector_norm_over(a, axes, ord, keepdims):
 def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     """Norm of the vectors along axes (all of them for None)."""
     a = as_array(x)
-    a = a if a.dtype.kind == "f" else as_array(a, np.float64)
+    a = a if is_float(a.dtype) else as_array(a, np.float64)
     axes = tuple(range(a.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     return vector_norm_over(a, tuple(normalize_axis(k, a.ndim, "vector_norm") for k in axes), ord, keepdims)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import ops
 from ..errors import TraceTypeError
-from ..types import normalize_axes, normalize_axis
+from ..half import in_float32
+from ..types import F32, HALVES, is_float, normalize_axes, normalize_axis, promote
 from .protocol import REDUCERS, as_array, implements, into
 
 NO_VALUE = np._NoValue
@@ -163,9 +164,11 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=NO_VALUE, *, where=NO_VALU
     array([2., 3.])
     """
     x = as_array(a)
-    if dtype is None and x.dtype.kind != "f":
+    if dtype is None and not is_float(x.dtype):
         dtype = np.float64
     axes = _axes(axis, x, "mean")
+    if dtype is None and x.dtype in HALVES:  # the sum may be beyond their range
+        return into(out, as_array(mean(x, axes, F32, None, keepdims, where=where), x.dtype), "mean")
     total = _sum(x, axes, dtype, None, keepdims, NO_VALUE, where)
     return into(out, _divided(total, count_of(x, axes, where, keepdims), total.dtype), "mean")
 
@@ -179,8 +182,10 @@ def _squeezed(value, axes, keepdims):
 
 def _spread(a, axis, dtype, ddof, keepdims, where, given_mean, correction, name):
     x = as_array(a)
-    if dtype is None and x.dtype.kind != "f":
+    if dtype is None and not is_float(x.dtype):
         dtype = np.float64
+    if dtype is None and x.dtype in HALVES:
+        return as_array(_spread(x, axis, F32, ddof, keepdims, where, given_mean, correction, name), x.dtype)
     x = as_array(x, dtype)
     axes = _axes(axis, x, name)
     if given(given_mean):
@@ -221,7 +226,7 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=NO_VALUE):
                                  "name the one axis they belong to")
         axis = normalize_axis(axis, x.ndim, "average")
         w = ops.broadcast_to(ops.reshape(w, shape=(-1, *(1,) * (x.ndim - 1 - axis))), shape=x.shape)
-    dtype = np.result_type(x.dtype, w.dtype) if x.dtype.kind == "f" or w.dtype.kind == "f" else np.dtype(np.float64)
+    dtype = promote(x.dtype, w.dtype) if is_float(x.dtype) or is_float(w.dtype) else np.dtype(np.float64)
     x, w = as_array(x, dtype), as_array(w, dtype)
     total = _sum(w, axis, None, None, keepdims)
     value = _sum(x * w, axis, None, None, keepdims) / total
@@ -236,6 +241,7 @@ def ptp(a, axis=None, out=None, keepdims=NO_VALUE):
 
 # Logarithms of sums
 
+@in_float32
 def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
     """log(sum(b * exp(a))) over axes, without overflow on the way; b must keep the sums positive.
 
@@ -246,7 +252,7 @@ def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
     if return_sign:
         raise TraceTypeError("logsumexp: return_sign= is not compiled", "use positive weights b")
     x = as_array(a)
-    x = x if x.dtype.kind == "f" else as_array(x, np.float64)
+    x = x if is_float(x.dtype) else as_array(x, np.float64)
     axes = _axes(axis, x, "logsumexp")
     top = stop_at_infinity(ops.max(x, axis=axes), x, axes)
     e = ops.exp(x - top)

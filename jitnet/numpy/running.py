@@ -9,7 +9,7 @@ from ..op import has_priority
 from ..ops.movement import flip as flip_axes
 from ..ops.movement import slice_axis
 from ..tracer import Tracer
-from ..types import I64, normalize_axis
+from ..types import I64, is_float, normalize_axis, promote
 from .joining import concatenate
 from .protocol import ACCUMULATORS, as_array, astype, implements, into
 from .reductions import sum as sum_of
@@ -93,7 +93,7 @@ def ediff1d(ary, to_end=None, to_begin=None):
 def gradient(f, *varargs, axis=None, edge_order=1):
     """Central differences along each axis, one-sided at the ends; spacing: one number, or one per axis."""
     x = as_array(f)
-    x = x if x.dtype.kind == "f" else astype(x, np.float64)
+    x = x if is_float(x.dtype) else astype(x, np.float64)
     axes = tuple(range(x.ndim)) if axis is None else tuple(normalize_axis(k, x.ndim, "gradient")
                                                            for k in (axis if isinstance(axis, tuple) else (axis,)))
     steps = varargs if len(varargs) == len(axes) else varargs * len(axes) if varargs else (1.0,) * len(axes)
@@ -302,7 +302,7 @@ def _correlated(x, y, mode):
     before, size = {"full": (m - 1, total), "same": ((m - 1) // 2 if m % 2 else m // 2 - 0, n), "valid": (0, n - m + 1)}[mode]
     before = m - 1 - (total - n) // 2 if mode == "same" else before
     after = size + m - 1 - n - before
-    dtype = np.result_type(x.dtype, y.dtype)
+    dtype = promote(x.dtype, y.dtype)
     x = ops.pad(as_array(x, dtype), np.zeros((), dtype), low=(before,), high=(after,))
     windows = sliding_window_view(x, m)
     return ops.reshape(ops.matmul(windows, ops.reshape(as_array(y, dtype), shape=(m, 1))), shape=(size,))
@@ -312,7 +312,7 @@ def _correlated(x, y, mode):
 def polyval(p, x):
     """A polynomial with coefficients p, highest power first, at x."""
     p, x = as_array(p), as_array(x)
-    total = np.zeros((), np.result_type(p.dtype, x.dtype))
+    total = np.zeros((), promote(p.dtype, x.dtype))
     for k in range(p.shape[0]):
         total = total * x + p[k]
     return total

@@ -6,7 +6,7 @@ import numpy as np
 from .. import ops
 from ..errors import TraceValueError
 from ..ops.movement import slice_axis
-from ..types import normalize_axes
+from ..types import is_float, normalize_axes, promote
 from .einsum import diagonal
 from .elementwise import isnan
 from .products import matmul
@@ -24,7 +24,7 @@ BETWEEN = ("linear", "midpoint")  # methods that return numbers between elements
 
 def _float(x):
     x = as_array(x)
-    return x if x.dtype.kind == "f" else astype(x, np.float64)
+    return x if is_float(x.dtype) else astype(x, np.float64)
 
 
 def _sorted_last(x, axis):
@@ -51,7 +51,7 @@ def _at(rows, position, method, dtype):
 
 def _quantiles(a, q, axis, out, method, keepdims, name):
     x = _float(a) if method in BETWEEN else as_array(a)
-    dtype = np.result_type(x.dtype, np.asarray(q).dtype) if method in BETWEEN and type(q) not in (int, float) else x.dtype
+    dtype = promote(x.dtype, np.asarray(q).dtype) if method in BETWEEN and type(q) not in (int, float) else x.dtype
     if method not in ("linear", "lower", "higher", "nearest", "midpoint"):
         raise TraceValueError(f"{name}: method {method!r} is not compiled", "use linear, lower, higher, nearest or midpoint")
     rows, kept = _sorted_last(x, axis)
@@ -60,7 +60,7 @@ def _quantiles(a, q, axis, out, method, keepdims, name):
     values = []
     for fraction in np.ravel(q):
         value = _at(rows, float(fraction) * (n - 1), method, dtype)
-        if x.dtype.kind == "f":
+        if is_float(x.dtype):
             value = ops.where(ops.isnan(last), astype(last, dtype), value)  # a NaN sorts last, and makes the quantile NaN
         values.append(ops.reshape(value, shape=kept) if keepdims else value)
     if np.ndim(q) == 0:
@@ -178,7 +178,7 @@ def _nan_extreme(numpy_function, reduce, far):
     @implements(numpy_function)
     def extreme(a, axis=None, out=None, keepdims=NO_VALUE, initial=NO_VALUE, where=NO_VALUE):
         x, numbers = _selected(a, where)
-        if x.dtype.kind != "f":
+        if not is_float(x.dtype):
             return reduce(x, axis, out, keepdims, initial, where)
         value = reduce(ops.where(numbers, x, np.asarray(far, x.dtype)), axis, None, keepdims, initial)
         some = ops.any(numbers, axis=normalize_axes(axis, x.ndim, numpy_function.__name__))
@@ -196,7 +196,7 @@ def _nan_position(numpy_function, op, far):
     @implements(numpy_function)
     def position(a, axis=None, out=None, *, keepdims=NO_VALUE):
         x, numbers = _selected(a, None)
-        x = ops.where(numbers, x, np.asarray(far, x.dtype)) if x.dtype.kind == "f" else x
+        x = ops.where(numbers, x, np.asarray(far, x.dtype)) if is_float(x.dtype) else x
         return (argmax if op is ops.argmax else argmin)(x, axis, out, keepdims=keepdims)
     position.__name__ = numpy_function.__name__
     position.__doc__ = f"{op.__doc__[:-1]}; NaN is passed over."

@@ -128,7 +128,7 @@ def copysign(x, y):
     return np.copysign(x, y)
 
 
-@elementwise("nextafter_({x}, {y})", jvp=(_t,), samples=between(-3, 3))
+@elementwise("nextafter_({x}, {y})", widens=False, jvp=(_t,), samples=between(-3, 3))
 def nextafter(x, y):
     """The float next to x in the direction of y."""
     return np.nextafter(x, y)

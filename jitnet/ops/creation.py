@@ -4,11 +4,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..op import Elementwise, between, creation
-from ..types import ArrayType, known_dtype
+from ..types import ArrayType, is_float, known_dtype
 
 
 def _iota_numpy(shape, axis, dtype):
-    index = np.arange(shape[axis], dtype=dtype).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    index = np.arange(shape[axis]).astype(dtype).reshape([-1 if i == axis else 1 for i in range(len(shape))])
     return np.ascontiguousarray(np.broadcast_to(index, shape))
 
 
@@ -33,11 +33,11 @@ class Cast(Elementwise):
 
 
 def _cast_jvp(t, out, x, dtype):
-    return cast(t, dtype=dtype) if dtype.kind == "f" else None
+    return cast(t, dtype=dtype) if is_float(dtype) else None
 
 
 def _cast_vjp(ct, out, x, dtype):
-    return [cast(ct, dtype=x.dtype) if dtype.kind == "f" and x.dtype.kind == "f" else None]
+    return [cast(ct, dtype=x.dtype) if is_float(dtype) and is_float(x.dtype) else None]
 
 
 def _cast(x, *, dtype):
@@ -46,7 +46,7 @@ def _cast(x, *, dtype):
 
 
 _cast.__name__ = _cast.__qualname__ = "cast"
-cast = Cast(_cast, "{cast}({x})", jvp=(_cast_jvp,), vjp=_cast_vjp, samples=between(-3, 3))
+cast = Cast(_cast, "{cast}({x})", jvp=(_cast_jvp,), vjp=_cast_vjp, widens=False, samples=between(-3, 3))
 
 
 def full(shape, value, dtype):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from ..op import between, elementwise
+from ..types import is_float
 from .arithmetic import subtract
 
 LN2, LN10 = math.log(2), math.log(10)
@@ -72,6 +73,6 @@ def logaddexp(x, y):
 def sigmoid(x):
     """1 / (1 + exp(-x)), which stays between 0 and 1."""
     x = np.asarray(x)
-    x = x if x.dtype.kind == "f" else x.astype(np.float64)
+    x = x if is_float(x.dtype) else x.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
         return np.exp(-np.logaddexp(x.dtype.type(0), -x))[()]

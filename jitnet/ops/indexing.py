@@ -122,7 +122,7 @@ def _pair(ts, x, v):
 
 
 @gather_op(type_rule=lambda types, p: types[0], canonical_rule=lambda types, p: _check(types, p, "scatter_add", 2),
-           dtype_rule=_dtypes(2),
+           dtype_rule=_dtypes(2), widens=True,
            batch=_scatter_batch(lambda: scatter_add), samples=between(-3, 3),
            jvp=lambda ts, out, x, v, *indices, axes: scatter_add(*_pair(ts, x, v), *indices, axes=axes),
            vjp=lambda ct, out, x, v, *indices, axes: [ct, gather(ct, *indices, axes=axes), *[None] * len(indices)])

@@ -140,7 +140,7 @@ def _where_y(t, out, condition, x, y):
     return where(condition, np.zeros((), t.dtype), t)
 
 
-@elementwise("select_({condition}, {x}, {y})", dtypes=_where_dtypes, jvp=(None, _where_x, _where_y),
+@elementwise("select_({condition}, {x}, {y})", dtypes=_where_dtypes, widens=False, jvp=(None, _where_x, _where_y),
              samples=between(0, 1, (-3, 3), (-3, 3)))
 def where(condition, x, y):
     """x where the condition holds, y elsewhere."""

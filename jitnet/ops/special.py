@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from ..op import between, elementwise
+from ..types import is_float
 from .arithmetic import negative
 from .exponential import exp
 
@@ -16,7 +17,7 @@ def _scipy(name: str, x):
     import scipy.special
 
     x = np.asarray(x)
-    return getattr(scipy.special, name)(x if x.dtype.kind == "f" else x.astype(np.float64))
+    return getattr(scipy.special, name)(x if is_float(x.dtype) else x.astype(np.float64))
 
 
 @elementwise("erf_({x})", dtypes="float", cheap=False, jvp=(lambda t, out, x: t * (TWO_OVER_SQRT_PI * exp(negative(x * x))),),

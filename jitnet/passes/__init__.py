@@ -9,11 +9,13 @@ from .expand import expand, inline_calls
 from .fold import fold
 from .hoist import hoist
 from .simplify import simplify
+from .widen import widen
 
+# Halves become float32 first: no other pass computes with them.
 # Simple equations before equal ones are looked for: x * 1 and x are then the same. What protects recomputations from being
 # merged goes right after that, and the second round finds what folding, merging and inlining have brought together. Work
 # leaves loops while those recomputations are still calls: they stay where they are.
-PASSES = (expand, simplify, fold, common_subexpressions, hoist, inline_calls, simplify, fold, dead_code)
+PASSES = (widen, expand, simplify, fold, common_subexpressions, hoist, inline_calls, simplify, fold, dead_code)
 
 
 def run_passes(graph: Graph) -> list[tuple[str, Graph]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import ops
 from ..ir import Atom, Const, Eqn, Graph, Var
+from ..types import is_float
 from .rewrite import Rewriter, everywhere
 
 MAX_DIGEST = 1 << 20  # bytes of an array that is compared by its contents; larger ones are the same when they are one object
@@ -100,7 +101,7 @@ class _Keys:
     def equation(self, eqn: Eqn) -> tuple:
         numbers = [self.atom(a) for a in eqn.inputs]
         op = eqn.op
-        if op in COMMUTATIVE or (op in COMMUTATIVE_INTEGERS and eqn.inputs[0].type.dtype.kind != "f"):
+        if op in COMMUTATIVE or (op in COMMUTATIVE_INTEGERS and not is_float(eqn.inputs[0].type.dtype)):
             numbers.sort()
         return op, self.params(eqn.params), *numbers
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import ops
 from ..ir import Atom, Const, Eqn, Graph
-from ..types import BOOL, F32, F64, I32, I64
+from ..types import BOOL, F32, F64, I32, I64, is_float
 from .rewrite import Rewriter, everywhere, scalar
 
 BLAS_DTYPES = (F32, F64)
@@ -42,7 +42,7 @@ def _arg_extreme(out: Rewriter, eqn: Eqn) -> list[Atom]:
     best = out.emit(extreme, [x], axis=axes)
     best = out.emit(ops.reshape, [best], shape=tuple(1 if a in axes else n for a, n in enumerate(shape)))
     hit = out.emit(ops.equal, [x, best])
-    if x.type.dtype.kind == "f":
+    if is_float(x.type.dtype):
         hit = out.emit(ops.logical_or, [hit, out.emit(ops.not_equal, [x, x])])
     inner = tuple(n if a in axes else 1 for a, n in enumerate(shape))
     if len(axes) == 1:

@@ -6,7 +6,7 @@ import numpy as np
 from .. import ops
 from ..ir import Atom, Const, Eqn
 from ..ops.control import stop_gradient
-from ..types import BOOL, broadcast_shapes
+from ..types import BOOL, broadcast_shapes, finfo, is_float
 from .rewrite import scalar
 
 
@@ -38,7 +38,7 @@ def _wrapped(op, a, b) -> Const:
 
 
 def _signed(eqn: Eqn) -> bool:
-    return eqn.outputs[0].type.dtype.kind in "if"
+    return is_float(eqn.outputs[0].type.dtype) or eqn.outputs[0].type.dtype.kind == "i"
 
 
 def _multiply(s, eqn):
@@ -87,12 +87,12 @@ def _add(s, eqn):
 
 def _subtract(s, eqn):
     x, y = eqn.inputs
-    is_float = eqn.outputs[0].type.dtype.kind == "f"
+    signed_zeros = is_float(eqn.outputs[0].type.dtype)
     v = _value(y)
-    if v is not None and v == 0 and not (is_float and np.signbit(v)):
+    if v is not None and v == 0 and not (signed_zeros and np.signbit(v)):
         return s.shaped(eqn, x)  # x - 0 -> x. Not x - (-0.0): -0.0 - (-0.0) is 0.0
     v = _value(x)
-    if v is not None and v == 0 and _signed(eqn) and (not is_float or np.signbit(v)):
+    if v is not None and v == 0 and _signed(eqn) and (not signed_zeros or np.signbit(v)):
         return s.becomes(eqn, ops.negative, y)  # -0.0 - y -> -y; of integers 0 - y -> -y. Not 0.0 - y: 0.0 - 0.0 is 0.0
     u = s.operand_of(ops.negative, y)
     return s.becomes(eqn, ops.add, x, u) if u is not None else None  # x - (-u) -> x + u
@@ -137,7 +137,7 @@ def _power(s, eqn):
         return s.becomes(eqn, ops.multiply, x, x)  # x ** 2 -> x * x
     if v == 3:
         return s.becomes(eqn, ops.multiply, s.emit(ops.multiply, [x, x]), x)  # x ** 3 -> x * x * x, but for the last place
-    if dtype.kind == "f":
+    if is_float(dtype):
         if v == -1:
             return s.becomes(eqn, ops.divide, scalar(1, dtype), x)  # x ** -1 -> 1 / x
         if v == 0.5:
@@ -157,7 +157,7 @@ def _round(s, eqn):
     """floor, ceil, trunc: of integers, and of what is whole already."""
     (x,) = eqn.inputs
     inner = s.definition.get(x)
-    whole = x.type.dtype.kind != "f" or (inner is not None and inner.op in (ops.floor, ops.ceil, ops.trunc, ops.rint))
+    whole = not is_float(x.type.dtype) or (inner is not None and inner.op in (ops.floor, ops.ceil, ops.trunc, ops.rint))
     return x if whole and x.type.dtype == eqn.outputs[0].type.dtype else None  # floor(rint(u)) -> rint(u)
 
 
@@ -169,7 +169,7 @@ def _extreme(s, eqn):
     if other is None or eqn.op not in (ops.maximum, ops.minimum):
         return None
     dtype = other.type.dtype
-    if dtype.kind == "f":
+    if is_float(dtype):
         neutral = -np.inf if eqn.op is ops.maximum else np.inf
     elif dtype.kind in "iu":
         neutral = np.iinfo(dtype).min if eqn.op is ops.maximum else np.iinfo(dtype).max
@@ -235,10 +235,10 @@ def holds_all(wide: np.dtype, narrow: np.dtype) -> bool:
     """Whether every value of one dtype is exactly one of the other (np.can_cast calls int64 -> float64 safe: it is not)."""
     if narrow in (BOOL, wide):
         return True
-    if wide.kind == "f":
-        if narrow.kind == "f":
-            return wide.itemsize >= narrow.itemsize
-        return narrow.itemsize * 8 - (narrow.kind == "i") <= np.finfo(wide).nmant + 1
+    if is_float(wide):
+        if is_float(narrow):
+            return wide.itemsize > narrow.itemsize
+        return narrow.itemsize * 8 - (narrow.kind == "i") <= finfo(wide).nmant + 1
     return narrow.kind in "iu" and wide.kind in "iu" and np.can_cast(narrow, wide)
 
 
@@ -256,7 +256,7 @@ def _cast(s, eqn):
         exact = True  # each keeps the low bits
     elif not holds_all(between, source):
         exact = False
-    elif between.kind == "f" and target.kind in "iu":
+    elif is_float(between) and target.kind in "iu":
         exact = holds_all(target, source)  # a float outside the integer's range has no one meaning
     else:
         exact = True

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from .. import ops
 from ..ir import Atom, Const, Eqn
+from ..types import is_float
 from .rewrite import scalar
 
 
@@ -223,7 +224,7 @@ def _rejoined(s, eqn, pieces, axis):
 def _reduction(s, eqn):
     (x,) = eqn.inputs
     if not eqn.params["axis"]:
-        if eqn.op is ops.sum and x.type.dtype.kind == "f":
+        if eqn.op is ops.sum and is_float(x.type.dtype):
             return s.becomes(eqn, ops.add, x, scalar(0, x.type.dtype))  # sum(x, no axes) -> x + 0.0: the sum of -0.0 is 0.0
         return x if x.type.dtype == eqn.outputs[0].type.dtype else None  # max(x, no axes) -> x
     if eqn.op in (ops.max, ops.min, ops.any, ops.all) and 0 not in x.type.shape:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import tree
 from ..errors import TraceTypeError
 from ..tracer import Tracer, current_trace
-from ..types import SHORT_NAMES, known_dtype
+from ..types import BF16, SHORT_NAMES, known_dtype
 from .device import CPU, Device, known_device
 
 
@@ -301,7 +301,7 @@ def asarray(value, dtype=None, *, device=None, copy: bool | None = None) -> Arra
     elif hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
         value = np.from_dlpack(value)
     data = np.asarray(value)
-    if data.dtype.kind in "OSUV":
+    if data.dtype.kind in "OSUV" and data.dtype != BF16:
         raise TraceTypeError(f"asarray: a {type(value).__name__} of dtype {data.dtype} is no array of numbers",
                              "pass numbers, nested lists of equal length, or an array")
     target = known_dtype(dtype if dtype is not None else data.dtype, "asarray")

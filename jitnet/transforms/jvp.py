@@ -7,6 +7,7 @@ from ..errors import DerivativeError
 from ..ir import Graph, Var
 from ..op import Control
 from ..tracer import Tracer, current_trace, trace
+from ..types import is_float
 from .values import active_outputs, fresh, fresh_all, live, or_zeros
 
 
@@ -47,7 +48,7 @@ def jvp_values(graph: Graph, args: Sequence, tangents: Sequence) -> tuple[list, 
 def jvp_graph(graph: Graph, given: Sequence[bool], wanted: Sequence[bool] | None = None) -> Graph:
     """The Graph (inputs, tangents of those marked `given`) -> (outputs, tangents of those `wanted`, or of all floats)."""
     n = len(graph.inputs)
-    kept = [t.dtype.kind == "f" for t in graph.output_types] if wanted is None else wanted
+    kept = [is_float(t.dtype) for t in graph.output_types] if wanted is None else wanted
 
     def both(*values):
         rest = iter(values[n:])

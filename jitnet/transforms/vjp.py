@@ -15,6 +15,7 @@ from ..errors import DerivativeError
 from ..ir import Graph, Var
 from ..op import Control
 from ..tracer import Trace, Tracer, current_trace, inline, trace
+from ..types import is_float
 from .values import active_outputs, add_derivatives, fresh, fresh_all, is_cheap, live, or_zeros, trace_flat
 
 
@@ -95,7 +96,7 @@ def vjp_graph(graph: Graph, needed: Sequence[bool], cts: Sequence[bool] | None =
     `needed` marks the inputs to differentiate by, `cts` the outputs that have a cotangent (default: all that are float). Zero
     cotangents are written out.
     """
-    given = [v.type.dtype.kind == "f" for v in graph.outputs] if cts is None else list(cts)
+    given = [is_float(v.type.dtype) for v in graph.outputs] if cts is None else list(cts)
     n = len(graph.inputs)
 
     def both(*values):

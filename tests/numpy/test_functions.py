@@ -205,7 +205,7 @@ def test_array_api_names_are_there():
     assert [n for n in names.split() if not hasattr(jnp, n)] == []
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [n for n in DTYPES if n != "bf16"])
 def test_scalars_are_weak_and_sums_widen(dtype, same):
     x = np.array([1, 0, 1, 1], DTYPES[dtype])
     same(lambda x: [x + 1, x * 2, 1 + x, x + 1.5, x * True, x.sum(), x.mean(), x.max(), np.cumsum(x), np.where(x > 0, x, 0),

@@ -196,8 +196,6 @@ A, N = ArrayType((3, 4), F64), ArrayType((3,), I64)
      "pass minlength=, larger than every element"),
     (lambda x, n: n ** -1, "power: Integers to negative integer powers are not allowed.",
      "convert the array first: `x.astype(float)`"),
-    (lambda x, n: np.exp(n.astype(np.int8)), "exp: of i8 is a float16 in NumPy, which jitnet does not compile",
-     "convert the array first: `x.astype(np.float32)`"),
     (lambda x, n: x & 1, "bitwise_and: NumPy has no bitwise_and of f64 and a Python int",
      "convert the array first: `x.astype(...)`"),
     (lambda x, n: (x > 0) - (x > 1), "subtract: NumPy has no subtract of b1 and b1", "of bools, `x ^ y` is the difference"),
