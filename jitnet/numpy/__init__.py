@@ -8,9 +8,10 @@ an argument is traced and hand over to NumPy where none is; the creating ones wr
 >>> jitnet.jit(lambda x: jnp.where(x > 1, jnp.sqrt(x), 0.0).sum())(np.array([1.0, 4.0, 9.0]))
 np.float64(5.0)
 """
-from numpy import bool as bool, bool_ as bool_, float32 as float32, float64 as float64, int16 as int16, int32 as int32
-from numpy import int64 as int64, int8 as int8, uint16 as uint16, uint32 as uint32, uint64 as uint64, uint8 as uint8
-from numpy import dtype as dtype, finfo as finfo, iinfo as iinfo, isdtype as isdtype, issubdtype as issubdtype
+from ml_dtypes import bfloat16 as bfloat16
+from numpy import bool as bool, bool_ as bool_, float16 as float16, float32 as float32, float64 as float64
+from numpy import int16 as int16, int32 as int32, int64 as int64, int8 as int8, uint16 as uint16, uint32 as uint32, uint64 as uint64, uint8 as uint8
+from numpy import dtype as dtype, iinfo as iinfo, isdtype as isdtype, issubdtype as issubdtype
 from numpy import can_cast as can_cast, e as e, inf as inf, nan as nan, newaxis as newaxis
 from numpy import pi as pi
 
@@ -84,6 +85,7 @@ from .reductions import max as amax, min as amin
 from .shapes import transpose as permute_dims
 from .elementwise import round as around
 from .running import sliding_window_view as sliding_window_view
+from ..types import finfo as finfo
 from . import linalg as linalg, methods as _methods
 
 __array_api_version__ = "2024.12"
