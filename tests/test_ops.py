@@ -233,7 +233,8 @@ def test_reduction_dtypes(op):
     for dtype in DTYPES.values():
         x = draw(rng, (-2, 2), dtype)
         numpy = getattr(np, op.name)
-        testing.check_values(op, [x], {"axis": (1,)}, numpy(x, axis=1), rtol=1e-5)
+        tolerance = {F16: 2e-3, BF16: 2e-2}.get(dtype, 1e-5)   # NumPy rounds a half after each step
+        testing.check_values(op, [x], {"axis": (1,)}, numpy(x, axis=1), rtol=tolerance)
 
 
 def test_indices_out_of_bounds():

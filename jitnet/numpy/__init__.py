@@ -10,7 +10,8 @@ np.float64(5.0)
 """
 from ml_dtypes import bfloat16 as bfloat16
 from numpy import bool as bool, bool_ as bool_, float16 as float16, float32 as float32, float64 as float64
-from numpy import int16 as int16, int32 as int32, int64 as int64, int8 as int8, uint16 as uint16, uint32 as uint32, uint64 as uint64, uint8 as uint8
+from numpy import int16 as int16, int32 as int32, int64 as int64, int8 as int8
+from numpy import uint16 as uint16, uint32 as uint32, uint64 as uint64, uint8 as uint8
 from numpy import dtype as dtype, iinfo as iinfo, isdtype as isdtype, issubdtype as issubdtype
 from numpy import can_cast as can_cast, e as e, inf as inf, nan as nan, newaxis as newaxis
 from numpy import pi as pi
