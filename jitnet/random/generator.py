@@ -13,7 +13,7 @@ from ..errors import TraceTypeError, TraceValueError
 from ..jit import jit
 from ..ops import threefry
 from ..tracer import Tracer, current_trace
-from ..types import known_dtype
+from ..types import HALVES, known_dtype
 from . import distributions
 from .stream import U64, stream
 
@@ -123,7 +123,7 @@ class Generator:
 
     def _sample(self, name: str, parameters: tuple, size, dtype=np.float64, trailing: tuple[int, ...] = ()):
         dtype = known_dtype(dtype, name)
-        if dtype.kind == "f" and dtype.itemsize < 4:
+        if dtype in HALVES:
             raise TraceTypeError(f"{name}: samples are float32 or float64, not {dtype}",
                                  "draw float32 and convert: `.astype(...)`")
         common = np.broadcast_shapes(*[np.shape(p) for p in parameters]) if parameters else ()
