@@ -25,7 +25,7 @@ from .errors import TraceTypeError, TraceValueError
 from .ir import Graph, check_graph
 from .printing import identifier
 from .retrace import KEPT, TraceKey
-from .runtime import cache
+from .runtime import cache, native
 from .runtime.array import Array
 from .runtime.device import Device, is_gpu, known_device
 from .text import Text
@@ -238,6 +238,7 @@ class JitFunction:
         debug = config.debug_level()
         known = cache.info().compiles if debug else 0
         start = time.perf_counter()
+        native.prepare()
         record = self._trace(call)
         traced = time.perf_counter()
         record.compiled = compile_graph(record.traced.graph)
