@@ -2,7 +2,7 @@
 
     Node    one operator call: its record, the values it took, where they came from
     Plan    a run of nodes without their values: operators, parameters, wiring. It is a function of arrays, traced and
-            compiled as any other; plans of the same structure are one object, so the second iteration of a loop compiles nothing
+            compiled as any other; plans of the same structure are one object: the second iteration of a loop compiles nothing
 
 A backward pass cuts the nodes below its heads into runs (one, unless a `Function` written in Python stands between), and calls
 the program of each. The values that the forward pass computed are its arguments: only what no node kept is computed again.
