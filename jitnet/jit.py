@@ -44,7 +44,8 @@ _compiling = threading.RLock()  # one for all functions: tracing one may compile
 class Record:
     """A function compiled for one key: its program and the structure of its result.
 
-    The program's last outputs are the new values of the arguments that the function writes into, `traced.written`.
+    The program's last outputs are the new values of the arguments that the function writes into, `traced.written`, but for
+    those that the program writes itself, `compiled.in_place`.
     """
 
     traced: Traced
@@ -55,7 +56,17 @@ class Record:
     def run(self, call: Call) -> list:
         """The outputs as NumPy arrays and scalars."""
         arrays = [leaf if type(leaf) is np.ndarray else np.asarray(leaf, WEAK[type(leaf)]) for leaf in call.prepared]
-        return [out if out.ndim else out[()] for out in self.compiled.run(arrays)]
+        outs = [out if out.ndim else out[()] for out in self.compiled.run(arrays)]
+        for k in self.compiled.in_place:
+            target = call.leaves[k]._data if type(call.leaves[k]) is Array else call.leaves[k]
+            if arrays[k] is not target:   # a copy of it, contiguous or aligned
+                np.copyto(target, arrays[k])
+        return outs
+
+    @property
+    def copied(self) -> tuple[int, ...]:
+        """The arguments whose new values are outputs of the program."""
+        return tuple(k for k in self.traced.written if k not in self.compiled.in_place)
 
 
 @dataclass(eq=False)
@@ -63,9 +74,10 @@ class Variant:
     """Programs for one form, structure and set of static values, by the types of the leaves."""
 
     records: dict[tuple, Record] = field(default_factory=dict)
-    entry: object = None  # native, over the leaves; its programs agree in the next two
+    entry: object = None  # native, over the leaves; its programs agree in the next three
     out_structure: tuple | None = None
     written: tuple[int, ...] = ()
+    copied: tuple[int, ...] = ()
 
 
 def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
@@ -163,13 +175,13 @@ class JitFunction:
                     check_writable(variant.written, plain, LeafNames(self._name, plan, structure))
                 outs = variant.entry.call(*plain)
                 if outs is not MISS:
-                    if variant.out_structure == tree.LEAF and not variant.written:
+                    if variant.out_structure == tree.LEAF and not variant.copied:
                         return Array(np.asarray(outs)) if arrays else outs
-                    return _result(write_back(variant.written, plain, outs), variant.out_structure, arrays)
+                    return _result(write_back(variant.copied, plain, outs), variant.out_structure, arrays)
             call = Call(self._name, plan, statics, structure, leaves)
             record = self._record(call)
             check_writable(record.traced.written, leaves, call.names)
-            return _result(write_back(record.traced.written, leaves, record.run(call)), record.out_structure, arrays)
+            return _result(write_back(record.copied, leaves, record.run(call)), record.out_structure, arrays)
         except BaseException as error:
             leave(error)
             raise
@@ -241,7 +253,8 @@ class JitFunction:
         native.prepare()
         record = self._trace(call)
         traced = time.perf_counter()
-        record.compiled = compile_graph(record.traced.graph)
+        arrays = {k for k, (_, _, scalar) in enumerate(call.types) if scalar is None}
+        record.compiled = compile_graph(record.traced.graph, record.traced.written, arrays)
         if debug:
             done = time.perf_counter()
             new = cache.info().compiles - known
@@ -253,19 +266,24 @@ class JitFunction:
         from .runtime.entry import Entry
 
         program, structure, written = record.compiled.program, record.out_structure, record.traced.written
+        shared = structure, written, record.copied
         if variant.entry is None:
-            variant.out_structure, variant.written = structure, written
+            variant.out_structure, variant.written, variant.copied = shared
             variant.entry = Entry(_miss, self._failed)
-        if (variant.out_structure, variant.written) != (structure, written):
+        if (variant.out_structure, variant.written, variant.copied) != shared:
             return
-        single = structure == tree.LEAF and not written
+        single = structure == tree.LEAF and not record.copied
         scalars = {k: scalar for k, (_, _, scalar) in enumerate(call.types) if scalar is not None}
-        variant.entry.add(program, weak_scalars=scalars, single_output=single)
-        guards = None if written or call.numbers_only else self._guards(call)
-        if guards is not None and (single or structure == (tuple, (tree.LEAF,) * len(program.outputs))):
+        variant.entry.add(program, weak_scalars=scalars, written=record.compiled.in_place, single_output=single)
+        guards = None if record.copied or call.numbers_only else self._guards(call)
+        if structure == tree.NONE and not program.outputs:
+            single = None
+        if guards is not None and (single is not False or structure == (tuple, (tree.LEAF,) * len(program.outputs))):
             if self._entry is None:
                 self._entry = Entry(self._call, self._failed, self._name)
-            self._entry.add(program, weak_scalars=guards[0], same=guards[1], single_output=single)
+            traced = [p for p in range(len(call.plan.args)) if p not in guards[1]]   # positions of the program's inputs
+            self._entry.add(program, weak_scalars=guards[0], same=guards[1], single_output=single,
+                            written=[traced[k] for k in record.compiled.in_place])
             self.__call__ = self._entry.call
 
     @cutting
