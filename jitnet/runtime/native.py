@@ -9,7 +9,6 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +35,7 @@ def _default_held_bytes() -> int:
 
 
 @functools.cache
-def _recipe() -> tuple[str, Callable[[], bytes]]:
-    """(key, build) of the object with all native functions."""
+def _loaded() -> llvm.LoadedObject:
     folder = Path(__file__).parent
     source = "\n".join((folder / name).read_text() for name in FILES)
     key = cache.object_key("".join([source, *((folder / name).read_text() for name in ("layout.py", "words.py"))]))
@@ -46,19 +44,7 @@ def _recipe() -> tuple[str, Callable[[], bytes]]:
         from . import words
         return llvm.emit_object([words.compile_words(source, {**vars(layout), **vars(words)}, "jitnet_")], vectorize=False)
 
-    return key, build
-
-
-@functools.cache
-def _loaded() -> llvm.LoadedObject:
-    key, build = _recipe()
     return cache.get_object(key, tuple(SYMBOLS), build)
-
-
-def prepare() -> None:
-    """Has the native functions built beside this process, once per machine, while it traces and compiles kernels."""
-    if not _loaded.cache_info().currsize:
-        cache.build_ahead(*_recipe())
 
 
 def address(symbol: str) -> int:
