@@ -18,10 +18,11 @@ from .runtime.threads import get_num_threads as get_num_threads, set_num_threads
 from .transforms import checkpoint as checkpoint, custom_jvp as custom_jvp, custom_vjp as custom_vjp, grad as grad
 from .transforms import hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, jvp as jvp, linearize as linearize
 from .transforms import stop_gradient as stop_gradient, value_and_grad as value_and_grad, vjp as vjp, vmap as vmap
-from . import context as context, nd as nd, operators as operators
+from . import autograd as autograd, context as context, nd as nd, operators as operators
 from . import nd as ndarray
 
-_MODULES = {"cache", "config", "context", "errors", "nd", "ndarray", "nn", "numpy", "operators", "random", "testing", "tree"}
+_MODULES = {"autograd", "cache", "config", "context", "errors", "nd", "ndarray", "nn",
+            "numpy", "operators", "random", "testing", "tree"}
 
 
 def __dir__() -> list[str]:

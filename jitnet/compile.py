@@ -2,20 +2,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .codegen import control_steps, matmul_steps  # noqa: F401  register how these ops become steps
+from .codegen.in_place import values_in
 from .codegen.steps import Builder
 from .errors import Source, TraceIndexError
-from .ir import Graph
+from .ir import Graph, Var, definitions
 from .passes.pipeline import pipeline
+from .passes.plan import base_of
 from .runtime.cache import get_kernels
-from .runtime.device import CPU, Device
 from .runtime.program import Program, Slot, StatusError
 
 MAX_CHECKS = 64  # kernels of one program that check indices each have a status cell
@@ -30,6 +30,7 @@ class Compiled:
     program: object
     kernels: tuple
     checks: tuple[Source | None, ...]
+    in_place: tuple[int, ...] = ()   # the inputs that the program writes into
 
     def __repr__(self) -> str:
         return f"<compiled {self.graph.name}: kernels {', '.join(k.name for k in self.kernels) or 'none'}>"
@@ -48,10 +49,14 @@ class Compiled:
                                "check the index array, or clip it to the size of the axis", source)
 
 
-def compile_graph(graph: Graph, device: Device = CPU) -> Compiled:
-    """The compiled form of a graph, for a device."""
+def compile_graph(graph: Graph, written: Sequence[int] = (), arrays: Collection[int] = ()) -> Compiled:
+    """The compiled form of a graph, whose last outputs are the new values of its inputs at the positions `written`.
+
+    The program itself writes those of them that are among `arrays` into the inputs, if no run can fail half-way: then they are
+    no outputs of the program.
+    """
     with without_garbage_collection():
-        return _compile(graph) if device.kind == "cpu" else _compile_for_gpu(graph, device)
+        return _compile(graph, tuple(written), arrays)
 
 
 @contextlib.contextmanager
@@ -66,38 +71,51 @@ def without_garbage_collection():
             gc.enable()
 
 
-def _compile(graph: Graph) -> Compiled:
-    stages, builder, steps = _build(graph, Builder)
-    final = stages[-1][1]
-    get_kernels([info.source for info in builder.infos if info.kind in ("kernel", "copy")])
-    checks = tuple(builder.checks)
-    program = Program(steps, final.input_types, final.output_types, builder.arena.size, builder.consts,
-                      Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)))
-    return Compiled(graph, tuple(stages), program, tuple(builder.infos), checks)
-
-
-def _compile_for_gpu(graph: Graph, device: Device) -> Compiled:
-    from .codegen.gpu_steps import GpuBuilder
-    from .runtime.cuda.program import GpuProgram
-    from .runtime.cuda.stream import open_gpu
-
-    gpu = open_gpu(device.index)
-    stages, builder, steps = _build(graph, functools.partial(GpuBuilder, toolchain=gpu.driver.toolchain))
-    final = stages[-1][1]
-    labels = {id(info.step): (info.name, next((e.source for e in info.eqns if e.source is not None), None))
-              for info in builder.infos}
-    status = Slot("arena", 0, builder.status_offset)
-    program = GpuProgram(gpu, graph.name, steps, final.input_types, final.output_types, builder.arena.size, builder.consts,
-                         status, builder.checks, labels)
-    return Compiled(graph, tuple(stages), program, tuple(builder.infos), tuple(builder.checks))
-
-
-def _build(graph: Graph, make: Callable[[Graph], Builder]) -> tuple[list, Builder, list]:
-    """(stages of the passes, builder, steps) of a graph."""
+def _compile(graph: Graph, written: tuple[int, ...], arrays: Collection[int]) -> Compiled:
     stages = pipeline(graph)
     final = stages[-1][1]
-    builder = make(final)
+    targets = written_targets(final, written, arrays)
+    builder, steps, outputs = _build(final, targets)
+    if targets and (builder.checks or any(info.kind == "callback" for info in builder.infos)):
+        targets = {}   # a call that fails leaves its arguments as they were
+        builder, steps, outputs = _build(final, targets)
+    get_kernels([info.source for info in builder.infos if info.kind in ("kernel", "copy")])
+    checks = tuple(builder.checks)
+    program = Program(steps, final.input_types, outputs, builder.arena.size, builder.consts,
+                      Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)))
+    in_place = tuple(final.inputs.index(v) for v, _ in targets.values())
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos), checks, in_place)
+
+
+def written_targets(graph: Graph, written: tuple[int, ...], arrays: Collection[int]) -> dict[int, tuple]:
+    """Output -> (the input it is the new value of, the values that can lie in that input one after the other).
+
+    No values: the output is computed elsewhere and copied at the end. An output that is an input, or a view of one, is left
+    out: that input may be written too.
+    """
+    definition, first, found = definitions(graph), len(graph.outputs) - len(written), {}
+    for k, position in enumerate(written, first):
+        var, base = graph.inputs[position], base_of(graph.outputs[k], definition)
+        if position in arrays and type(base) is Var and base in definition:
+            found[k] = var, values_in(graph, k, var) or ()
+    taken: set[Var] = set()
+    for k, (var, values) in found.items():
+        if not taken.isdisjoint(values):   # one value for two arguments
+            found[k] = var, ()
+        taken.update(values)
+    return found
+
+
+def _build(graph: Graph, targets: dict[int, tuple]) -> tuple:
+    """(builder, steps, types of the outputs of the program) of a graph whose outputs `targets` are written into inputs."""
+    builder = Builder(graph)
     builder.status_offset = builder.arena.allocate(8 * MAX_CHECKS)
-    inputs, outputs = ([Slot(kind, k) for k in range(len(atoms))]
-                       for kind, atoms in (("input", final.inputs), ("output", final.outputs)))
-    return stages, builder, builder.build(inputs, outputs)
+    inputs = [Slot("input", k) for k in range(len(graph.inputs))]
+    kept = [k for k in range(len(graph.outputs)) if k not in targets]
+    outputs = [None if k in targets else Slot("output", kept.index(k)) for k in range(len(graph.outputs))]
+    place = dict(zip(graph.inputs, inputs))
+    steps = builder.build(inputs, outputs, {v: place[var] for var, values in targets.values() for v in values})
+    for k, (var, values) in targets.items():
+        if not values:
+            builder.copy(builder.stored(graph.outputs[k]), place[var], var.type.nbytes)
+    return builder, steps, [graph.outputs[k].type for k in kept]

@@ -9,6 +9,7 @@ A variable is read when its setting is first used, those of debugging at every c
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from .errors import TraceValueError
 
@@ -34,13 +35,22 @@ def value(name: str) -> str:
     return os.environ.get(name) or VARIABLES[name][0]
 
 
-def number(name: str, default: int) -> int:
-    """The variable as a whole number, the default when it is not set; TraceValueError for anything else."""
+def number(name: str, default: int, least: int = 0) -> int:
+    """The variable as a whole number from `least` up, the default when it is not set; TraceValueError for anything else."""
     text = os.environ.get(name) or str(default)
-    if not text.isdecimal():
-        raise TraceValueError(f"{name} is {text!r}, which is no whole number",
+    if not text.isdecimal() or int(text) < least:
+        raise TraceValueError(f"{name} is {text!r}, which is no whole number" + (f" from {least} up" if least else ""),
                               f"leave it out, or set it to one: {name}={default}")
     return int(text)
+
+
+def choice(name: str, options: Sequence[str]) -> str:
+    """The variable, one of the options or "" when it is not set; TraceValueError for anything else."""
+    text = os.environ.get(name, "")
+    if text and text not in options:
+        raise TraceValueError(f"{name} is {text!r}, which is none of {', '.join(options)}",
+                              f"leave it out, or set it to one of them: {name}={options[0]}")
+    return text
 
 
 def switched_on(name: str) -> bool:

@@ -62,10 +62,9 @@ class Context(Device):
 
     def __enter__(self) -> Context:
         _stack.entered.append(self)
-        return super().__enter__()
+        return self
 
-    def __exit__(self, *error) -> None:
-        super().__exit__(*error)
+    def __exit__(self, *_) -> None:
         _stack.entered.pop()
 
     def __reduce__(self):

@@ -19,16 +19,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import config, explain, tree
-from .arguments import WEAK, Binder, Call, LeafNames, Plan, is_instance, placement
+from .arguments import WEAK, Binder, Call, LeafNames, is_instance
 from .compile import compile_graph
 from .errors import TraceTypeError, TraceValueError
 from .ir import Graph, check_graph
 from .printing import identifier
 from .retrace import KEPT, TraceKey
-from .runtime import cache
+from .runtime import cache, native
 from .runtime.array import Array
-from .runtime.cuda.buffer import DeviceBuffer
-from .runtime.device import CPU, Device, follow, is_away, is_gpu, known_device
+from .runtime.device import Device, is_gpu, known_device
 from .text import Text
 from .tracebacks import cutting, leave
 from .tracer import Traced, current_trace, trace
@@ -45,7 +44,8 @@ _compiling = threading.RLock()  # one for all functions: tracing one may compile
 class Record:
     """A function compiled for one key: its program and the structure of its result.
 
-    The program's last outputs are the new values of the arguments that the function writes into, `traced.written`.
+    The program's last outputs are the new values of the arguments that the function writes into, `traced.written`, but for
+    those that the program writes itself, `compiled.in_place`.
     """
 
     traced: Traced
@@ -54,10 +54,19 @@ class Record:
     runs: int = 0  # runs from Python
 
     def run(self, call: Call) -> list:
-        """The outputs as NumPy arrays and scalars, or as buffers of a GPU."""
-        arrays = [np.asarray(leaf, WEAK[type(leaf)]) if type(leaf) in WEAK else leaf for leaf in call.prepared]
-        outs = self.compiled.run(arrays)
-        return [out if out.ndim else out[()] for out in outs] if call.place is CPU else outs
+        """The outputs as NumPy arrays and scalars."""
+        arrays = [leaf if type(leaf) is np.ndarray else np.asarray(leaf, WEAK[type(leaf)]) for leaf in call.prepared]
+        outs = [out if out.ndim else out[()] for out in self.compiled.run(arrays)]
+        for k in self.compiled.in_place:
+            target = call.leaves[k]._data if type(call.leaves[k]) is Array else call.leaves[k]
+            if arrays[k] is not target:   # a copy of it, contiguous or aligned
+                np.copyto(target, arrays[k])
+        return outs
+
+    @property
+    def copied(self) -> tuple[int, ...]:
+        """The arguments whose new values are outputs of the program."""
+        return tuple(k for k in self.traced.written if k not in self.compiled.in_place)
 
 
 @dataclass(eq=False)
@@ -65,28 +74,27 @@ class Variant:
     """Programs for one form, structure and set of static values, by the types of the leaves."""
 
     records: dict[tuple, Record] = field(default_factory=dict)
-    entry: object = None  # native, over the leaves; its programs agree in the next two
+    entry: object = None  # native, over the leaves; its programs agree in the next three
     out_structure: tuple | None = None
     written: tuple[int, ...] = ()
+    copied: tuple[int, ...] = ()
 
 
 def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
     """TraceValueError when an argument that will be written is read-only or shares memory with another."""
     arrays = [leaf._data if type(leaf) is Array else leaf for leaf in leaves]
     for k in written:
-        if not isinstance(arrays[k], (np.ndarray, DeviceBuffer)):  # a scalar: what is written stays inside the function
+        if not isinstance(arrays[k], np.ndarray):  # a scalar: what is written stays inside the function
             continue
-        if isinstance(arrays[k], np.ndarray) and not arrays[k].flags.writeable:
+        if not arrays[k].flags.writeable:
             raise TraceValueError(f"{names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
         for other, array in enumerate(arrays):
-            if other != k and type(array) is type(arrays[k]) and _overlap(arrays[k], array):
+            if other != k and isinstance(array, np.ndarray) and _overlap(arrays[k], array):
                 what = f"shares memory with `{names.paths()[other]}`, and the function writes into it"
                 raise TraceValueError(f"{names[k]} {what}", "pass a copy of one of them: `x.copy()`")
 
 
-def _overlap(x, y) -> bool:
-    if isinstance(x, DeviceBuffer):
-        return x.overlaps(y)
+def _overlap(x: np.ndarray, y: np.ndarray) -> bool:
     try:
         return np.may_share_memory(x, y) and np.shares_memory(x, y, max_work=10_000)
     except np.exceptions.TooHardError:
@@ -100,11 +108,8 @@ def write_back(written: tuple[int, ...], leaves: list, outs) -> list:
     results = len(outs) - len(written)
     for k, new in zip(written, outs[results:], strict=True):
         target = leaves[k]
-        data = target._data if type(target) is Array else target
-        if isinstance(data, DeviceBuffer):
-            data.assign(new)
-        elif isinstance(data, np.ndarray):
-            np.copyto(data, new.host() if isinstance(new, DeviceBuffer) else new)
+        if isinstance(target, (np.ndarray, Array)):
+            np.copyto(target._data if type(target) is Array else target, new)
     return outs[:results]
 
 
@@ -117,17 +122,10 @@ class JitFunction:
 
     def __init__(self, function: Callable, static_argnames=(), static_argnums=(), device=None):
         functools.update_wrapper(self, function, updated=("__dict__",) if isinstance(function, types.FunctionType) else ())
-        self.device = None if device is None else known_device(device, "jit")
+        self.device = known_device(device, "jit")
         self._binder = Binder(function, static_argnames, static_argnums)
         self._name = self._binder.name
         self.clear()
-        if device is None:
-            follow(self)
-
-    def follow(self, away: bool) -> None:
-        """Takes the native entry, which knows the CPU alone, out of the way while another device may be the default."""
-        entry = self._entry
-        self.__call__ = self._call if away or entry is None else entry.call
 
     def clear(self) -> None:
         """Forgets all programs: the next call traces again. (Kernels stay in `jitnet.cache`.)"""
@@ -171,46 +169,26 @@ class JitFunction:
             variant = self._variants.get((plan.form, statics, structure))
             kinds = set(map(type, leaves))
             arrays = Array in kinds or kinds <= WEAK.keys()
-            if (Array in kinds or is_away() or self.device is not None) and self._place(plan, structure, leaves) is not CPU:
-                return self._call_away(plan, statics, structure, leaves, arrays)
             if variant is not None and variant.entry is not None:
                 plain = [leaf._data if type(leaf) is Array else leaf for leaf in leaves] if Array in kinds else leaves
                 if variant.written:
                     check_writable(variant.written, plain, LeafNames(self._name, plan, structure))
                 outs = variant.entry.call(*plain)
                 if outs is not MISS:
-                    if variant.out_structure == tree.LEAF and not variant.written:
+                    if variant.out_structure == tree.LEAF and not variant.copied:
                         return Array(np.asarray(outs)) if arrays else outs
-                    return _result(write_back(variant.written, plain, outs), variant.out_structure, arrays)
-            call = Call(self._name, plan, statics, structure, leaves, CPU)
+                    return _result(write_back(variant.copied, plain, outs), variant.out_structure, arrays)
+            call = Call(self._name, plan, statics, structure, leaves)
             record = self._record(call)
             check_writable(record.traced.written, leaves, call.names)
-            return _result(write_back(record.traced.written, leaves, record.run(call)), record.out_structure, arrays)
+            return _result(write_back(record.copied, leaves, record.run(call)), record.out_structure, arrays)
         except BaseException as error:
             leave(error)
             raise
 
-    def _call_away(self, plan: Plan, statics: tuple, structure: tuple, leaves: list, arrays: bool):
-        """A call whose program runs on a GPU. NumPy arrays come back only when the device has computed them."""
-        call = self._taken_apart(plan, statics, structure, leaves)
-        record = self._record(call)
-        check_writable(record.traced.written, leaves, call.names)
-        outs = write_back(record.traced.written, leaves, record.run(call))
-        if arrays:
-            return _result(outs, record.out_structure, True)
-        host = [out.host() for out in outs]
-        return _result([out if out.ndim else out[()] for out in host], record.out_structure, False)
-
-    def _place(self, plan: Plan, structure: tuple, leaves: list) -> Device:
-        """Where the program for these leaves runs."""
-        return placement(self.device, leaves, LeafNames(self._name, plan, structure))
-
-    def _taken_apart(self, plan: Plan, statics: tuple, structure: tuple, leaves: list) -> Call:
-        return Call(self._name, plan, statics, structure, leaves, self._place(plan, structure, leaves))
-
     def _record(self, call: Call) -> Record:
         """The program for this call, compiled now if there is none yet."""
-        key, types = call.key, call.place_and_types
+        key, types = call.key, call.types
         variant = self._variants.get(key)
         record = variant.records.get(types) if variant is not None else None
         if record is not None:
@@ -272,9 +250,11 @@ class JitFunction:
         debug = config.debug_level()
         known = cache.info().compiles if debug else 0
         start = time.perf_counter()
+        native.prepare()
         record = self._trace(call)
         traced = time.perf_counter()
-        record.compiled = compile_graph(record.traced.graph, call.place)
+        arrays = {k for k, (_, _, scalar) in enumerate(call.types) if scalar is None}
+        record.compiled = compile_graph(record.traced.graph, record.traced.written, arrays)
         if debug:
             done = time.perf_counter()
             new = cache.info().compiles - known
@@ -285,23 +265,26 @@ class JitFunction:
         """Makes the program reachable without Python, where the arguments and the result are of a kind that allows it."""
         from .runtime.entry import Entry
 
-        if call.place is not CPU:
-            return
         program, structure, written = record.compiled.program, record.out_structure, record.traced.written
+        shared = structure, written, record.copied
         if variant.entry is None:
-            variant.out_structure, variant.written = structure, written
+            variant.out_structure, variant.written, variant.copied = shared
             variant.entry = Entry(_miss, self._failed)
-        if (variant.out_structure, variant.written) != (structure, written):
+        if (variant.out_structure, variant.written, variant.copied) != shared:
             return
-        single = structure == tree.LEAF and not written
+        single = structure == tree.LEAF and not record.copied
         scalars = {k: scalar for k, (_, _, scalar) in enumerate(call.types) if scalar is not None}
-        variant.entry.add(program, weak_scalars=scalars, single_output=single)
-        guards = None if written or call.numbers_only else self._guards(call)
-        if guards is not None and (single or structure == (tuple, (tree.LEAF,) * len(program.outputs))):
+        variant.entry.add(program, weak_scalars=scalars, written=record.compiled.in_place, single_output=single)
+        guards = None if record.copied or call.numbers_only else self._guards(call)
+        if structure == tree.NONE and not program.outputs:
+            single = None
+        if guards is not None and (single is not False or structure == (tuple, (tree.LEAF,) * len(program.outputs))):
             if self._entry is None:
                 self._entry = Entry(self._call, self._failed, self._name)
-            self._entry.add(program, weak_scalars=guards[0], same=guards[1], single_output=single)
-            self.follow(self.device is None and is_away())
+            traced = [p for p in range(len(call.plan.args)) if p not in guards[1]]   # positions of the program's inputs
+            self._entry.add(program, weak_scalars=guards[0], same=guards[1], single_output=single,
+                            written=[traced[k] for k in record.compiled.in_place])
+            self.__call__ = self._entry.call
 
     @cutting
     def _failed(self, program, error: BaseException):
@@ -337,9 +320,9 @@ class JitFunction:
     # Looking inside
 
     def _look(self, args: tuple, kwargs: dict) -> Record:
-        call = self._taken_apart(*self._binder.parse(args, kwargs))
+        call = Call(self._name, *self._binder.parse(args, kwargs))
         variant = self._variants.get(call.key)
-        record = variant.records.get(call.place_and_types) if variant is not None else None
+        record = variant.records.get(call.types) if variant is not None else None
         return record if record is not None else self._trace(call)
 
     @cutting
@@ -350,7 +333,7 @@ class JitFunction:
     @cutting
     def lower(self, /, *args, **kwargs):
         """The compiled object for these arguments: `.run(arrays)`, `.program`, `.stages`, `.kernels`; nothing is run."""
-        return self._record(self._taken_apart(*self._binder.parse(args, kwargs))).compiled
+        return self._record(Call(self._name, *self._binder.parse(args, kwargs))).compiled
 
     @cutting
     def steps(self, /, *args, **kwargs) -> explain.Steps:
@@ -394,7 +377,7 @@ class BoundJit(functools.partial):
 def _result(outs, structure: tuple, arrays: bool):
     """The function's result from its flat outputs: jitnet Arrays, or NumPy's arrays and scalars."""
     if arrays:
-        outs = [Array(out if type(out) is DeviceBuffer else np.asarray(out)) for out in outs]
+        outs = [Array(np.asarray(out)) for out in outs]
     return outs[0] if structure == tree.LEAF else tree.unflatten(structure, outs)
 
 
@@ -403,8 +386,7 @@ def jit(function: Callable | None = None, *, static_argnames=(), static_argnums=
 
     Arguments are NumPy arrays, jitnet Arrays, numbers and containers of them; those named in `static_argnames` (or numbered in
     `static_argnums`) are anything hashable, and each of their values has its own program. NumPy arrays in, NumPy arrays out;
-    jitnet Arrays come back when one went in, or when no argument was an array. `device`: where the program runs; without it
-    where its Arrays are, else on the default device (`with jitnet.gpu(0):`). NumPy arrays are copied to wherever that is.
+    jitnet Arrays come back when one went in, or when no argument was an array. `device`: where the program runs.
 
     >>> import numpy as np, jitnet
     >>> @jitnet.jit

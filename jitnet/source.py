@@ -69,7 +69,7 @@ class Program:
         self.graph, self.program, self.kernels = compiled.graph, compiled.program, kernels
         self.infos = {id(info.step): info for info in compiled.kernels}
         self.arguments = [identifier(v.name, f"in_{k}") for k, v in enumerate(self.graph.inputs)]
-        self.outputs = [f"out_{k}" for k in range(len(self.graph.outputs))]
+        self.outputs = [f"out_{k}" for k in range(len(self.program.outputs))]
         self.lines: list[str] = []
         self.loops: list = []  # around the step that is written
 
@@ -81,8 +81,8 @@ class Program:
     def text(self, name: str) -> str:
         self.put(0, f"def {name}({', '.join(self.arguments)}):")
         self.put(1, f"# {', '.join(map(str, self.graph.input_types))}")
-        for out, t in zip(self.outputs, self.graph.output_types):
-            self.put(1, f"{out} = np.empty({t.shape}, {_dtype(t.dtype)})")
+        for out, (shape, dtype) in zip(self.outputs, self.program.outputs):
+            self.put(1, f"{out} = np.empty({shape}, {_dtype(dtype)})")
         self.put(1, f"arena = np.zeros({self.program.arena_bytes}, np.uint8)")
         for k, c in enumerate(self.program.consts):
             self.put(1, f"const_{k} = {_constant(c)}")

@@ -20,6 +20,7 @@ from ..runtime.program import CallbackKernel, KernelStep, Slot
 from ..types import ArrayType
 from .affine import Affine, Axis
 from .cpu import cpu_source
+from .in_place import join_buffers
 from .loops import lower
 from .nest import LoopNest, Region, Scatter, strided
 from .writer import KernelSource
@@ -46,8 +47,6 @@ class KernelInfo:
 class Builder:
     """Builds the steps of a graph. Nested graphs (loop bodies) get a Builder that shares arena, constants and infos."""
 
-    lowerings: Mapping[str, Callable[[Builder, Eqn], None]]   # how ops without a kernel of their own become steps
-
     def __init__(self, graph: Graph, parent: Builder | None = None, level: int = 0):
         self.graph, self.level = graph, level
         self.arena = parent.arena if parent else Arena()
@@ -60,10 +59,6 @@ class Builder:
         self.steps: list = []
         self.temporary: list[tuple[int, int]] = []   # blocks that live during one equation
         self.status_offset = parent.status_offset if parent else None
-
-    def inner(self, graph: Graph, level: int) -> Builder:
-        """The builder of a graph inside this one."""
-        return type(self)(graph, self, level)
 
     # Storage
 
@@ -80,12 +75,12 @@ class Builder:
     def allocate(self, type) -> Slot:
         return Slot("arena", 0, self.arena.allocate(type.nbytes))
 
-    def build(self, inputs: list[Slot], outputs: list[Slot | None]) -> list:
-        """The steps that compute the outputs into their slots."""
+    def build(self, inputs: list[Slot], outputs: list[Slot | None], fixed: Mapping[Var, Slot] | None = None) -> list:
+        """The steps that compute the outputs into their slots; `fixed`: where values lie that have a place already."""
         graph = self.graph
         self.slots.update(zip(graph.inputs, inputs))
         places, dying = output_places(graph), last_uses(graph)
-        targets = {v: outputs[k] for v, k in places.items() if outputs[k] is not None}
+        targets = {v: outputs[k] for v, k in places.items() if outputs[k] is not None} | dict(fixed or {})
         for atom, slot in zip(graph.outputs, outputs):   # first, for a loop writes its next carry over these
             if slot is not None and atom in graph.inputs:
                 self.copy(self.slots[atom], slot, atom.type.nbytes)
@@ -128,8 +123,8 @@ class Builder:
     def equation(self, eqn: Eqn) -> None:
         if eqn.op is kernel_op:
             self.fused(eqn)
-        elif eqn.op.name in self.lowerings:
-            self.lowerings[eqn.op.name](self, eqn)
+        elif eqn.op.name in LOWERINGS:
+            LOWERINGS[eqn.op.name](self, eqn)
         else:
             self.callback(eqn)
 
@@ -142,12 +137,12 @@ class Builder:
 
     def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source, serial: bool = False) -> None:
         """One step that runs a loop nest on these slots."""
+        reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
+        buffers = join_buffers(nest, [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots
+                                      else self.slot(b.atom) for b in nest.buffers])
         kernel = cpu_source(nest)
-        buffers = [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots else self.slot(b.atom)
-                   for b in nest.buffers]
         chunk = 0 if serial else grain(kernel, weight(nest))
         step = KernelStep(LazyKernel(kernel.text), tuple(buffers), kernel.sizes, kernel.extent, chunk)
-        reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
         writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
         self.steps.append(step)
         name = f"kernel_{len(self.infos)}"
@@ -263,7 +258,6 @@ def grain(kernel: KernelSource, weight: float) -> int:
 
 
 LOWERINGS: dict[str, Callable[[Builder, Eqn], None]] = {}
-Builder.lowerings = LOWERINGS
 
 
 def lowering(name: str):

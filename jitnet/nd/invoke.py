@@ -37,13 +37,12 @@ def invoke(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
     return execute(op, arrays, params, out) if recorder is None else recorder(op, arrays, params, out)
 
 
-def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
-    """`invoke` without recording."""
+def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None, key: np.ndarray | None = None):
+    """`invoke` without recording; `key` is what a random operator draws from, by default the next of the global stream."""
     values, ctx = operands(op, arrays)
-    key = None
     if op.mode:
         params = {"training": state.training, **params}
-    if op.random:
+    if op.random and key is None:
         key = draw_key(ctx)
     results = dispatch.run(op, values, params, key)
     if type(results) is np.ndarray and out is None:

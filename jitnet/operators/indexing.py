@@ -115,7 +115,7 @@ def pick(data, index, *, axis, keepdims, mode):
           type_rule=infer.forward_type, method=True)
 def one_hot(indices, *, depth, on_value, off_value, dtype):
     """on_value at the position that each index names along a new last axis, off_value elsewhere."""
-    hit = astype(indices, np.int64)[..., None] == np.arange(depth)
+    hit = astype(indices, np.int32)[..., None] == np.arange(depth, dtype=np.int32)
     return np.where(hit, np.asarray(on_value, dtype), np.asarray(off_value, dtype))
 
 

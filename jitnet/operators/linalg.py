@@ -17,6 +17,8 @@ def dot(lhs, rhs, *, transpose_a, transpose_b):
 
     transpose_a takes the first axis of lhs instead of the last, transpose_b the last of rhs instead of the first.
     """
+    if lhs.ndim == rhs.ndim == 2 and lhs.shape[not transpose_a] == rhs.shape[transpose_b]:
+        return np.matmul(lhs.T if transpose_a else lhs, rhs.T if transpose_b else rhs)
     if lhs.ndim == 0 or rhs.ndim == 0:
         raise OperatorError("a 0-d array has no axis to sum over", "multiply with `*`")
     a = np.moveaxis(lhs, 0, -1) if transpose_a and lhs.ndim > 1 else lhs

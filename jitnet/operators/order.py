@@ -15,8 +15,34 @@ def _flat(data, axis: int | None):
     return (data.reshape((-1,)), 0) if axis is None else (data, normalize_axis(axis, data.ndim, "axis"))
 
 
-def order(data, axis: int, ascending: bool):
-    """Positions of the elements in order; equal ones stay in the order in which they lie."""
+def order(data, axis: int, ascending: bool, count: int | None = None):
+    """Positions of the elements in order (the first `count` of them); equal ones stay in the order in which they lie."""
+    if type(data) is np.ndarray and data.itemsize <= 4 and data.size and data.shape[axis] < 2**32:
+        return np.swapaxes(_packed_order(np.swapaxes(data, axis, -1), ascending, count), axis, -1)
+    out = _stable_order(data, axis, ascending)
+    return out if count is None else out[(slice(None),) * axis + (slice(0, count),)]
+
+
+def _packed_order(data: np.ndarray, ascending: bool, count: int | None) -> np.ndarray:
+    """`order` along the last axis: of one number for each element, its value in the upper half and its position in the lower
+    one. NumPy sorts and partitions such numbers five times as fast as it finds positions."""
+    if data.dtype.kind == "f":
+        value = data.astype(np.float32) + np.float32(0)  # -0 equals 0
+        bits = value.view(np.int32)
+        bits = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+        if np.isnan(value).any():
+            bits = np.where(np.isnan(value), np.int32(2**31 - 1), bits)
+    else:
+        bits = data
+    number = bits.astype(np.int64) if ascending else ~bits.astype(np.int64)
+    n = data.shape[-1]
+    packed = (number << 32) | np.arange(n)
+    if count is not None and count < n:
+        packed = np.partition(packed, count - 1, axis=-1)[..., :count]
+    return np.sort(packed, axis=-1) & 0xFFFFFFFF
+
+
+def _stable_order(data, axis: int, ascending: bool):
     if ascending:
         return np.argsort(data, axis=axis, kind="stable")
     last = data.shape[axis] - 1
@@ -27,7 +53,7 @@ def _typed(op, ins, outs, params):
     return list(ins), [np.dtype(params["dtype"])] * len(outs)
 
 
-@operator("sort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True)}, method=True)
+@operator("sort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True)}, kernels=False, method=True)
 def sort(data, *, axis, is_ascend):
     """The elements in order along an axis (None: all of them, flattened)."""
     data, axis = _flat(data, axis)
@@ -36,7 +62,7 @@ def sort(data, *, axis, is_ascend):
 
 
 @operator("argsort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True), "dtype": DType("float32")},
-          type_rule=_typed, method=True)
+          type_rule=_typed, kernels=False, method=True)
 def argsort(data, *, axis, is_ascend, dtype):
     """Positions of the elements in order along an axis."""
     data, axis = _flat(data, axis)
@@ -51,14 +77,13 @@ def _topk_types(op, ins, outs, params):
 
 @operator("topk", params={"axis": Int(-1, optional=True), "k": Int(1), "is_ascend": Bool(False), "dtype": DType("float32"),
                           "ret_typ": Enum("indices", choices=("both", "indices", "mask", "value"))},
-          output_count=lambda p: 2 if p["ret_typ"] == "both" else 1, type_rule=_topk_types, method=True)
+          output_count=lambda p: 2 if p["ret_typ"] == "both" else 1, type_rule=_topk_types, kernels=False, method=True)
 def topk(data, *, axis, k, ret_typ, is_ascend, dtype):
     """The k largest elements along an axis (smallest with `is_ascend`): values, positions, both, or a mask of 0 and 1."""
     shape = data.shape
     data, axis = _flat(data, axis)
     k = k if 0 < k <= data.shape[axis] else data.shape[axis]
-    chosen = (slice(None),) * axis + (slice(0, k),)
-    places = order(data, axis, is_ascend)[chosen]
+    places = order(data, axis, is_ascend, k)
     if ret_typ == "indices":
         return astype(places, dtype)
     if ret_typ == "mask":

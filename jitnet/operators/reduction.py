@@ -15,8 +15,10 @@ REDUCED = {"axis": Shape(None, scalar=False), "keepdims": Bool(False), "exclude"
 
 def chosen_axes(data, axis, exclude: bool, name: str) -> tuple[int, ...]:
     """The axes to reduce: those named, or with `exclude` all others; () and None name all."""
-    axes = normalize_axes(axis if axis else None, data.ndim, name)
-    return tuple(k for k in range(data.ndim) if k not in axes) if exclude and axis else axes
+    if not axis:
+        return tuple(range(data.ndim))
+    axes = normalize_axes(axis, data.ndim, name)
+    return tuple(k for k in range(data.ndim) if k not in axes) if exclude else axes
 
 
 def shaped(out, data, keepdims: bool):
@@ -28,8 +30,11 @@ def reduction(name: str, function: Callable, doc: str, aliases: Sequence[str] = 
     """Registers a reduction function(data, axes, keepdims)."""
     def body(data, *, axis, keepdims, exclude):
         axes = chosen_axes(data, axis, exclude, name)
-        out = np.asarray(function(data, axes, keepdims)) if type(data) is np.ndarray else function(data, axes, keepdims)
-        return astype(shaped(out, data, keepdims), data.dtype)
+        out = function(data, axes, keepdims)
+        if type(out) is not np.ndarray and type(data) is np.ndarray:
+            out = np.asarray(out)
+        out = shaped(out, data, keepdims)
+        return out if out.dtype is data.dtype else astype(out, data.dtype)
     body.__doc__ = doc
     operator(name, params=REDUCED, aliases=aliases, method=True)(body)
 
@@ -63,7 +68,7 @@ def _nan_to(value: float) -> Callable:
     return lambda x: np.where(np.not_equal(x, x), x.dtype.type(value), x)
 
 
-reduction("sum", lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims), "Sum along axes.", ("sum_axis",))
+reduction("sum", lambda x, axes, keepdims: np.add.reduce(x, axis=axes, keepdims=keepdims), "Sum along axes.", ("sum_axis",))
 reduction("mean", lambda x, axes, keepdims: np.mean(x, axis=axes, keepdims=keepdims), "Mean along axes.")
 reduction("prod", lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims), "Product along axes.")
 reduction("nansum", lambda x, axes, keepdims: np.sum(_nan_to(0)(x), axis=axes, keepdims=keepdims),

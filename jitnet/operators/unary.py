@@ -105,4 +105,6 @@ def clip(data, *, a_min, a_max):
     """The elements kept within [a_min, a_max]; the derivative is 1 between and at the edges."""
     dtype = data.dtype
     low, high = (v.astype(dtype) if hasattr(v, "dtype") else dtype.type(v) for v in (a_min, a_max))
+    if type(data) is np.ndarray:
+        return np.minimum(np.maximum(data, low), high)
     return np.where(data < low, low, np.where(data > high, high, data))

@@ -52,8 +52,8 @@ def kernel(buffers, sizes, start, stop):
 
 
 @functools.cache
-def _kernels() -> dict[np.dtype, cache.Kernel]:
-    """Kernels by dtype, ready to run."""
+def _kernels() -> dict[np.dtype, cache.LazyKernel]:
+    """Kernels by dtype, being compiled from now on."""
     folder = Path(__file__).parent
     source = (folder / "blas_code.py").read_text()
     key = cache.object_key(source + (folder / "words.py").read_text())
@@ -62,16 +62,25 @@ def _kernels() -> dict[np.dtype, cache.Kernel]:
         from . import words
         return llvm.emit_object([words.compile_words(source, {**vars(words), **vars(blas_code)}, "jitnet_")], vectorize=False)
 
-    loaded = cache.get_object(key, SYMBOLS, build)
-    address = ctypes.CFUNCTYPE(ctypes.c_int64)(loaded.address["jitnet_table"])()
-    table = (ctypes.c_int64 * 16).from_address(address)
     name, functions = _library()
-    for word, function in functions.items():
-        table[word] = function
-    if hasattr(os, "register_at_fork"):  # threads that were computing are not there in a child
-        os.register_at_fork(after_in_child=functools.partial(_reset, table))
     text = SOURCE.format(who=f"BLAS computes this, through {name}")
-    return {dtype: cache.Kernel(text, f"{key}-{short}", loaded.address[f"jitnet_matmul_{short}"], loaded)
+
+    @functools.cache
+    def load() -> llvm.LoadedObject:
+        loaded = cache.get_object(key, SYMBOLS, build)
+        address = ctypes.CFUNCTYPE(ctypes.c_int64)(loaded.address["jitnet_table"])()
+        table = (ctypes.c_int64 * 16).from_address(address)
+        for word, function in functions.items():
+            table[word] = function
+        if hasattr(os, "register_at_fork"):  # threads that were computing are not there in a child
+            os.register_at_fork(after_in_child=functools.partial(_reset, table))
+        return loaded
+
+    def find(short: str) -> cache.Kernel:
+        return cache.Kernel(text, key, load().address[f"jitnet_matmul_{short}"], load())
+
+    cache.build_ahead(key, build)
+    return {dtype: cache.LazyKernel(text, f"{key}-{short}", functools.partial(find, short))
             for dtype, short in ((np.dtype(np.float32), "f32"), (np.dtype(np.float64), "f64"))}
 
 

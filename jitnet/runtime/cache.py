@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -66,27 +66,31 @@ class _Counts:
 
 
 _memory: dict[str, Kernel] = {}
-_built: dict[str, bytes] = {}  # objects by key that were compiled ahead, not yet loaded
+# Objects by key that will be asked for: how to build them, who builds them, what was built.
+_pending: dict[str, Callable[[], bytes]] = {}
+_ahead: dict[str, parallel_compile.Child] = {}
+_built: dict[str, bytes] = {}
 _compiling = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a thread that compiles does not live on in a child, its lock would
-    os.register_at_fork(after_in_child=lambda: globals().update(_compiling=threading.RLock()))
+if hasattr(os, "register_at_fork"):  # in a child: a thread that compiles does not live on, its lock would; nor is a child ours
+    os.register_at_fork(after_in_child=lambda: globals().update(_compiling=threading.RLock(), _ahead={}))
 _counts = _Counts()
 _writes = 0
 _warned: set[str] = set()
 
 
 class LazyKernel:
-    """A kernel by its source, compiled or loaded when its address is first asked for."""
+    """A kernel by its source, compiled or loaded by `find` when its address is first asked for."""
 
-    __slots__ = ("_kernel", "source")
+    __slots__ = ("_find", "_kernel", "key", "source")
 
-    def __init__(self, source: str):
-        self.source, self._kernel = source, None
+    def __init__(self, source: str, key: str = "", find: Callable[[], Kernel] | None = None):
+        self.source, self.key, self._kernel = source, key, None
+        self._find = find or functools.partial(get_kernel, source)
 
     @property
     def address(self) -> int:
         if self._kernel is None:
-            self._kernel = get_kernel(self.source)
+            self._kernel = self._find()
         return self._kernel.address
 
 
@@ -110,16 +114,14 @@ def get_kernels(sources: Iterable[str]) -> list[Kernel]:
     """The native kernels of several sources, in order; those that must be compiled are compiled on two cores."""
     sources = list(sources)
     with _compiling:
+        _start_ahead()
         missing = [s for s in dict.fromkeys(sources) if s not in _memory and not _on_disk(object_key(s))]
         if len(missing) >= parallel_compile.LEAST and parallel_compile.can_fork():
             from ..codegen.intrinsics import NUMBA_SCOPE  # noqa: F401  loaded before the fork, for both
             missing.sort(key=len, reverse=True)
             jobs = [(object_key(s), functools.partial(_compile, s)) for s in missing]
             _built.update(parallel_compile.build_together(jobs))
-        try:
-            return [get_kernel(source) for source in sources]
-        finally:
-            _built.clear()
+        return [get_kernel(source) for source in sources]
 
 
 def _compile(source: str) -> bytes:
@@ -132,7 +134,7 @@ def _compile(source: str) -> bytes:
 def _load_or_compile(source: str) -> Kernel:
     key = object_key(source)
     symbol = "jitnet_" + key[:32]
-    loaded = get_object(key, (symbol,), lambda: _built.pop(key, None) or _compile(source))
+    loaded = get_object(key, (symbol,), functools.partial(_compile, source))
     return Kernel(source, key, loaded.address[symbol], loaded)
 
 
@@ -147,31 +149,38 @@ def get_object(key: str, symbols: tuple[str, ...], build) -> llvm.LoadedObject:
         else:
             _counts.disk_hits += 1
             return loaded
-    image = build()
+    image = _take(key) or build()
     _counts.compiles += 1
     loaded = llvm.LoadedObject(image, symbols)
     _write(key, image)
     return loaded
 
 
-def get_image(key: str, build) -> bytes:
-    """The bytes kept under this key: from disk, or what `build()` returns, which then goes to disk."""
-    image = _read(key)
-    if image is None:
-        image = build()
-        _counts.compiles += 1
-        _write(key, image)
-    else:
-        _counts.disk_hits += 1
-    return image
+def build_ahead(key: str, build: Callable[[], bytes]) -> None:
+    """Lets the object of this key, which `get_object` will be asked for soon, be built beside this process."""
+    if key not in _ahead and not _on_disk(key):
+        _pending[key] = build
 
 
-def forget(key: str) -> None:
-    """Removes what is kept on disk under a key."""
-    path = _path(key)
-    if path is not None:
-        with contextlib.suppress(OSError):
-            path.unlink()
+def _start_ahead() -> None:
+    """A child for all objects that were announced."""
+    if _pending and parallel_compile.can_fork():
+        child = parallel_compile.start(list(_pending.items()))
+        if child is not None:
+            _ahead.update(dict.fromkeys(_pending, child))
+            _pending.clear()
+
+
+def _take(key: str) -> bytes | None:
+    """The object of this key if it was built ahead."""
+    with _compiling:
+        _pending.pop(key, None)
+        child = _ahead.get(key)
+        if child is not None:
+            for other in [k for k, who in _ahead.items() if who is child]:
+                del _ahead[other]
+            _built.update(child.collect())
+        return _built.pop(key, None)
 
 
 def object_key(source: str) -> str:

@@ -55,7 +55,7 @@ class _Record:
     """One guarded program: native words, and what has to live as long as they are used."""
 
     def __init__(self, program: Program, weak: Mapping[int, type], same: Mapping[int, object], wrapped: Mapping[int, type],
-                 written: Sequence[int], single: bool, wrap_outputs: type | None):
+                 written: Sequence[int], single: bool | None, wrap_outputs: type | None):
         self.program, self.wrap_outputs = program, wrap_outputs
         self.keep: list[object] = [program, same, wrapped]
         words = [0] * layout.RECORD_WORDS
@@ -69,12 +69,22 @@ class _Record:
                                         position in written)
         words[layout.R_OWNER], words[layout.R_BLOCK] = id(self), program.address
         words[layout.R_ARGUMENT_COUNT] = arguments
-        words[layout.R_RELEASE], words[layout.R_SINGLE] = int(program.work >= RELEASE_FROM), int(single)
+        words[layout.R_RELEASE] = int(program.work >= RELEASE_FROM)
+        words[layout.R_SINGLE] = id(None) if single is None else layout.SINGLE if single else layout.TUPLE
+        arrays = [positions.index(i) for i in positions if i not in weak]
+        pairs = [(layout.F_IO + i, self._bytes(i), layout.F_IO + k, self._bytes(k))
+                 for i in map(positions.index, written) for k in arrays if k != i]
+        self.apart = np.array(pairs, np.int64).reshape(-1, layout.APART_WORDS)
+        words[layout.R_APART], words[layout.R_APART_COUNT] = self.apart.ctypes.data, len(pairs)
         words[layout.R_OUTPUTS], words[layout.R_OUTPUT_COUNT] = self._outputs(), len(program.outputs)
         if wrap_outputs is not None:
             words[layout.R_WRAPPER], words[layout.R_SLOT] = id(wrap_outputs), slot_word(wrap_outputs)
         self.words = np.array(words, np.int64)
         self.address = self.words.ctypes.data
+
+    def _bytes(self, index: int) -> int:
+        shape, dtype = self.program.inputs[index]
+        return dtype.itemsize * math.prod(shape)
 
     def _argument(self, index: int, weak: type | None, wrapper: type | None, written: bool) -> list[int]:
         shape, dtype = self.program.inputs[index]
@@ -132,18 +142,19 @@ class Entry:
         self.call = _new_function()(ctypes.addressof(method), table, None)
 
     def add(self, program: Program, *, weak_scalars: Mapping[int, type] | None = None, same: Mapping[int, object] | None = None,
-            wrapped: Mapping[int, type] | None = None, written: Sequence[int] = (), single_output: bool = False,
+            wrapped: Mapping[int, type] | None = None, written: Sequence[int] = (), single_output: bool | None = False,
             wrap_outputs: type | None = None) -> None:
         """From now on calls whose arguments fit run `program`.
 
         weak_scalars: position -> float, int, bool (exactly that Python type, converted to the input's dtype) or a NumPy scalar
         type. same: position -> object that has to stand there itself; it is no input of the program. wrapped: position ->
         class, exactly that of the argument, which holds the array in its slot `_data`. written: positions whose arrays the
-        program writes. single_output: the call returns the output itself, else a tuple. wrap_outputs: class like those in
+        program writes; they overlap no other argument. single_output: the call returns the output itself, else a tuple, or
+        None when this is None and there are no outputs. wrap_outputs: class like those in
         `wrapped` to return the outputs in. An entry holds 8 programs; the one used longest ago goes.
         """
-        if single_output and len(program.outputs) != 1:
-            raise ValueError(f"single_output needs one output, the program has {len(program.outputs)}")
+        if single_output is not False and len(program.outputs) != int(single_output or 0):
+            raise ValueError(f"single_output={single_output} does not fit a program with {len(program.outputs)} outputs")
         record = _Record(program, weak_scalars or {}, same or {}, wrapped or {}, written, single_output, wrap_outputs)
         with self._lock:
             self._set([record, *self._in_order()[:layout.MAX_RECORDS - 1]])
@@ -200,7 +211,7 @@ def _python_call(entry: Entry, *args, **kwargs):
                     outputs = [_finished(record, out) for out in record.program.run(inputs)]
                 except BaseException as error:
                     return entry.on_error(record.program, error)
-                return outputs[0] if record.words[layout.R_SINGLE] else tuple(outputs)
+                return {layout.TUPLE: tuple, layout.SINGLE: list.pop}.get(record.words[layout.R_SINGLE], _none)(outputs)
     return entry.fallback(*args, **kwargs)
 
 
@@ -239,7 +250,15 @@ def _matches(record: _Record, args) -> list[np.ndarray] | None:
                 inputs.append(np.asarray(argument, dtype))
             except OverflowError:
                 return None
+    starts = {layout.F_IO + k: array.__array_interface__["data"][0] for k, array in enumerate(inputs)}
+    for i, i_bytes, k, k_bytes in record.apart:
+        if starts[i] < starts[k] + k_bytes and starts[k] < starts[i] + i_bytes:
+            return None
     return inputs
+
+
+def _none(_) -> None:
+    """What a function without a result returns."""
 
 
 @functools.cache

@@ -47,9 +47,24 @@ class _KernelTarget(CPU):
 
 
 class _TypingContext(typing.context.BaseContext):
+    """Numba's knowledge of types; what a call of one function on one list of types gives is found out once per process."""
+
+    def __init__(self):
+        super().__init__()
+        self._signatures = {}
+
     def load_additional_registries(self):
         from numba.core.typing import mathdecl
         self.install_registry(mathdecl.registry)
+
+    def resolve_function_type(self, func, args, kws):
+        key = func, tuple(args), tuple(kws.items())
+        found = self._signatures.get(key)
+        if found is None:
+            found = super().resolve_function_type(func, args, kws)
+            if found is not None:
+                self._signatures[key] = found
+        return found
 
 
 class _Contractable(Visitor):
@@ -68,6 +83,20 @@ class _TargetContext(cpu.CPUContext):
     def init(self):
         self.is32bit = False
         self._internal_codegen = _Codegen()
+        self._implementations, self._sizes = {}, {}
+
+    def get_function(self, fn, sig, _firstcall=True):
+        key = fn, sig
+        found = self._implementations.get(key)
+        if found is None:
+            found = self._implementations[key] = super().get_function(fn, sig, _firstcall)
+        return found
+
+    def get_abi_sizeof(self, ty):
+        found = self._sizes.get(ty)
+        if found is None:
+            found = self._sizes[ty] = super().get_abi_sizeof(ty)
+        return found
 
     def load_additional_registries(self):
         from numba.core import optional  # noqa: F401  (each import registers what it implements)
@@ -76,6 +105,13 @@ class _TargetContext(cpu.CPUContext):
 
     def post_lowering(self, mod, library):
         _Contractable().visit(mod)
+
+
+class _Interpreter(interpreter.Interpreter):
+    """Bytecode -> Numba IR, without what serves `with` blocks, lists and dicts: kernels have none."""
+
+    def post_process(self, peepholes, func_ir):
+        return func_ir
 
 
 class _Library(codegen.CodeLibrary):
@@ -171,7 +207,7 @@ def _lower(function, signature):
     """The library with the IR of one function, and Numba's description of it."""
     typing_context, target = _contexts()
     identity = bytecode.FunctionIdentity.from_function(function)
-    func_ir = interpreter.Interpreter(identity).interpret(bytecode.ByteCode(identity))
+    func_ir = _Interpreter(identity).interpret(bytecode.ByteCode(identity))
     # Numba's passes of these names recompute lifetimes and emit deletions besides, which numbers and pointers never need.
     func_ir.blocks = ssa.reconstruct_ssa(func_ir).blocks
     func_ir._definitions = ir_utils.build_definitions(func_ir.blocks)

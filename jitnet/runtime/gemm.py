@@ -86,16 +86,23 @@ def kernel(buffers, sizes, start, stop):
 
 
 @functools.cache
-def kernel(dtype: np.dtype, text: str) -> cache.Kernel:
-    """The kernel of one dtype, ready to run; `text` is what it shows as its source."""
+def kernel(dtype: np.dtype, text: str) -> cache.LazyKernel:
+    """The kernel of one dtype, being compiled from now on; `text` is what it shows as its source."""
     short, kind = KINDS[dtype]
     folder = Path(__file__).parent
     texts = [(folder / name).read_text() for name in ("gemm.py", "gemm_blocks.py", "words.py", "blas_code.py")]
     key = cache.object_key("\n".join([kind, *texts]))
     symbol = f"jitnet_{short}_kernel"
 
-    loaded = cache.get_object(key, (symbol,), lambda: image(kind, gemm_blocks.vector_bytes(), f"jitnet_{short}_"))
-    return cache.Kernel(text, f"{NAME}-{short}-{key}", loaded.address[symbol], loaded)
+    def build() -> bytes:
+        return image(kind, gemm_blocks.vector_bytes(), f"jitnet_{short}_")
+
+    def find() -> cache.Kernel:
+        loaded = cache.get_object(key, (symbol,), build)
+        return cache.Kernel(text, key, loaded.address[symbol], loaded)
+
+    cache.build_ahead(key, build)
+    return cache.LazyKernel(text, f"{NAME}-{short}-{key}", find)
 
 
 def image(kind: str, width: int, prefix: str) -> bytes:

@@ -53,8 +53,10 @@ TABLE_WORDS = T_RECORDS + MAX_RECORDS
 
 # record
 (R_OWNER, R_BLOCK, R_ARGUMENT_COUNT, R_RELEASE, R_SINGLE, R_OUTPUTS, R_OUTPUT_COUNT,
- R_WRAPPER, R_SLOT, R_ARGUMENTS) = range(10)
+ R_WRAPPER, R_SLOT, R_APART, R_APART_COUNT, R_ARGUMENTS) = range(12)
 RECORD_WORDS = R_ARGUMENTS
+APART_WORDS = 4  # two inputs that must not overlap, for one is written: frame word and bytes of each
+TUPLE, SINGLE = range(2)  # how a call returns its outputs; another number is the address of the object that it returns instead
 OUTPUT_WORDS = 4  # descr, ndim, address of the shape, bytes
 # arguments: (kind, frame word, ...), as long as the kind wants
 KIND_ARRAY, KIND_FLOAT, KIND_INT, KIND_BOOL, KIND_NUMPY_SCALAR, KIND_SAME = range(6)

@@ -71,7 +71,7 @@ def _without_strength_reduction():
 
 
 def emit_object(modules: list[str], vectorize: bool = True, finished: Sequence[str] = ()) -> bytes:
-    """The object file of the IR texts, linked together and optimized: at -O1, with the loop vectorizer if it is asked for.
+    """The object file of the IR texts, linked together and optimized: at -O1 with the loop vectorizer, or just tidied up.
 
     -O2 and -O3 gain nothing on kernels, whose source is loops as they should run, and take a third longer. Modules in
     `finished` join them after that: their IR goes straight to instructions.
@@ -82,16 +82,28 @@ def emit_object(modules: list[str], vectorize: bool = True, finished: Sequence[s
         for text in modules[1:]:
             module.link_in(llvm.parse_assembly(text))
         module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=1)
-        options.slp_vectorization = False
-        options.loop_vectorization = options.loop_interleaving = options.loop_unrolling = vectorize
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
+        _optimize(module, machine, vectorize)
         for text in finished:
             module.link_in(llvm.parse_assembly(text))
         if finished:
             module.verify()
         return machine.emit_object(module)
+
+
+def _optimize(module, machine, vectorize: bool) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    options.slp_vectorization = False
+    options.loop_vectorization = options.loop_interleaving = options.loop_unrolling = True
+    builder = llvm.create_pass_builder(machine, options)
+    if vectorize:
+        passes = builder.getModulePassManager()
+    else:  # what words.py writes: variables in stack slots, blocks that only jump
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
+    passes.run(module, builder)
 
 
 class LoadedObject:

@@ -9,6 +9,7 @@ import functools
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ def _default_held_bytes() -> int:
 
 
 @functools.cache
-def _loaded() -> llvm.LoadedObject:
+def _recipe() -> tuple[str, Callable[[], bytes]]:
+    """(key, build) of the object with all native functions."""
     folder = Path(__file__).parent
     source = "\n".join((folder / name).read_text() for name in FILES)
     key = cache.object_key("".join([source, *((folder / name).read_text() for name in ("layout.py", "words.py"))]))
@@ -44,7 +46,19 @@ def _loaded() -> llvm.LoadedObject:
         from . import words
         return llvm.emit_object([words.compile_words(source, {**vars(layout), **vars(words)}, "jitnet_")], vectorize=False)
 
+    return key, build
+
+
+@functools.cache
+def _loaded() -> llvm.LoadedObject:
+    key, build = _recipe()
     return cache.get_object(key, tuple(SYMBOLS), build)
+
+
+def prepare() -> None:
+    """Has the native functions built beside this process, once per machine, while it traces and compiles kernels."""
+    if not _loaded.cache_info().currsize:
+        cache.build_ahead(*_recipe())
 
 
 def address(symbol: str) -> int:

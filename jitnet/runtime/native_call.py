@@ -113,6 +113,13 @@ def match(record, args, frame):
                 store32(cell, value)
             else:
                 store64(cell, value)
+    pairs = load64(record + 8 * R_APART)
+    for i in range(load64(record + 8 * R_APART_COUNT)):
+        pair = pairs + 8 * APART_WORDS * i
+        first = load64(frame + 8 * load64(pair))
+        second = load64(frame + 8 * load64(pair + 16))
+        if first < second + load64(pair + 24) and second < first + load64(pair + 8):
+            return 0
     return 1
 
 
@@ -197,8 +204,12 @@ def call(self, args, count, names):
         else:
             code = run(frame, block)
     if code == DONE:
-        if load64(record + 8 * R_SINGLE) != 0:
+        shape = load64(record + 8 * R_SINGLE)
+        if shape == SINGLE:
             result = finished(api, record, load64(arrays))
+        elif shape != TUPLE:
+            call1(load64(api + 8 * INCREF), shape)
+            result = shape
         else:
             result = call1(load64(api + 8 * TUPLE_NEW), outputs)
             for i in range(outputs):

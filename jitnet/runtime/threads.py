@@ -20,6 +20,7 @@ import threading
 
 import numpy as np
 
+from .. import config
 from . import layout
 
 POOLS = ("own", "tbb", "omp", "workqueue")
@@ -41,11 +42,10 @@ def available_cores() -> int:
 
 
 def get_num_threads() -> int:
-    """The number of threads that parallel kernels use."""
+    """The number of threads that parallel kernels use; TraceValueError where JITNET_NUM_THREADS is no such number."""
     global _wanted
     if _wanted is None:
-        text = os.environ.get("JITNET_NUM_THREADS", "")
-        _wanted = int(text) if text.isdigit() and int(text) > 0 else available_cores()
+        _wanted = config.number("JITNET_NUM_THREADS", available_cores(), least=1)
     return _wanted
 
 
@@ -79,7 +79,7 @@ def ensure_pool() -> None:
     with _lock:
         if _backend is not None:
             return
-        wanted = os.environ.get("JITNET_THREADING", "")
+        wanted = config.choice("JITNET_THREADING", (*POOLS, "serial"))
         if wanted in ("", "own") and _start_own():
             _backend = "own"
             return

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from jitnet import errors
-from jitnet.operators import OPERATORS, find, run
+from jitnet.operators import OPERATORS, find, order, run
 from jitnet.operators.params import Enum, Int
 
 
@@ -74,3 +74,25 @@ def test_small_and_large_arrays_agree(name, dtype, rng):
         assert large.dtype == small.dtype == x.dtype
         np.testing.assert_allclose(large, small, rtol=1e-6)
     assert op.program(params).traces <= 4 * 3
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4", "u1", "i8"])
+@pytest.mark.parametrize("ascending", [True, False])
+def test_order_is_stable_whatever_the_dtype(dtype, ascending, rng):
+    x = rng.integers(0, 9, (5, 40)).astype(dtype)
+    x[0, :4] = 200
+    if x.dtype.kind == "f":
+        x[1, 3:6], x[2, 7], x[2, 8] = np.nan, -0.0, 0.0
+        x[3] -= 5
+    expected = np.argsort(x, axis=1, kind="stable")
+    if not ascending:
+        expected = 39 - np.argsort(x[:, ::-1], axis=1, kind="stable")[:, ::-1]
+    np.testing.assert_array_equal(order.order(x, 1, ascending), expected)
+    np.testing.assert_array_equal(order.order(x.T.copy(), 0, ascending, 7), expected.T[:7])
+
+
+def test_eigenvectors_rebuild_the_matrix(rng):
+    a = rng.standard_normal((2, 3, 3))
+    a = a + np.swapaxes(a, -1, -2)
+    u, values = run(find("_linalg_syevd"), [a], {})
+    np.testing.assert_allclose(np.swapaxes(u, -1, -2) @ (values[..., None] * u), a, atol=1e-12)

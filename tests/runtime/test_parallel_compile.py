@@ -1,5 +1,6 @@
 """Kernels compiled by a forked child: the same objects, and a child that fails costs nothing but time."""
 import os
+import time
 
 import numpy as np
 import pytest
@@ -19,21 +20,58 @@ def test_large_objects_come_whole():
     assert parallel_compile.build_together(jobs)["large"] == bytes(5 << 20)
 
 
-def test_a_child_that_fails_leaves_its_jobs_out(capfd):
+PARENT = os.getpid()
+
+
+def test_a_child_that_fails_leaves_its_jobs_out():
     def fail():
         raise RuntimeError("planted")
 
-    assert parallel_compile.build_together([("a", lambda: b"a"), ("b", fail)]) == {"a": b"a"}
+    assert parallel_compile.start([("a", fail)]).collect() == {}
+
+
+def test_what_a_child_fails_at_is_left_out():
+    taken, release = os.pipe()
+
+    def build(name):
+        if os.getpid() != PARENT:
+            os.write(release, b"x")
+            raise RuntimeError("planted")
+        os.read(taken, 1)   # the child has taken the other job
+        return name
+
+    found = parallel_compile.build_together([("a", lambda: build(b"a")), ("b", lambda: build(b"b"))])
+    assert found in ({"a": b"a"}, {"b": b"b"})
+
+
+def test_a_failure_here_ends_the_child():
+    def fail():
+        if os.getpid() == PARENT:
+            raise RuntimeError("planted")
+        time.sleep(60)
+
+    with pytest.raises(RuntimeError, match="planted"):
+        parallel_compile.build_together([("a", fail), ("b", fail)])
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, 0)   # nothing is left of it
 
 
 def test_a_silent_child_is_given_up(monkeypatch):
-    import time
-
-    parent = os.getpid()
     monkeypatch.setattr(parallel_compile, "PATIENCE", 0.2)
-    jobs = [("a", lambda: b"a"), ("b", lambda: b"b" if os.getpid() == parent else time.sleep(60))]
-    found = parallel_compile.build_together(jobs)
-    assert found == {"a": b"a"}
+    assert parallel_compile.start([("a", lambda: time.sleep(60))]).collect() == {}
+
+
+def test_objects_announced_are_built_by_one_child(tmp_path, monkeypatch):
+    monkeypatch.setenv("JITNET_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(parallel_compile, "can_fork", lambda: True)
+    monkeypatch.setattr(cache, "_pending", {})
+    who = [cache.object_key(f"announced {k}") for k in range(2)]
+    for key in who:
+        cache.build_ahead(key, lambda: b"%d" % os.getpid())
+    cache.get_kernels([])
+    built = {cache._take(key) for key in who}
+    assert len(built) == 1 and not built & {b"%d" % PARENT, None}
+    assert cache._take(who[0]) is None
 
 
 def test_kernels_of_a_child_run(tmp_path, monkeypatch):

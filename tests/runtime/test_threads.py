@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jitnet import errors
+from jitnet.runtime import threads
+
 ROOT = Path(__file__).parents[2]
 
 SETUP = """
@@ -93,7 +96,28 @@ def test_fork_from_another_thread():
 
 def test_number_of_threads_from_the_environment():
     assert run("print(threads.get_num_threads())", JITNET_NUM_THREADS="3") == ["3"]
-    assert int(run("print(threads.get_num_threads())", JITNET_NUM_THREADS="no")[0]) >= 1
+    assert int(run("print(threads.get_num_threads())", JITNET_NUM_THREADS="")[0]) >= 1
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "-2", "1.5"])
+def test_a_number_of_threads_that_is_none(monkeypatch, text):
+    monkeypatch.setattr(threads, "_wanted", None)
+    monkeypatch.setattr(threads, "available_cores", lambda: 8)
+    monkeypatch.setenv("JITNET_NUM_THREADS", text)
+    with pytest.raises(errors.TraceValueError) as error:
+        threads.get_num_threads()
+    assert (error.value.what, error.value.hint) == (f"JITNET_NUM_THREADS is '{text}', which is no whole number from 1 up",
+                                                    "leave it out, or set it to one: JITNET_NUM_THREADS=8")
+
+
+def test_a_pool_that_nobody_knows(monkeypatch):
+    monkeypatch.setattr(threads, "_backend", None)
+    monkeypatch.setenv("JITNET_THREADING", "fast")
+    with pytest.raises(errors.TraceValueError) as error:
+        threads.ensure_pool()
+    assert (error.value.what, error.value.hint) == (
+        "JITNET_THREADING is 'fast', which is none of own, tbb, omp, workqueue, serial",
+        "leave it out, or set it to one of them: JITNET_THREADING=own")
 
 
 def test_numba_with_its_own_threads_goes_along():

@@ -1,1 +1,0 @@
-"""CUDA: devices in use, their memory, and programs that run on them."""
