@@ -3,7 +3,7 @@
 A shape is a tuple in which 0 stands for an unknown size, or None when not even the number of axes is known. A rule takes
 (operator, ins, outs, params), lists of shapes (or dtypes, None when unknown), and returns both completed. Rules:
 
-    forward       outputs follow from inputs that are all known: the body is traced on them
+    forward       outputs follow from inputs: the body is traced on them, with several sizes in place of unknown ones
     elementwise   all inputs and outputs have one shape, whichever is known
     same_type     all inputs and outputs have one dtype
 """
@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import JitnetError, OperatorError
 from ..types import F32, ArrayType
 
+TRIED = (2, 12, 60)  # in place of an unknown size; what divides by small numbers divides these too, as far as it can
 _node = threading.local()
 
 
@@ -64,16 +65,34 @@ def merge(provided, inferred, what: str):
 
 
 def forward(op, ins: Sequence, outs: Sequence, params):
-    """Output shapes of inputs that are all known, else what was known before."""
-    if not all(map(is_known, ins)):
+    """Output shapes of inputs as far as they are known."""
+    if any(s is None for s in ins):
         return list(ins), list(outs)
-    types = [ArrayType(tuple(s), F32) for s in ins]
-    try:
-        found = op.abstract(types, params)
-    except JitnetError as error:
-        raise OperatorError(f"Error in operator {_node.name}: {error.what}", error.hint) from None
     count = op.num_outputs(params)
-    return list(ins), [merge(out, t.shape, f"output {k}") for k, (out, t) in enumerate(zip(outs, found[:count]))]
+    if all(map(is_known, ins)):
+        try:
+            found = [t.shape for t in op.abstract([ArrayType(tuple(s), F32) for s in ins], params)[:count]]
+        except (JitnetError, ValueError) as error:
+            what, hint = (error.what, error.hint) if isinstance(error, JitnetError) else (str(error), "")
+            raise OperatorError(f"Error in operator {_node.name}: {what}", hint) from None
+    else:
+        found = _partly_known(op, ins, params, count)
+    return list(ins), [merge(out, s, f"output {k}") for k, (out, s) in enumerate(zip(outs, found))]
+
+
+def _partly_known(op, ins: Sequence, params, count: int) -> list:
+    """Output shapes of inputs with unknown sizes: what is the same whichever size is tried in their place."""
+    found = None
+    for size in TRIED:
+        try:
+            shapes = [t.shape for t in op.abstract([ArrayType(tuple([n or size for n in s]), F32) for s in ins], params)[:count]]
+        except (JitnetError, ValueError):
+            return [None] * count
+        if found is not None:
+            shapes = [tuple([a if a == b else 0 for a, b in zip(new, old)]) if old is not None and len(new) == len(old) else None
+                      for new, old in zip(shapes, found)]
+        found = shapes
+    return found
 
 
 def elementwise(op, ins: Sequence, outs: Sequence, params):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import OperatorError
-from . import infer
 from .params import Bool, Int, Shape
 from .registry import operator
 
@@ -87,14 +86,8 @@ def _expand(given: list[int], wanted: list[int], shape, codes) -> list[int]:
     return out
 
 
-def _infer_reshape(op, ins, outs, params):
-    if infer.is_known(ins[0]):
-        return infer.forward(op, ins, outs, params)
-    return list(ins), list(outs)
-
-
 @operator("Reshape", params={"shape": Shape(()), "reverse": Bool(False), "target_shape": Shape(None),
-                             "keep_highest": Bool(False)}, aliases=("reshape",), shape_rule=_infer_reshape)
+                             "keep_highest": Bool(False)}, aliases=("reshape",))
 def reshape(data, *, shape, reverse, target_shape, keep_highest):
     """The elements in another shape, in which codes 0 and below stand for sizes of the input (see `target_shape`)."""
     if target_shape is not None and not shape:

@@ -96,3 +96,22 @@ def test_eigenvectors_rebuild_the_matrix(rng):
     a = a + np.swapaxes(a, -1, -2)
     u, values = run(find("_linalg_syevd"), [a], {})
     np.testing.assert_allclose(np.swapaxes(u, -1, -2) @ (values[..., None] * u), a, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "given", "ins", "expected"), [
+    ("transpose", {"axes": (1, 0, 2)}, [(0, 3, 4)], (3, 0, 4)), ("Flatten", {}, [(0, 3, 4)], (0, 12)),
+    ("sum", {"axis": 1}, [(0, 3, 4)], (0, 4)), ("Reshape", {"shape": (0, -1)}, [(0, 3, 4)], (0, 12)),
+    ("slice_axis", {"axis": 0, "begin": 0, "end": 5}, [(0, 3)], (0, 3)), ("dot", {}, [(0, 3), (3, 4)], (0, 4)),
+    ("expand_dims", {"axis": 0}, [(3, 0)], (1, 3, 0)), ("Concat", {"dim": 1, "num_args": 2}, [(0, 3), (5, 4)], (5, 7)),
+    ("SliceChannel", {"num_outputs": 2, "axis": 1}, [(0, 4)], (0, 2)), ("softmax", {}, [(0, 4)], (0, 4)),
+    ("take", {"axis": 0}, [(9, 4), (0, 2)], (0, 2, 4)), ("squeeze", {}, [(0, 1, 4)], (0, 4))])
+def test_shapes_that_are_known_in_part(name, given, ins, expected):
+    op = find(name)
+    assert op.infer_shape(ins, op.schema.parse(given))[1][0] == expected
+
+
+def test_a_missing_size_follows_from_the_others():
+    concat = find("Concat")
+    assert concat.infer_shape([(2, 3), (2, 0)], {"dim": 1, "num_args": 2}, [(2, 7)]) == ([(2, 3), (2, 4)], [(2, 7)])
+    with pytest.raises(errors.MXNetError, match="Error in operator cat: "):
+        concat.infer_shape([(2, 3), (3, 3)], {"dim": 1, "num_args": 2}, name="cat")
