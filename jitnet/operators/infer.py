@@ -71,7 +71,7 @@ def forward(op, ins: Sequence, outs: Sequence, params):
     count = op.num_outputs(params)
     if all(map(is_known, ins)):
         try:
-            found = [t.shape for t in op.abstract([ArrayType(tuple(s), F32) for s in ins], params)[:count]]
+            found = _shapes(op, ins, params)
         except (JitnetError, ValueError) as error:
             what, hint = (error.what, error.hint) if isinstance(error, JitnetError) else (str(error), "")
             raise OperatorError(f"Error in operator {_node.name}: {what}", hint) from None
@@ -80,17 +80,28 @@ def forward(op, ins: Sequence, outs: Sequence, params):
     return list(ins), [merge(out, s, f"output {k}") for k, (out, s) in enumerate(zip(outs, found))]
 
 
+def _shapes(op, ins: Sequence, params) -> list[tuple[int, ...]]:
+    """Shapes of the outputs for inputs of these shapes."""
+    return [t.shape for t in op.abstract([ArrayType(tuple(s), F32) for s in ins], params)[:op.num_outputs(params)]]
+
+
+def _agreed(new, old):
+    """The sizes that two shapes have in common, 0 for the others; None when they have not as many axes."""
+    if old is None or len(new) != len(old):
+        return None
+    return tuple([a if a == b else 0 for a, b in zip(new, old)])
+
+
 def _partly_known(op, ins: Sequence, params, count: int) -> list:
     """Output shapes of inputs with unknown sizes: what is the same whichever size is tried in their place."""
     found = None
     for size in TRIED:
         try:
-            shapes = [t.shape for t in op.abstract([ArrayType(tuple([n or size for n in s]), F32) for s in ins], params)[:count]]
+            shapes = _shapes(op, [[n or size for n in s] for s in ins], params)
         except (JitnetError, ValueError):
             return [None] * count
         if found is not None:
-            shapes = [tuple([a if a == b else 0 for a, b in zip(new, old)]) if old is not None and len(new) == len(old) else None
-                      for new, old in zip(shapes, found)]
+            shapes = [_agreed(new, old) for new, old in zip(shapes, found)]
         found = shapes
     return found
 
