@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,12 @@ from .codegen.steps import Builder
 from .errors import Source, TraceIndexError
 from .ir import Graph, Var, definitions
 from .passes.pipeline import pipeline
-from .passes.plan import base_of
+from .passes.plan import Arena, base_of
 from .runtime.cache import get_kernels
 from .runtime.program import Program, Slot, StatusError
+from .scope import Scope
+from .symbols import SymInt
+from .templates import OpenArena, Plan
 
 MAX_CHECKS = 64  # kernels of one program that check indices each have a status cell
 
@@ -25,7 +28,7 @@ MAX_CHECKS = 64  # kernels of one program that check indices each have a status 
 class Compiled:
     """A compiled graph: `run(arrays)` gives its outputs; the rest is for looking inside."""
 
-    graph: Graph
+    graph: Graph | None   # None: a template made the program, and there is nothing to look into
     stages: tuple[tuple[str, Graph], ...]
     program: object
     kernels: tuple
@@ -33,7 +36,8 @@ class Compiled:
     in_place: tuple[int, ...] = ()   # the inputs that the program writes into
 
     def __repr__(self) -> str:
-        return f"<compiled {self.graph.name}: kernels {', '.join(k.name for k in self.kernels) or 'none'}>"
+        name = self.graph.name if self.graph is not None else "by a template"
+        return f"<compiled {name}: kernels {', '.join(k.name for k in self.kernels) or 'none'}>"
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for C-contiguous inputs of the graph's types; TraceIndexError for an index out of bounds."""
@@ -71,20 +75,39 @@ def without_garbage_collection():
             gc.enable()
 
 
+def of_program(program: Program, checks: tuple[Source | None, ...], in_place: tuple[int, ...]) -> Compiled:
+    """The compiled form of what a template made: its program alone."""
+    return Compiled(None, (), program, (), checks, in_place)
+
+
+def open_plan(graph: Graph, written: Sequence[int], arrays: Collection[int], scope: Scope, sizes: Sequence[SymInt]) -> Plan:
+    """The plan of a program for a graph whose sizes are open; otherwise like `compile_graph`."""
+    with without_garbage_collection():
+        builder, steps, outputs, stages, in_place = _build(graph, tuple(written), arrays, lambda: OpenArena(scope))
+        status = Slot("arena", 0, builder.status_offset) if builder.checks else None
+        return Plan(scope, tuple(sizes), builder.arena, tuple(steps), stages[-1][1].input_types, outputs, builder.consts, status,
+                    tuple(builder.checks), in_place)
+
+
 def _compile(graph: Graph, written: tuple[int, ...], arrays: Collection[int]) -> Compiled:
+    builder, steps, outputs, stages, in_place = _build(graph, written, arrays, Arena)
+    checks = tuple(builder.checks)
+    program = Program(steps, stages[-1][1].input_types, outputs, builder.arena.size, builder.consts,
+                      Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)))
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos), checks, in_place)
+
+
+def _build(graph: Graph, written: tuple[int, ...], arrays: Collection[int], arena: Callable[[], Arena]) -> tuple:
+    """(builder, steps, types of the outputs of the program, stages, inputs written in place) of a graph."""
     stages = pipeline(graph)
     final = stages[-1][1]
     targets = written_targets(final, written, arrays)
-    builder, steps, outputs = _build(final, targets)
+    builder, steps, outputs = _steps(final, targets, arena())
     if targets and (builder.checks or any(info.kind == "callback" for info in builder.infos)):
         targets = {}   # a call that fails leaves its arguments as they were
-        builder, steps, outputs = _build(final, targets)
+        builder, steps, outputs = _steps(final, targets, arena())
     get_kernels([info.source for info in builder.infos if info.kind in ("kernel", "copy")])
-    checks = tuple(builder.checks)
-    program = Program(steps, final.input_types, outputs, builder.arena.size, builder.consts,
-                      Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)))
-    in_place = tuple(final.inputs.index(v) for v, _ in targets.values())
-    return Compiled(graph, tuple(stages), program, tuple(builder.infos), checks, in_place)
+    return builder, steps, outputs, stages, tuple(final.inputs.index(v) for v, _ in targets.values())
 
 
 def written_targets(graph: Graph, written: tuple[int, ...], arrays: Collection[int]) -> dict[int, tuple]:
@@ -106,9 +129,9 @@ def written_targets(graph: Graph, written: tuple[int, ...], arrays: Collection[i
     return found
 
 
-def _build(graph: Graph, targets: dict[int, tuple]) -> tuple:
+def _steps(graph: Graph, targets: dict[int, tuple], arena: Arena) -> tuple:
     """(builder, steps, types of the outputs of the program) of a graph whose outputs `targets` are written into inputs."""
-    builder = Builder(graph)
+    builder = Builder(graph, arena=arena)
     builder.status_offset = builder.arena.allocate(8 * MAX_CHECKS)
     inputs = [Slot("input", k) for k in range(len(graph.inputs))]
     kept = [k for k in range(len(graph.outputs)) if k not in targets]

@@ -15,6 +15,7 @@ from .ir import Graph, Var
 from .ops.control import switch as switch_op
 from .ops.loops import bind_scan
 from .ops.loops import while_loop as while_op
+from .sizes import integer, largest
 from .tracer import Tracer, bind, inline, trace
 from .transforms.values import Staged, fresh, fresh_all, function_name, is_array, leaf_names, leaf_type, staged, weak_class
 from .types import BOOL, I64, promote
@@ -282,7 +283,7 @@ def _scan(f: Callable, init, xs, length, reverse: bool, caller: str) -> tuple:
 def _length(types: Sequence, paths: Sequence[str], length, name: str, caller: str) -> int:
     """How many rounds a scan has."""
     if length is not None:
-        length = int(length)
+        length = integer(length)
     for t, path in zip(types, paths):
         if not t.shape:
             raise TraceTypeError(f"{caller}: xs{path} of `{name}` is {t}, which has no axis to go along",
@@ -322,7 +323,8 @@ def fori_loop(lower, upper, body_fun: Callable, init_val) -> Any:
                 return body(state), None
 
             step.__name__ = body.__name__
-            return _scan(step, (int(lower), init), None, max(0, int(upper) - int(lower)), False, "fori_loop")[0][1]
+            rounds = largest(0, integer(upper) - integer(lower))
+            return _scan(step, (integer(lower), init), None, rounds, False, "fori_loop")[0][1]
 
         return staged(fixed, (init_val,), "fori_loop")
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .errors import GraphError, Source
+from .symbols import SymScalar
 from .types import ArrayType
 
 
@@ -37,7 +38,7 @@ class Const:
     __slots__ = ("type", "value")
 
     def __init__(self, value, type: ArrayType | None = None):
-        self.value = np.asarray(value)
+        self.value = value if isinstance(value, SymScalar) else np.asarray(value)
         self.type = type if type is not None else ArrayType(self.value.shape, self.value.dtype)
 
     @property

@@ -13,15 +13,16 @@ import functools
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from . import config, explain, tree
 from .arguments import WEAK, Binder, Call, LeafNames, is_instance
-from .compile import compile_graph
+from .compile import compile_graph, of_program
 from .errors import TraceTypeError, TraceValueError
+from .families import Family
 from .ir import Graph, check_graph
 from .printing import identifier
 from .retrace import KEPT, TraceKey
@@ -44,13 +45,15 @@ _compiling = threading.RLock()  # one for all functions: tracing one may compile
 class Record:
     """A function compiled for one key: its program and the structure of its result.
 
-    The program's last outputs are the new values of the arguments that the function writes into, `traced.written`, but for
-    those that the program writes itself, `compiled.in_place`.
+    The program's last outputs are the new values of the arguments that the function writes into, `written`, but for those
+    that the program writes itself, `compiled.in_place`. What a template gave has no graph: `traced` is None.
     """
 
-    traced: Traced
+    traced: Traced | None
     out_structure: tuple
+    written: tuple[int, ...]
     compiled: object = None
+    counts: bool = True  # was the function traced for it?
     runs: int = 0  # runs from Python
 
     def run(self, call: Call) -> list:
@@ -66,7 +69,7 @@ class Record:
     @property
     def copied(self) -> tuple[int, ...]:
         """The arguments whose new values are outputs of the program."""
-        return tuple(k for k in self.traced.written if k not in self.compiled.in_place)
+        return tuple(k for k in self.written if k not in self.compiled.in_place)
 
 
 @dataclass(eq=False)
@@ -78,6 +81,7 @@ class Variant:
     out_structure: tuple | None = None
     written: tuple[int, ...] = ()
     copied: tuple[int, ...] = ()
+    families: dict[tuple, Family] = field(default_factory=dict)  # ranks and dtypes of the leaves -> programs by sizes
 
 
 def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
@@ -138,7 +142,7 @@ class JitFunction:
     @property
     def traces(self) -> int:
         """How often the function was traced to be compiled."""
-        return sum(len(v.records) for v in self._variants.values())
+        return sum(record.counts for v in self._variants.values() for record in v.records.values())
 
     def __repr__(self) -> str:
         return f"<jit {self._name}>"
@@ -180,7 +184,7 @@ class JitFunction:
                     return _result(write_back(variant.copied, plain, outs), variant.out_structure, arrays)
             call = Call(self._name, plan, statics, structure, leaves)
             record = self._record(call)
-            check_writable(record.traced.written, leaves, call.names)
+            check_writable(record.written, leaves, call.names)
             return _result(write_back(record.copied, leaves, record.run(call)), record.out_structure, arrays)
         except BaseException as error:
             leave(error)
@@ -201,24 +205,26 @@ class JitFunction:
             variant = self._variants.get(key)
             record = variant.records.get(types) if variant is not None else None
             if record is None:
-                record = self._compile(call)
+                variant = variant or Variant()
+                record = self._compile(call, variant)
                 self._make_room()
-                variant = self._variants.setdefault(key, Variant())
+                variant = self._variants.setdefault(key, variant)
                 variant.records[types] = record
-                self._traces = [*self._traces[-KEPT:], TraceKey(*key, call.types, call.names)]
+                if record.counts:
+                    self._traces = [*self._traces[-KEPT:], TraceKey(*key, call.types, call.names)]
                 self._connect(call, variant, record)
         return record
 
     def _make_room(self) -> None:
         """Drops the oldest program when there are too many."""
-        if self.traces >= MAX_RECORDS:
+        if sum(len(v.records) for v in self._variants.values()) >= MAX_RECORDS:
             key, oldest = next(iter(self._variants.items()))
             del oldest.records[next(iter(oldest.records))]
             if not oldest.records:
                 del self._variants[key]
 
-    def _trace(self, call: Call) -> Record:
-        """The function traced for the types of this call."""
+    def _trace(self, call: Call, types: Sequence[ArrayType] | None = None) -> Record:
+        """The function traced for the types of this call, or for the same with sizes left open."""
         structures: list[tuple] = []
 
         def flat(*tracers):
@@ -230,13 +236,13 @@ class JitFunction:
             structures.append(structure)
             return leaves
 
-        traced = trace(flat, [ArrayType(shape, known_dtype(dtype)) for shape, dtype, _ in call.types], self._name,
+        traced = trace(flat, types or [ArrayType(shape, known_dtype(dtype)) for shape, dtype, _ in call.types], self._name,
                        weak=[scalar if scalar in WEAK else None for _, _, scalar in call.types],
                        names=[identifier(path, "x") for path in call.names.paths()], allow_writes=True,
                        mutable=[isinstance(leaf, (np.ndarray, Array)) for leaf in call.leaves])
         if config.switched_on("JITNET_CHECK"):
             check_graph(traced.graph)
-        return Record(traced, structures[0])
+        return Record(traced, structures[0], traced.written)
 
     def _check_attributes(self, instance, before: dict):
         after = vars(instance)
@@ -246,7 +252,29 @@ class JitFunction:
                     f"{self._name}: the compiled method sets the attribute `self.{name}`, which would hold a traced value",
                     "return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
 
-    def _compile(self, call: Call) -> Record:
+    def _compile(self, call: Call, variant: Variant) -> Record:
+        """The program for this call: from a template, from a trace that becomes one, or from a trace for its sizes alone."""
+        structure = tuple([(len(shape), dtype, scalar) for shape, dtype, scalar in call.types])
+        family = variant.families.setdefault(structure, Family())
+        dims = tuple([n for shape, _, _ in call.types for n in shape])
+
+        def trace_open(types):
+            record = self._trace(call, types)
+            return record.traced.graph, record.out_structure, record.written
+
+        found = family.find(dims)
+        counts = found is None
+        if counts:
+            found = family.open(call.types, dims, trace_open)
+        template, program = found or (None, None)
+        if template is not None:
+            compiled = of_program(program, template.checks, template.in_place)
+            return Record(None, template.out_structure, template.written, compiled, counts)
+        record = self._compile_fixed(call)
+        family.compiled(dims, record.compiled.program)
+        return record
+
+    def _compile_fixed(self, call: Call) -> Record:
         debug = config.debug_level()
         known = cache.info().compiles if debug else 0
         start = time.perf_counter()
@@ -265,7 +293,7 @@ class JitFunction:
         """Makes the program reachable without Python, where the arguments and the result are of a kind that allows it."""
         from .runtime.entry import Entry
 
-        program, structure, written = record.compiled.program, record.out_structure, record.traced.written
+        program, structure, written = record.compiled.program, record.out_structure, record.written
         shared = structure, written, record.copied
         if variant.entry is None:
             variant.out_structure, variant.written, variant.copied = shared
@@ -323,7 +351,17 @@ class JitFunction:
         call = Call(self._name, *self._binder.parse(args, kwargs))
         variant = self._variants.get(call.key)
         record = variant.records.get(call.types) if variant is not None else None
-        return record if record is not None else self._trace(call)
+        return record if record is not None and record.traced is not None else self._trace(call)
+
+    def _whole(self, args: tuple, kwargs: dict):
+        """The compiled object with everything that there is to see in it."""
+        call = Call(self._name, *self._binder.parse(args, kwargs))
+        record = self._record(call)
+        if record.compiled.graph is None:  # made by a template
+            with _compiling:
+                whole = self._compile_fixed(call)
+                record.traced, record.compiled = whole.traced, whole.compiled
+        return record.compiled
 
     @cutting
     def graph(self, /, *args, **kwargs) -> Graph:
@@ -333,7 +371,7 @@ class JitFunction:
     @cutting
     def lower(self, /, *args, **kwargs):
         """The compiled object for these arguments: `.run(arrays)`, `.program`, `.stages`, `.kernels`; nothing is run."""
-        return self._record(Call(self._name, *self._binder.parse(args, kwargs))).compiled
+        return self._whole(args, kwargs)
 
     @cutting
     def steps(self, /, *args, **kwargs) -> explain.Steps:

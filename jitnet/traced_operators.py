@@ -7,15 +7,16 @@ import numpy as np
 
 from .errors import TraceTypeError
 from .op import NUMPY_FUNCTIONS, Elementwise
+from .symbols import SymFloat, SymInt, SymScalar
 from .types import broadcast_shapes, same_kind, short_dtype
 
-_NUMBERS = {int: int, float: float, bool: bool}
-_OPERANDS = (np.ndarray, np.generic, int, float, list, tuple)
+NUMBERS = {int: int, float: float, bool: bool, SymInt: int, SymFloat: float}
+_OPERANDS = (np.ndarray, np.generic, SymScalar, int, float, list, tuple)
 
 
 def _weak_class(value) -> type | None:
     """bool, int or float for a Python number, or a traced one; None for arrays."""
-    return _NUMBERS.get(type(value)) or getattr(value, "weak", None)
+    return NUMBERS.get(type(value)) or getattr(value, "weak", None)
 
 
 def _weak_result(operands, out) -> type | None:
@@ -39,7 +40,7 @@ def operator(ufunc: np.ufunc, reflected: bool = False) -> Callable:
             handler = NUMPY_FUNCTIONS[ufunc]
         for other in others:
             kind = type(other)
-            if kind not in _NUMBERS and not hasattr(kind, "__jitnet_bind__") and not isinstance(other, _OPERANDS):
+            if kind not in NUMBERS and not hasattr(kind, "__jitnet_bind__") and not isinstance(other, _OPERANDS):
                 return NotImplemented
         operands = (*others, self) if reflected else (self, *others)
         out = bind(handler, operands, handler.statics) if isinstance(handler, Elementwise) else handler(*operands)

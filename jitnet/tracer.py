@@ -20,7 +20,9 @@ import numpy as np
 from .errors import LeakedTracerError, Source, TraceBranchError, TraceTypeError, TraceValueError, user_source
 from .ir import Const, Eqn, Graph, Var, interpret
 from .op import METHODS, NUMPY_FUNCTIONS, Op
-from .traced_operators import Operators
+from .sizes import constant
+from .symbols import SYMBOLS, SymScalar
+from .traced_operators import NUMBERS, Operators
 from .types import I64, ArrayType, known_dtype, promote
 
 _local = threading.local()
@@ -122,6 +124,8 @@ class Trace:
             if type(atom) is Const:
                 return Const(atom.value.astype(dtype))
             return self.emit(cast, [atom], {"dtype": dtype})[0].current()
+        if type(value) in SYMBOLS:
+            return Const(constant(value, dtype if dtype is not None or type(value) is SymScalar else promote(value.__class__)))
         if isinstance(value, (bool, int, float)):
             key = (value, type(value), dtype) if value else None  # zeros have two signs, and 0 == False
             if key in self._scalars:
@@ -152,8 +156,8 @@ class Trace:
 def _dtype_of(value, op: Op):
     """The dtype of an operand that is no tracer, or its class when it is a weak Python scalar."""
     kind = type(value)
-    if kind is float or kind is int or kind is bool:
-        return kind
+    if kind in NUMBERS:
+        return NUMBERS[kind]
     dtype = getattr(value, "dtype", None)
     if dtype is not None:
         return known_dtype(dtype, op.name)

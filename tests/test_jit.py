@@ -349,7 +349,7 @@ def test_new_shapes_compile_no_kernel():
     before = jitnet.cache.info().compiles
     for n in (1, 6, 8, 31, 100):
         f(np.ones((n, 5)))
-    assert f.traces == 6
+    assert f.traces == 3  # 7, 1, and 6 with the size left open
     assert jitnet.cache.info().compiles <= before + 1  # a single row may merge its axes in another way
 
 
@@ -358,12 +358,12 @@ def test_many_shapes_and_a_bounded_number_of_programs(monkeypatch):
     for _ in range(40):
         for n in range(1, 13):
             assert f(np.ones(n), 0).shape == (n,)
-    assert f.traces == 12
+    assert f.traces == 3 and sum(len(v.records) for v in f._variants.values()) == 12
     monkeypatch.setattr(importlib.import_module("jitnet.jit"), "MAX_RECORDS", 5)
     g = jitnet.jit(lambda x, n: x * 2, static_argnames="n")
     for k in range(20):
         g(np.ones(k % 7 + 1), k % 3)
-    assert g.traces == 5
+    assert sum(len(v.records) for v in g._variants.values()) == 5
 
 
 def test_a_function_that_nobody_holds_goes():
@@ -392,7 +392,7 @@ def test_threads_share_one_function():
         t.start()
     for t in threads:
         t.join()
-    assert not failures and f.traces == 5
+    assert not failures and f.traces <= 5
 
 
 def test_frames_of_jitnet_are_cut_from_tracebacks(monkeypatch):

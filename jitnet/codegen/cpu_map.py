@@ -4,6 +4,7 @@ Where some load runs along another axis, it works in squares of the two, and tur
 """
 from __future__ import annotations
 
+from ..sizes import largest, smallest
 from ..types import short_dtype
 from .memory import EDGE
 from .nest import Access, Block, LoopNest, Node, Stage
@@ -29,7 +30,7 @@ class MapWriter(KernelWriter):
         if nest.tile is not None:
             dims.append(self.cut("square", nest.tile, SQUARE))
         if nest.inner and not self.flat:
-            width = SQUARE if nest.tile is not None else min(MAP_BLOCK, max(nest.inner[0].extent, 1))
+            width = SQUARE if nest.tile is not None else smallest(MAP_BLOCK, largest(nest.inner[0].extent, 1))
             dims.append(self.cut("block", nest.inner[0], width))
         return dims
 
@@ -52,7 +53,7 @@ class MapWriter(KernelWriter):
             self.inner_loop(stage, depth, "start, stop")
         elif nest.inner:
             self.inner_loop(stage, depth, "block_start, block_stop")
-            self.work = max(1, min(MAP_BLOCK, nest.inner[0].extent))
+            self.work = largest(1, smallest(MAP_BLOCK, nest.inner[0].extent))
         else:
             self.stage_body(stage, depth)
 
@@ -77,7 +78,7 @@ class MapWriter(KernelWriter):
         del self.axis_names[inner]
         self.statements([node for node in block.nodes if tile in node.axes], [], depth + 1)
         self.inner_loop(stage, depth + 1, "block_start, block_stop")
-        self.work = max(1, min(SQUARE, inner.extent) * min(SQUARE, tile.extent))
+        self.work = largest(1, smallest(SQUARE, inner.extent) * smallest(SQUARE, tile.extent))
 
     def load(self, node: Node, depth: int) -> str:
         if node.access in self.tiles:

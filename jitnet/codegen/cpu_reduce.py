@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ..sizes import largest, smallest
 from ..types import is_float, short_dtype
 from .affine import Axis
 from .nest import Node, Stage
@@ -39,7 +40,7 @@ class ReduceWriter(KernelWriter):
         """Elements that one grid point reduces for each of its results."""
         inner = self.nest.inner
         elements = math.prod(axis.extent for axis in inner)
-        return elements * self.nest.split // max(1, inner[0].extent) if self.nest.split else elements
+        return elements * self.nest.split // largest(1, inner[0].extent) if self.nest.split else elements
 
     # Loops
 
@@ -112,7 +113,7 @@ class RowsWriter(ReduceWriter):
             if stage.stores or stage.reductions:
                 self.stage(stage, depth)
                 passes += 1
-        self.work = max(1, self.reduced_elements() * passes)
+        self.work = largest(1, self.reduced_elements() * passes)
 
     def stage(self, stage: Stage, depth: int) -> None:
         """One pass over the reduced axes of a row."""
@@ -171,7 +172,7 @@ class ColumnsWriter(ReduceWriter):
     def dimensions(self) -> list[Dimension]:
         columns = self.nest.column.extent
         fair = -(-columns // (STRIPS * LEAST_STRIP)) * LEAST_STRIP
-        self.width = STRIP if self.nest.split else min(STRIP, max(LEAST_STRIP, fair))
+        self.width = STRIP if self.nest.split else smallest(STRIP, largest(LEAST_STRIP, fair))
         return [*super().dimensions(), self.cut("strip", self.nest.column, self.width)]
 
     def body(self, depth: int) -> None:
@@ -190,7 +191,7 @@ class ColumnsWriter(ReduceWriter):
                 self.statements(block.strip, block.stores, depth + 1)
             if stage.stores or stage.reductions:
                 self.stage(stage, depth)
-        self.work = max(1, min(self.width, nest.column.extent) * self.reduced_elements())
+        self.work = largest(1, smallest(self.width, nest.column.extent) * self.reduced_elements())
 
     def stage(self, stage: Stage, depth: int) -> None:
         """One pass over the reduced axes of a strip."""

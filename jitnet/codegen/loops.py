@@ -12,6 +12,7 @@ from functools import partial
 
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions
 from ..passes.kernel import operand_indices
+from ..sizes import largest
 from .affine import Affine, Axis
 from .nest import Access, Block, Buffer, LoopNest, Node, Region, Scatter, Stage, Store, postorder, row_major, strided
 
@@ -183,7 +184,7 @@ class Lowering:
         nest = LoopNest(form, rows, inner, column, stages, blocks, self.buffers, self.accesses, self.checks)
         if self.chunk:
             nest.chunk = self.chunk
-            nest.split = self.chunk_elements // max(1, math.prod(a.extent for a in inner[1:]))
+            nest.split = self.chunk_elements // largest(1, math.prod(a.extent for a in inner[1:]))
         self.place(nest)
         nest.tile = tile_axis(nest)
         return nest

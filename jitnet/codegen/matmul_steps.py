@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ..ir import Atom, Eqn
 from ..runtime.blas import is_direct, matmul_step
 from ..runtime.program import Slot
+from ..sizes import Deferred, deferred, largest
 from ..types import is_float
 from .nest import row_major
 from .steps import Builder, KernelInfo, lowering
@@ -30,10 +31,10 @@ def matrix(builder: Builder, atom: Atom) -> Matrix:
     slot = replace(slot, offset=slot.offset + offset * atom.type.dtype.itemsize)
     between, along = strides[-2:]
     if (along == 1 or columns == 1) and (between >= columns or rows == 1):
-        return Matrix(slot, False, max(between, columns, 1), tuple(strides[:-2]))
+        return Matrix(slot, False, largest(between, columns, 1), tuple(strides[:-2]))
     if (between == 1 or rows == 1) and (along >= rows or columns == 1):
-        return Matrix(slot, True, max(along, rows, 1), tuple(strides[:-2]))
-    return Matrix(builder.stored(atom), False, max(columns, 1), tuple(row_major(atom.type.shape)[:-2]))
+        return Matrix(slot, True, largest(along, rows, 1), tuple(strides[:-2]))
+    return Matrix(builder.stored(atom), False, largest(columns, 1), tuple(row_major(atom.type.shape)[:-2]))
 
 
 def aligned(strides: tuple[int, ...], shape, batch: tuple[int, ...]) -> list[int]:
@@ -76,9 +77,11 @@ def matmul(builder: Builder, eqn: Eqn) -> None:
         batch, m, a = [], *rows
     strides = list(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch),
                        row_major(out.type.shape)[:-2]))
-    step = matmul_step(out.type.dtype, a.slot, b.slot, builder.slots[out], m, n, k, transpose_a=a.transposed,
-                       transpose_b=b.transposed, lda=a.leading, ldb=b.leading, batch=batch, batch_strides=strides)
+    step = deferred(matmul_step, out.type.dtype, a.slot, b.slot, builder.slots[out], m, n, k, transpose_a=a.transposed,
+                    transpose_b=b.transposed, lda=a.leading, ldb=b.leading, batch=batch, batch_strides=strides)
     builder.steps.append(step)
+    if type(step) is Deferred:
+        return
     who = "blocks in registers" if is_direct(step) else "BLAS"
     note = f"{who}: {m} x {k} x {n}" + (f", {len(batch)} batch axes" if batch else "")
     builder.infos.append(KernelInfo("matmul", "blas", step.kernel.source, (eqn,), x.type.nbytes + y.type.nbytes,

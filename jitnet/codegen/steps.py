@@ -12,18 +12,19 @@ import numpy as np
 
 from ..errors import Source as UserSource
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions
-from ..op import OPS
+from ..op import OPS, Op
 from ..passes.kernel import is_view, kernel_op
 from ..passes.plan import Arena, last_uses, output_places, overwrites
 from ..runtime.cache import LazyKernel
 from ..runtime.program import CallbackKernel, KernelStep, Slot
+from ..sizes import computed, deferred
+from ..symbols import SymScalar
 from ..types import ArrayType
 from .affine import Affine, Axis
 from .cpu import cpu_source
 from .in_place import join_buffers
 from .loops import lower
 from .nest import LoopNest, Region, Scatter, strided
-from .writer import KernelSource
 
 SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
 GRAIN = 32_768           # work units in one chunk
@@ -47,9 +48,9 @@ class KernelInfo:
 class Builder:
     """Builds the steps of a graph. Nested graphs (loop bodies) get a Builder that shares arena, constants and infos."""
 
-    def __init__(self, graph: Graph, parent: Builder | None = None, level: int = 0):
+    def __init__(self, graph: Graph, parent: Builder | None = None, level: int = 0, arena: Arena | None = None):
         self.graph, self.level = graph, level
-        self.arena = parent.arena if parent else Arena()
+        self.arena = arena if arena is not None else parent.arena if parent else Arena()
         self.consts = parent.consts if parent else []
         self.const_slots = parent.const_slots if parent else {}
         self.infos: list[KernelInfo] = parent.infos if parent else []
@@ -68,7 +69,8 @@ class Builder:
             known = self.const_slots.get(id(atom))
             if known is None:
                 known = self.const_slots[id(atom)] = atom, Slot("const", len(self.consts))
-                self.consts.append(np.require(atom.value, requirements="CA"))
+                scalar = type(atom.value) is SymScalar
+                self.consts.append(atom.value if scalar else np.require(atom.value, requirements="CA"))
             return known[1]
         return self.slots[atom]
 
@@ -141,7 +143,7 @@ class Builder:
         buffers = join_buffers(nest, [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots
                                       else self.slot(b.atom) for b in nest.buffers])
         kernel = cpu_source(nest)
-        chunk = 0 if serial else grain(kernel, weight(nest))
+        chunk = 0 if serial else computed(grain, kernel.extent, kernel.work, weight(nest))
         step = KernelStep(LazyKernel(kernel.text), tuple(buffers), kernel.sizes, kernel.extent, chunk)
         writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
         self.steps.append(step)
@@ -210,19 +212,23 @@ class Builder:
     def callback(self, eqn: Eqn) -> None:
         """Runs the NumPy body of an op from the native program."""
         atoms = [*eqn.inputs, *eqn.outputs]
-        n, op, params = len(eqn.inputs), eqn.op, eqn.params
-
-        def run(*arrays):
-            for target, value in zip(arrays[n:], op.evaluate([a.copy() for a in arrays[:n]], params)):
-                target[...] = value
-
-        run.__qualname__ = op.name
-        kernel = CallbackKernel(run, [(a.type.shape, a.type.dtype) for a in atoms])
+        op = eqn.op
+        kernel = deferred(callback_kernel, op, dict(eqn.params), len(eqn.inputs), [(a.type.shape, a.type.dtype) for a in atoms])
         step = KernelStep(kernel, tuple(self.stored(a) for a in atoms), (), 1)
         reads, writes = sum(a.type.nbytes for a in eqn.inputs), sum(v.type.nbytes for v in eqn.outputs)
         self.steps.append(step)
         self.infos.append(KernelInfo(op.name, "callback", f"# NumPy: {op.name}\n", (eqn,), reads, writes,
                                      note=f"{op.name} runs through NumPy", step=step))
+
+
+def callback_kernel(op: Op, params: dict, n: int, arguments: list[tuple]) -> CallbackKernel:
+    """The NumPy body of an op on buffers of these shapes and dtypes, the first n of them its operands."""
+    def run(*arrays):
+        for target, value in zip(arrays[n:], op.evaluate([a.copy() for a in arrays[:n]], params)):
+            target[...] = value
+
+    run.__qualname__ = op.name
+    return CallbackKernel(run, arguments)
 
 
 def copying(type: ArrayType, shape: tuple[int, ...], name: str) -> tuple[Var, Var, Graph]:
@@ -249,12 +255,15 @@ def weight(nest: LoopNest) -> float:
     return max(1.0, total)
 
 
-def grain(kernel: KernelSource, weight: float) -> int:
-    """Grid points per chunk; 0 when the whole is too small for threads. Depends on sizes alone."""
-    work = kernel.extent * kernel.work * weight
-    if work < SERIAL_BELOW or kernel.extent < 2:
+def grain(extent: int, points: int, weight: float) -> int:
+    """Grid points per chunk; 0 when the whole is too small for threads. Depends on sizes alone.
+
+    extent: grid points; points: elements in one; weight: work units of an element.
+    """
+    work = extent * points * weight
+    if work < SERIAL_BELOW or extent < 2:
         return 0
-    return max(1, min(kernel.extent // 2, math.ceil(GRAIN * kernel.extent / work)))
+    return max(1, min(extent // 2, math.ceil(GRAIN * extent / work)))
 
 
 LOWERINGS: dict[str, Callable[[Builder, Eqn], None]] = {}

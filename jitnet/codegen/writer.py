@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..sizes import computed, largest
 from ..types import is_float, short_dtype
 from .affine import Axis
 from .nest import Access, Block, LoopNest, Node, Stage, Store
@@ -97,7 +98,7 @@ class KernelWriter:
         if key not in self.size_names:
             name = self.size_names[key] = self.fresh(prefix)
             self.header.append(f"    {name} = sizes[{len(self.sizes)}]")
-            self.sizes.append(int(value))
+            self.sizes.append(value)
         return self.size_names[key]
 
     def scalar(self, key: tuple, value, dtype: np.dtype, prefix: str) -> str:
@@ -106,7 +107,7 @@ class KernelWriter:
             name, kind = self.fresh(prefix), short_dtype(dtype)
             self.size_names[key] = name
             self.header.append(f"    {name} = {kind}{'_bits' if is_float(dtype) else ''}(sizes[{len(self.sizes)}])")
-            self.sizes.append(scalar_bits(value, dtype))
+            self.sizes.append(computed(scalar_bits, value, dtype))
         return self.size_names[key]
 
     def extent_of(self, axis: Axis) -> str:
@@ -229,7 +230,7 @@ class KernelWriter:
 
     def cut(self, name: str, axis: Axis, width: int) -> Dimension:
         """The grid dimension of an axis cut in pieces of that width; the names of a piece's ends begin with `name`."""
-        pieces = max(1, -(-axis.extent // width))
+        pieces = largest(1, -(-axis.extent // width))
         count = self.size((name, "pieces"), pieces, "p")
         self.pieces[name] = self.size((name, "width"), width, "w"), self.extent_of(axis)
         return Dimension(name, count, pieces)

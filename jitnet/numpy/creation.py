@@ -10,6 +10,7 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError
 from ..op import NUMPY_FUNCTIONS
+from ..sizes import constant, integer, largest
 from ..tracer import Tracer, current_trace
 from ..types import F32, HALVES, is_float, known_dtype, promote
 from .joining import array, stack
@@ -37,7 +38,7 @@ def _shape(shape):
         if isinstance(n, Tracer):
             raise TraceTypeError("a shape must be known when the function is traced, not a traced value",
                                  "mark the size static with `static_argnames`")
-    return tuple(int(n) for n in shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    return tuple(integer(n) for n in shape) if isinstance(shape, (tuple, list)) else (integer(shape),)
 
 
 def _full(shape, value, dtype):
@@ -104,17 +105,18 @@ def arange(start, stop=None, step=1, dtype=None, *, like=None):
         raise TraceTypeError("arange: the size of the result depends on a traced value",
                              "mark the size static with `static_argnames`")
     start, stop = (0, start) if stop is None else (start, stop)
-    kind = promote(*(np.asarray(v).dtype for v in (start, stop, step)))
+    kind = promote(*(constant(v).dtype for v in (start, stop, step)))
     dtype = known_dtype(dtype) if dtype is not None else known_dtype(kind)
-    size = builtins.max(0, math.ceil((stop - start) / step))
+    whole = all(isinstance(v, int) for v in (start, stop, step))
+    size = largest(0, -((start - stop) // step) if whole else math.ceil((stop - start) / step))
     work = F32 if dtype in HALVES else dtype if dtype != np.bool_ else np.dtype(np.int64)
     if dtype.kind in "iu" and is_float(kind):  # NumPy's own odd rule: start and step are truncated first
         start, step = int(start), int(start + step) - int(start)
     x = ops.iota(shape=(size,), axis=0, dtype=work)
     if step != 1:
-        x = x * np.asarray(step, work)
+        x = x * constant(step, work)
     if start != 0:
-        x = x + np.asarray(start, work)
+        x = x + constant(start, work)
     return as_array(x, dtype)
 
 
@@ -162,7 +164,7 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
 @creates(np.eye)
 def eye(N, M=None, k=0, dtype=float, order="C", *, like=None):
     """Ones on the k-th diagonal, zeros elsewhere."""
-    shape = (int(N), int(N if M is None else M))
+    shape = (integer(N), integer(N if M is None else M))
     return ops.cast(_diagonal_mask(shape, k, ops.equal), dtype=known_dtype(dtype or float))
 
 
@@ -175,7 +177,7 @@ def identity(n, dtype=None, *, like=None):
 @creates(np.tri)
 def tri(N, M=None, k=0, dtype=float, *, like=None):
     """Ones at and below the k-th diagonal, zeros above."""
-    return ops.cast(_diagonal_mask((int(N), int(N if M is None else M)), k, ops.greater_equal),
+    return ops.cast(_diagonal_mask((integer(N), integer(N if M is None else M)), k, ops.greater_equal),
                     dtype=known_dtype(dtype or float))
 
 

@@ -14,6 +14,7 @@ from ..errors import TraceIndexError, TraceValueError
 from ..op import has_priority
 from ..ops.indexing import take_along
 from ..ops.movement import flip
+from ..sizes import integer, slice_range
 from ..tracer import Tracer
 from ..types import I64, broadcast_shapes
 from .protocol import as_array, astype, fresh
@@ -47,7 +48,7 @@ def _integer(k):
     if isinstance(k, (bool, np.bool_)):
         return None
     if isinstance(k, (int, np.integer)) or (isinstance(k, np.ndarray) and k.ndim == 0 and k.dtype.kind in "iu"):
-        return int(k)
+        return integer(k)
     return None
 
 
@@ -120,12 +121,11 @@ def parse(key, x) -> Key:
         number = _integer(k)
         if isinstance(k, slice):
             try:
-                first, stop, by = k.indices(n)
+                first, _, by, count = slice_range(k, n)
             except TypeError:
                 raise TraceIndexError("a slice needs integers known while tracing",
                                       "use `jitnet.numpy.take` with an index array, or "
                                       "`x[i + jitnet.numpy.arange(n)]` for n elements from a traced i") from None
-            count = len(range(first, stop, by))
             start.append(first if count else 0)
             size.append(count)
             step.append(by if count > 1 else 1)
@@ -135,7 +135,7 @@ def parse(key, x) -> Key:
                 raise TraceIndexError(f"index {number} is out of bounds for axis {axis} with size {n}",
                                       f"indices go from {-n} to {n - 1}" if n else
                                       "the axis is empty")
-            start.append(number % n)
+            start.append(number if number >= 0 else number + n)
             size.append(1)
             step.append(1)
             axis += 1
@@ -311,7 +311,9 @@ def fitted(value, x, shape):
     if len(value.shape) > len(shape) or broadcast_shapes(value.shape, shape) != shape:
         raise TraceValueError(f"could not broadcast a value of shape {value.shape} into a region of shape {shape}",
                               "give the value the shape of the region")
-    return ops.broadcast_to(value, shape=shape)
+    # an equation, even of a constant: as an array, it would be kept beside the program, one for every size
+    return ops.broadcast_to(plain_value(x, value) if isinstance(x, Tracer) and not isinstance(value, Tracer) else value,
+                            shape=shape)
 
 
 def _scattered_into(base, raw, key: Key, value, op):

@@ -1,11 +1,14 @@
 """Arrays put together, taken apart and repeated."""
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..ops.movement import slice_axis
+from ..sizes import integer
 from ..types import normalize_axes, normalize_axis, promote
 from .protocol import as_array, astype, fresh, implements, into, is_special
 from .shapes import grown, moveaxis, swapaxes
@@ -100,11 +103,12 @@ def array_split(ary, indices_or_sections, axis=0):
     axis = normalize_axis(axis, x.ndim, "split")
     n = x.shape[axis]
     if isinstance(indices_or_sections, (int, np.integer)):
-        size, longer = divmod(n, int(indices_or_sections))
-        sizes = [size + 1] * longer + [size] * (int(indices_or_sections) - longer)
-        ends = np.cumsum(sizes)[:-1].tolist()
+        count = int(indices_or_sections)
+        size, longer = divmod(n, count)
+        sizes = [size + 1 if k < longer else size for k in range(count)]
+        ends = list(itertools.accumulate(sizes))[:-1]
     else:
-        ends = [int(k) for k in indices_or_sections]
+        ends = [integer(k) for k in indices_or_sections]
     key = (slice(None),) * axis
     return [x[(*key, slice(a, b))] for a, b in zip([None, *ends], [*ends, None])]
 

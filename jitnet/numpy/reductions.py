@@ -9,6 +9,7 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError
 from ..half import in_float32
+from ..sizes import constant as constant_of
 from ..types import F32, HALVES, is_float, normalize_axes, normalize_axis, promote
 from .protocol import REDUCERS, as_array, implements, into
 
@@ -31,7 +32,7 @@ def _keep(value, x, axes, keepdims):
 
 
 def _like(value, x):
-    return np.asarray(value, x.dtype)
+    return constant_of(value, x.dtype)
 
 
 def _reduction(ufunc_name, op, combine, fill, name, *, widen=False):

@@ -5,6 +5,8 @@ the other axes of x in their order. An index below 0 or beyond its axis raises I
 """
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import TraceTypeError
@@ -138,7 +140,7 @@ def _set_vjp(ct, out, x, v, *indices, axes):
     into_v = gather(ct, *indices, axes=axes)
     # a place named twice holds the last value: the others have no derivative
     shape = indices[0].shape
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     order = reshape(iota(shape=(size,), axis=0, dtype=I64), shape=shape)
     places = full(tuple(x.shape[a] for a in axes), 0, I64)
     every = tuple(range(len(axes)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import ops
 from ..ir import Atom, Const, Eqn, Graph, Var
+from ..symbols import SymInt, SymScalar
 from ..types import is_float
 from .rewrite import Rewriter, everywhere
 
@@ -52,6 +53,8 @@ class _Keys:
     @staticmethod
     def constant(const: Const) -> tuple:
         value = const.value
+        if type(value) is SymScalar:
+            return "formula", value.dtype, value.formula
         if not value.shape:
             return "scalar", value.dtype, value.tobytes()
         if value.nbytes > MAX_DIGEST:
@@ -69,10 +72,10 @@ class _Keys:
 
     def static(self, value):
         kind = type(value)
-        if kind is int or kind is str or value is None or isinstance(value, np.dtype):
+        if kind is int or kind is SymInt or kind is str or value is None or isinstance(value, np.dtype):
             return value
         if kind is tuple or kind is list:
-            return tuple([v if type(v) is int else self.static(v) for v in value])
+            return tuple([v if type(v) is int or type(v) is SymInt else self.static(v) for v in value])
         if kind is Graph:
             return "graph", self.graph(value)
         if kind is dict:

@@ -15,6 +15,7 @@ from ..codegen.loops import lower
 from ..codegen.nest import LoopNest
 from ..ir import Eqn, Graph, Var
 from ..op import Op
+from ..sizes import largest
 from ..types import ArrayType
 from .kernel import kernel_op
 
@@ -49,7 +50,7 @@ class PartialReduction(Op):
 
 def chunk_count(elements: int, chunk: int) -> int:
     """The number of chunks; one at least, for an empty reduction has a result too."""
-    return max(1, -(-elements // chunk))
+    return largest(1, -(-elements // chunk))
 
 
 @functools.cache
@@ -66,8 +67,8 @@ def chunk_size(nest: LoopNest) -> int | None:
         return None
     columns = nest.column.extent if nest.column else 1
     inner = math.prod(a.extent for a in nest.inner[1:])
-    wanted = CHUNK if nest.form == "rows" else max(LEAST_ROWS, COLUMN_CHUNK // max(1, columns))
-    return max(1, wanted // max(1, inner)) * max(1, inner)
+    wanted = CHUNK if nest.form == "rows" else largest(LEAST_ROWS, COLUMN_CHUNK // largest(1, columns))
+    return largest(1, wanted // largest(1, inner)) * largest(1, inner)
 
 
 def split_kernel(eqn: Eqn) -> list[Eqn]:

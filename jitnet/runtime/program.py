@@ -156,7 +156,7 @@ class _Encoder:
         """Address of these numbers, kept as long as the program."""
         kept = np.array(values if len(values) else [0], np.int64).ravel()
         self.keep.append(kept)
-        return kept.ctypes.data
+        return _address(kept)
 
     def word(self, slot: Slot, at: int | None = None) -> int:
         """The frame word that will hold the slot's address."""
@@ -167,7 +167,7 @@ class _Encoder:
             word, self.words = self.words, self.words + 1
         consts = self.program.consts
         if slot.kind == "const":
-            self.static.append((word, 0, consts[slot.index].ctypes.data + slot.offset))
+            self.static.append((word, 0, _address(consts[slot.index]) + slot.offset))
         elif slot.kind == "arena":
             self.static.append((word, 1, slot.offset))
         elif slot.kind == "input":
@@ -336,7 +336,7 @@ class Program:
         block[layout.B_FRAME_WORDS] = encoder.words
         block[layout.B_INPUTS], block[layout.B_OUTPUTS] = len(self.inputs), len(self.outputs)
         self._block = block
-        self.address = block.ctypes.data
+        self.address = _address(block)
         self._run, self._free = native.function("jitnet_run_arrays"), native.function("jitnet_free_frames")
         self._lock = threading.Lock() if not getattr(sys, "_is_gil_enabled", lambda: True)() else None
 

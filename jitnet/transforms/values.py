@@ -10,6 +10,7 @@ from .. import tree
 from ..errors import DerivativeError, TraceTypeError
 from ..ir import Eqn, Graph, Var, eval_graph
 from ..op import Control, Creation, Elementwise, Movement
+from ..symbols import SymFloat, SymInt
 from ..tracer import Trace, Tracer, check_output, current_trace, trace
 from ..types import ArrayType, is_float, promote, type_of_array
 
@@ -37,8 +38,8 @@ def leaf_type(x, name: str) -> ArrayType:
     """The type of an array or number; TraceTypeError for anything else."""
     if isinstance(x, Tracer):
         return x.type
-    if type(x) in (bool, int, float):
-        return ArrayType((), promote(type(x)))
+    if type(x) in (bool, int, float, SymInt, SymFloat):
+        return ArrayType((), promote(x.__class__))
     if isinstance(x, (np.ndarray, np.generic)):
         return type_of_array(x, name)
     if hasattr(x, "__jitnet_bind__"):
@@ -51,7 +52,7 @@ def weak_class(x) -> type | None:
     """bool, int or float when the leaf is a Python scalar or a traced one, None for arrays."""
     if isinstance(x, Tracer):
         return x.weak
-    return type(x) if type(x) in (bool, int, float) else None
+    return x.__class__ if type(x) in (bool, int, float, SymInt, SymFloat) else None
 
 
 def leaf_names(structure: tuple, prefix: str = "") -> list[str]:

@@ -1,0 +1,232 @@
+"""A trace with open sizes -> make(*sizes), a Python function that gives the Program for sizes never seen, without a trace.
+
+    make  ::=  guards; the plan of the arena; the steps with their numbers         generated text, run by Python
+
+It gives None where a guard fails, and ALONE where a size happens to be one that others are compared with: a batch of 128 where
+128 is a width too.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from .ir import Graph
+from .passes.plan import Arena
+from .runtime.cache import Kernel, LazyKernel
+from .runtime.program import CallbackKernel, KernelStep, LoopStep, Program, Slot, SwitchStep
+from .scope import Guard, Scope
+from .sizes import Deferred, is_open
+from .symbols import SYMBOLS, SymInt, integer_atom, plain
+from .types import ArrayType
+
+PARTS = (Slot, KernelStep, LoopStep, SwitchStep, ArrayType)   # what is made again for other sizes
+ALONE = "alone"   # a program for this size alone is wanted
+
+
+class NoTemplate(Exception):
+    """A trace cannot be a template; says why."""
+
+
+class OpenArena(Arena):
+    """An arena whose blocks have sizes that are open: it notes what is asked of it, to plan again for other sizes."""
+
+    def __init__(self, scope: Scope):
+        super().__init__()
+        self.scope, self.log = scope, []   # (atom of the block, bytes, is it given back?)
+
+    def allocate(self, nbytes):
+        block = integer_atom(self.scope, "block", (), super().allocate(plain(nbytes)), 0)
+        ((number,),) = block.terms
+        self.log.append((number, nbytes, False))
+        return block
+
+    def free(self, offset, nbytes) -> None:
+        super().free(plain(offset), plain(nbytes))
+        ((number,),) = offset.terms
+        self.log.append((number, nbytes, True))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a program is made of, before its sizes are known."""
+
+    scope: Scope
+    sizes: tuple[SymInt, ...]
+    arena: OpenArena
+    steps: Sequence
+    inputs: Sequence[ArrayType]
+    outputs: Sequence[ArrayType]
+    consts: Sequence
+    status: Slot | None
+    checks: tuple
+    in_place: tuple[int, ...]   # the inputs that it writes into
+
+
+class Writer:
+    """A Plan as the text of a Python function and the objects that the text names."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.scope = plan, plan.scope
+        self.lines: list[str] = []
+        self.objects: dict[str, object] = {"ALONE": ALONE} | {kind.__name__: kind for kind in (Arena, Program, *PARTS)}
+        self.named: dict[int, tuple[object, str]] = {}   # id of an object -> the object, its name
+        self.atoms: dict[int, str] = {n: f"n{k}" for k, s in enumerate(plan.sizes) for (n,) in s.terms}
+        self.parameters = ", ".join(self.atoms.values())
+        self.moving: set[int] = set()   # atoms that depend on the plan of the arena
+
+    def function(self) -> Callable:
+        """make(*sizes) -> Program or None."""
+        plan = self.plan
+        early, late = [], []
+        for guard in self.scope.guards.values():
+            (late if self.moves(guard.left) or self.moves(guard.right) else early).append(guard)
+        for guard in early:
+            self.guard(guard)
+        self.lines.append("arena = Arena()")
+        for number, nbytes, back in plan.arena.log:
+            size = self.number(nbytes)
+            if back:
+                self.lines.append(f"arena.free({self.atoms[number]}, {size})")
+            else:
+                self.atoms[number] = f"o{number}"
+                self.lines.append(f"o{number} = arena.allocate({size})")
+        for guard in late:
+            self.guard(guard)
+        parts = [self.text(tuple(part)) for part in (plan.steps, plan.inputs, plan.outputs)]
+        consts = f"({''.join(self.text(c) + ', ' for c in plan.consts)})"
+        self.lines.append(f"return Program({', '.join(parts)}, arena.size, {consts}, {self.text(plan.status)}, "
+                          f"status_size={max(1, len(plan.checks))})")
+        source = f"def make({self.parameters}):\n" + "".join(f"    {line}\n" for line in self.lines)
+        exec(compile(source, "<template>", "exec"), self.objects)
+        return self.objects["make"]
+
+    def guard(self, guard) -> None:
+        test = f"{self.text(guard.left)} {guard.op} {self.text(guard.right)}"
+        alone = is_one_size(guard) and not guard.outcome
+        self.lines.append(f"if {'not ' if guard.outcome else ''}({test}): return {'ALONE' if alone else 'None'}")
+
+    def moves(self, value) -> bool:
+        """Does a value depend on where blocks lie?"""
+        if type(value) is SymInt:
+            return any(self.atom_moves(number) for product in value.terms for number in product)
+        return type(value) in SYMBOLS and self.atom_moves(value.number)
+
+    def atom_moves(self, number: int) -> bool:
+        atom = self.scope.atoms[number]
+        return atom.op == "block" or any(self.moves(a) for a in atom.args)
+
+    # Values
+
+    def text(self, value) -> str:
+        """The expression that gives a value."""
+        if type(value) is SymInt:
+            return self.number(value)
+        if type(value) in SYMBOLS:
+            return self.atom(value.number)
+        kind = type(value)
+        if kind is int or kind is bool or value is None:
+            return repr(value)
+        if not is_open(value):
+            return self.object(value)
+        if kind is tuple:
+            return f"({''.join(self.text(v) + ', ' for v in value)})"
+        if kind is list:
+            return f"[{', '.join(map(self.text, value))}]"
+        if kind is dict:
+            return f"{{{', '.join(f'{self.text(k)}: {self.text(v)}' for k, v in value.items())}}}"
+        if kind is Deferred:
+            return self.call(value)
+        if kind in PARTS:
+            parts = ", ".join(self.text(getattr(value, f.name)) for f in fields(kind))
+            return self.named_once(value, f"{kind.__name__}({parts})")
+        raise NoTemplate(f"a {kind.__name__} holds sizes")
+
+    def call(self, value: Deferred) -> str:
+        for part in (*value.args, *value.kwargs.values()):
+            if holds_graph(part):
+                raise NoTemplate("a graph within a call holds sizes")
+        args = [self.text(a) for a in value.args] + [f"{k}={self.text(v)}" for k, v in value.kwargs.items()]
+        return f"{self.object(value.function)}({', '.join(args)})"
+
+    def named_once(self, value, text: str) -> str:
+        """The name of a part that may be asked for again."""
+        if id(value) not in self.named:
+            name = f"v{len(self.named)}"
+            self.lines.append(f"{name} = {text}")
+            self.named[id(value)] = value, name
+        return self.named[id(value)][1]
+
+    def object(self, value) -> str:
+        """The name of an object that is the same for all sizes."""
+        if id(value) not in self.named:
+            name = f"c{len(self.named)}"
+            self.objects[name] = value
+            self.named[id(value)] = value, name
+        return self.named[id(value)][1]
+
+    def number(self, value) -> str:
+        """The expression of an integer."""
+        if type(value) is not SymInt:
+            return repr(value)
+        terms = []
+        for product, k in value.terms.items():
+            factors = [self.atom(number) for number in product]
+            terms.append(" * ".join(factors if k == 1 and factors else [repr(k), *factors]))
+        return f"({' + '.join(terms)})" if len(terms) > 1 or "*" in terms[0] else terms[0]
+
+    def atom(self, number: int) -> str:
+        """The name of an atom, which is computed where it is first asked for."""
+        name = self.atoms.get(number)
+        if name is None:
+            op, args, _ = self.scope.atoms[number]
+            if op == "call":
+                text = f"{self.object(args[0])}({', '.join(self.text(a) for a in args[1:])})"
+            else:
+                a, b = map(self.text, args)
+                text = f"{a} if {a} {'<' if op == 'min' else '>'} {b} else {b}" if op in ("min", "max") else f"{a} {op} {b}"
+            name = self.atoms[number] = f"a{number}"
+            self.lines.append(f"{name} = {text}")
+        return name
+
+
+def is_one_size(guard: Guard) -> bool:
+    """Does a guard compare what depends on one size with a number?"""
+    if guard.op != "==" or type(guard.left) is not SymInt or type(guard.right) is not int:
+        return False
+    return len([product for product in guard.left.terms if product]) == 1
+
+
+def holds_graph(value) -> bool:
+    """Is there a Graph in it? What sizes its equations hold, nobody would fill in."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return isinstance(value, Graph) or (isinstance(value, (tuple, list)) and any(map(holds_graph, value)))
+
+
+# Comparing
+
+def same_program(p: Program, q: Program) -> bool:
+    """Whether two programs do the very same."""
+    return ((p.inputs, p.outputs, p.arena_bytes, p.status, p.status_size) == (q.inputs, q.outputs, q.arena_bytes, q.status,
+                                                                            q.status_size)
+            and len(p.consts) == len(q.consts) and all(map(_same_array, p.consts, q.consts))
+            and _described(p.steps) == _described(q.steps))
+
+
+def _same_array(x: np.ndarray, y: np.ndarray) -> bool:
+    return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+
+
+def _described(value):
+    """Steps as tuples that are equal when the steps do the same."""
+    if isinstance(value, tuple):
+        return tuple(map(_described, value))
+    if isinstance(value, (KernelStep, LoopStep, SwitchStep)):
+        return type(value).__name__, *(_described(getattr(value, f.name)) for f in fields(value))
+    if isinstance(value, (Kernel, LazyKernel)):
+        return value.source
+    if isinstance(value, CallbackKernel):
+        return value.source, value.arguments
+    return value
