@@ -170,8 +170,7 @@ def _dtype_of(value, op: Op):
 
 
 def bind(op: Op, arrays: Sequence, params) -> Any:
-    """Applies an op to traced values: converts operands, writes the equation, returns the output Tracer (or a tuple of
-    them)."""
+    """Applies an op to traced values: converts operands, writes the equation, returns the output Tracer or a tuple of them."""
     stack = _stack()
     if not stack:
         leaked = next(a for a in arrays if isinstance(a, Tracer))
@@ -416,8 +415,7 @@ class Traced:
 
 
 def trace(function: Callable[..., Sequence], types: Sequence[ArrayType], name: str, *, weak: Sequence[type | None] = (),
-          names: Sequence[str] = (),
-          allow_writes: bool = False, mutable: Sequence[bool] = (), once: bool = False) -> Traced:
+          names: Sequence[str] = (), allow_writes: bool = False, mutable: Sequence[bool] = (), once: bool = False) -> Traced:
     """The Graph of `function`, which takes one tracer per type and returns a flat list of array-likes."""
     pad = (None,) * len(types)
     with Trace(name, allow_writes, once) as t:
