@@ -26,7 +26,6 @@ import numpy as np
 from .errors import TraceTypeError
 from .half import in_float32
 from .promotion import float_rule, ufunc_rule
-from .sizes import is_open
 from .types import BOOL, I64, ArrayType, broadcast_shapes, normalize_axes, promote
 
 OPS: dict[str, Op] = {}            # name -> op: every primitive, for printing, tests and docs
@@ -95,10 +94,6 @@ class Op:
             if p > priority:
                 best, priority = a, p
         if best is None:
-            if kwargs and is_open(kwargs):   # a constant array whose size is left open is an equation
-                from .tracer import bind
-
-                return bind(self, arrays, params)
             return self.body(*args, **kwargs)
         return best.__jitnet_bind__(self, arrays, params)
 
