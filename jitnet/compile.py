@@ -85,7 +85,8 @@ def open_plan(graph: Graph, written: Sequence[int], arrays: Collection[int], sco
     with without_garbage_collection():
         builder, steps, outputs, stages, in_place = _build(graph, tuple(written), arrays, lambda: OpenArena(scope))
         status = Slot("arena", 0, builder.status_offset) if builder.checks else None
-        return Plan(scope, tuple(sizes), builder.arena, tuple(steps), stages[-1][1].input_types, outputs, builder.consts, status,
+        inputs = stages[-1][1].input_types
+        return Plan(scope, tuple(sizes), builder.arena, tuple(steps), inputs, outputs, builder.consts, status,
                     tuple(builder.checks), in_place)
 
 
