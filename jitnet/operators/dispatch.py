@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import JitnetError, MXNetError, OperatorError
-from ..types import SHORT_NAMES
+from ..types import SHORT_NAMES, broadcast_shapes
+from . import infer
 from .registry import Operator
 
+ELEMENTWISE = (infer.elementwise, infer.broadcast)
 COMPILE_FROM = 16384  # elements of the largest input: below, NumPy's calls cost less than the trace of a new shape would
 
 
@@ -38,6 +40,20 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
         raise failure(op, arrays, error.what, error.hint) from None
     except (ValueError, TypeError) as error:
         raise failure(op, arrays, str(error), "") from None
+
+
+def run_in_place(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any]) -> bool:
+    """Writes the output of an elementwise operator into its first array, when that is large enough for kernels, has the shape
+    of the output and shares no memory with the others; else does nothing and returns False."""
+    target = arrays[0]
+    if target.size < COMPILE_FROM or op.shape_rule not in ELEMENTWISE or not op.same_dtype or not compilable(op, arrays):
+        return False
+    if any(np.may_share_memory(target, other) for other in arrays[1:]) or op.num_outputs(params) != 1 or op.random:
+        return False
+    if broadcast_shapes(*[a.shape for a in arrays]) != target.shape:
+        return False
+    op.program(params, in_place=True)(*arrays, *[params[name] for name in op.schema.scalars])
+    return True
 
 
 def compilable(op: Operator, arrays: Sequence[np.ndarray]) -> bool:

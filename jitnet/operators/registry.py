@@ -148,14 +148,16 @@ class Operator:
 
     # Running
 
-    def program(self, params: Mapping[str, Any]) -> JitFunction:
+    def program(self, params: Mapping[str, Any], in_place: bool = False) -> JitFunction:
         """The compiled body with these parameters: a function of the arrays, then the values of `schema.scalars`, then the
-        key of a random operator. `params` of an operator with `mode` holds `training`."""
+        key of a random operator. `params` of an operator with `mode` holds `training`. `in_place`: it writes its result into
+        the first array, and returns nothing."""
         scalars = self.schema.scalars
-        key = ("program", *[value for name, value in params.items() if name not in scalars])
+        key = ("in place" if in_place else "program", *[value for name, value in params.items() if name not in scalars])
         function = self._programs.get(key)
         if function is None:
-            function = self._programs[key] = jit(self._positional(dict(params)))
+            body = self._positional(dict(params))
+            function = self._programs[key] = jit(_writing(body) if in_place else body)
         return function
 
     def _positional(self, params: dict[str, Any]) -> Callable:
@@ -171,6 +173,13 @@ class Operator:
             return body(*values[:count], **options)
         run.__name__ = run.__qualname__ = self.name
         return run
+
+
+def _writing(body: Callable) -> Callable:
+    def run(first, *values):
+        first[...] = body(first, *values)
+    run.__name__ = run.__qualname__ = body.__name__
+    return run
 
 
 def operator(name: str, *, params: Mapping[str, Param] | None = None, aliases: Sequence[str] = (), aux: Sequence[str] = (),

@@ -136,3 +136,40 @@ def test_a_loop_compiles_in_its_first_round_only():
         x = nd.tanh(x * (k + 0.5)) + x.sum(axis=0, keepdims=True)
         counts.append(traces())
     assert counts[0] > 0 and counts[1:] == [counts[0]] * 3
+
+
+def test_large_arrays_are_updated_where_they_lie():
+    a, row = nd.ones((200, 200)), nd.arange(200)
+    memory = a._data.ctypes.data
+    a += row
+    a *= 2
+    a -= a
+    a += 1
+    a[:] += row.reshape((1, 200))
+    assert a._data.ctypes.data == memory
+    same(a, np.broadcast_to(1 + np.arange(200), (200, 200)))
+    with pytest.raises(mx.errors.MXNetError, match="out= has the shape"):
+        row += a
+    with pytest.raises(mx.errors.MXNetError, match="broadcast"):
+        a += nd.ones(3)
+
+
+def test_a_loop_leaves_memory_flat():
+    import tracemalloc
+
+    x, w = nd.ones((4, 8)), nd.ones((8, 4))
+
+    def rounds(n):
+        nonlocal w
+        for k in range(n):
+            y = nd.tanh(nd.dot(x, w) * (k % 7 + 0.5)) - nd.one_hot(nd.array([0, 1, 2, 3]), 4)
+            w -= 0.001 * nd.dot(x, y, transpose_a=True)
+            w[1:3] *= 0.5
+    rounds(50)
+    tracemalloc.start()
+    rounds(100)
+    before = tracemalloc.get_traced_memory()[0]
+    rounds(300)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 20_000
