@@ -435,6 +435,7 @@ def check_output(value, name: str):
     """The value itself when it can be an output: an array or a number."""
     if isinstance(value, (Tracer, bool, int, float, np.ndarray, np.generic)) or hasattr(value, "__jitnet_bind__"):
         return value
+    getattr(value, "__jitnet_refuse__", lambda: None)()   # what knows better why it is no output
     raise TraceTypeError(f"`{name}` returns a {type(value).__name__}, which is no array",
                          "return arrays, numbers, or tuples, lists, dicts and dataclasses of them")
 

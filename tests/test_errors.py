@@ -225,7 +225,8 @@ CASES = [
     (float_index, TraceIndexError, "an array of float32 cannot index", "return h[bias]",
      "convert it with `astype(np.int64)`; for a mask use a bool array"),
     (mask, TraceIndexError, "a traced mask as an index: the size of the result depends on its values", "return h[h > 0]",
-     "use `jitnet.where(mask, x, other)` or `x[mask] = value`; for `x[mask] += v`, `np.add(x, v, out=x, where=mask)`"),
+     "use `jitnet.where(mask, x, other)`; what is computed from `x[mask]` element by element can be summed, or assigned to "
+     "`x[mask]`"),
     (unknown_function, TraceTypeError, "numpy.linalg.inv: jitnet cannot compile this function of a traced value (f32[4,3])",
      "return np.linalg.inv(h)",
      "write it with functions that `jitnet.numpy` has, or call it outside the compiled function"),

@@ -17,6 +17,7 @@ from ..ops.movement import flip
 from ..sizes import integer, slice_range
 from ..tracer import Tracer
 from ..types import I64, broadcast_shapes
+from .masked import Masked, check_mask, same, taken
 from .protocol import as_array, astype, fresh
 from .shapes import contiguous, plain, strides_of
 
@@ -98,9 +99,8 @@ def _index_array(k, x):
 
 def _mask(k, x) -> list:
     if has_priority(k):
-        raise TraceIndexError("a traced mask as an index: the size of the result depends on its values",
-                              "use `jitnet.where(mask, x, other)` or `x[mask] = value`; for `x[mask] += v`, "
-                              "`np.add(x, v, out=x, where=mask)`")
+        raise TraceIndexError("a traced mask among other indices: the size of the result depends on its values",
+                              "use `jitnet.where(mask, x, other)`, or a mask alone: `x[:, 0][mask] = value`")
     if k.ndim == 0:
         raise TraceIndexError("a single bool cannot index a traced array", "use `if`, or `jitnet.where`")
     return list(k.nonzero())
@@ -211,7 +211,9 @@ def _places(key: Key):
 
 
 def getitem(x: Tracer, raw):
-    """x[raw]: a view for a static key, a gather for index arrays."""
+    """x[raw]: a view for a static key, a gather for index arrays, a `Masked` for a traced mask."""
+    if has_priority(raw) and raw.dtype == np.bool_ and raw.ndim and isinstance(x, Tracer):
+        return taken(x, raw)
     key = parse(raw, x)
     if not key.arrays:
         if key.scalar and not key.shape:
@@ -269,7 +271,8 @@ def setitem(x: Tracer, raw, value) -> None:
     x.check_writable()
     mask = as_array(raw) if isinstance(raw, list) or not isinstance(raw, (tuple, slice, type(None), type(Ellipsis),
                                                                           int)) else None
-    if mask is not None and mask.dtype == np.bool_ and mask.ndim and (has_priority(mask) or as_array(value).ndim == 0):
+    if mask is not None and mask.dtype == np.bool_ and mask.ndim and (
+            has_priority(mask) or isinstance(value, Masked) or as_array(value).ndim == 0):
         return _set_masked(x, mask, value)
     key = parse(raw, x)
     if not key.arrays:
@@ -335,9 +338,12 @@ def _scatter(x: Tracer, raw, key: Key, value, op) -> None:
 
 def _set_masked(x: Tracer, mask, value) -> None:
     """x[mask] = value for a traced mask of leading axes: every element is written where the mask holds."""
-    if mask.shape != x.shape[:mask.ndim]:
-        raise TraceIndexError(f"a mask of shape {mask.shape} does not fit an array of shape {x.shape}",
-                              "give the mask the shape of the leading axes")
+    check_mask(x, mask)
+    if isinstance(value, Masked):   # as many as the places, if it is the same mask
+        if value.values.shape != x.shape or not same(mask, value.mask):
+            value.refuse()
+        x.assign(plain_value(x, ops.where(value.spread(), astype(value.values, x.dtype), now(x))))
+        return
     value = astype(as_array(value), x.dtype)
     rest = x.shape[mask.ndim:]
     if broadcast_shapes(value.shape, (1, *rest)) != (1, *rest):

@@ -245,7 +245,8 @@ A, V = ArrayType((3, 4), F64), ArrayType((5,), I64)
     (lambda x, v: x["a"], "a str cannot index an array", "use integers, slices, None, ..., integer arrays or masks"),
     (lambda x, v: x[..., ...], "an index can only have a single ellipsis ('...')", "leave one of them out"),
     (lambda x, v: x[x > 0], "a traced mask as an index: the size of the result depends on its values",
-     "use `jitnet.where(mask, x, other)` or `x[mask] = value`; for `x[mask] += v`, `np.add(x, v, out=x, where=mask)`"),
+     "use `jitnet.where(mask, x, other)`; what is computed from `x[mask]` element by element can be summed, or assigned to "
+     "`x[mask]`"),
     (lambda x, v: x[x], "an array of float64 cannot index", "convert it with `astype(np.int64)`; for a mask use a bool array"),
     (lambda x, v: x[v[0]:], "a slice needs integers known while tracing",
      "use `jitnet.numpy.take` with an index array, or `x[i + jitnet.numpy.arange(n)]` for n elements from a traced i"),
