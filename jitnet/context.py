@@ -119,3 +119,13 @@ def known_context(ctx) -> Context:
     if ctx is None:
         return _stack.entered[-1]
     return ctx if type(ctx) is Context else Context(devices.known_device(ctx, "ctx"))
+
+
+def context_named(text: str | None) -> Context:
+    """The Context that prints as this text, such as "cpu(1)"; the current one for an empty text."""
+    if not text:
+        return _stack.entered[-1]
+    kind, _, number = text.rstrip(")").partition("(")
+    if not (number or "0").isdigit():
+        raise DeviceError(f"{text!r} is no context", "write it as it prints: cpu(0), gpu(1)")
+    return Context(kind, int(number or 0))

@@ -13,7 +13,7 @@ from .creation import arange as arange, array as array, empty as empty, eye as e
 from .saving import load as load, load_frombuffer as load_frombuffer, save as save
 from .utilities import concatenate as concatenate, histogram as histogram, moveaxis as moveaxis
 from .utilities import onehot_encode as onehot_encode, split_v2 as split_v2, waitall as waitall
-from . import utilities as _utilities
+from . import random as random, utilities as _utilities
 from .creation import from_numpy as from_numpy, full as full, linspace as linspace, ones as ones, zeros as zeros
 
 _made = _functions.public_functions()

@@ -46,7 +46,8 @@ def function(op: Operator, name: str) -> Callable:
 def bind(op: Operator, args: tuple, given: dict) -> tuple[list, dict]:
     """(input arrays, given parameters) of a call."""
     given.pop("name", None)
-    given.pop("ctx", None)
+    if given.get("ctx") is None or "ctx" not in op.schema.kinds:
+        given.pop("ctx", None)
     if op.variadic is not None:
         if len(args) == 1 and isinstance(args[0], (list, tuple)):
             args = tuple(args[0])

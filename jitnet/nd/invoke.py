@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Context
+from ..context import Context, context_named
 from ..errors import DeviceError, OperatorError
 from ..operators import Operator, dispatch
 from .base import Base
@@ -25,7 +25,19 @@ class State(threading.local):
 
 
 state = State()
-draw_key: Callable[[Context], np.ndarray] | None = None  # the next key of the global random stream; set by jitnet.random
+
+
+class Hooks:
+    """What modules above this one provide.
+
+    array_type: what is returned where no input says it. draw_key: the next key of a context's random stream.
+    """
+
+    array_type: type = Base
+    draw_key: Callable[[Context], np.ndarray]
+
+
+hooks = Hooks()
 
 
 def invoke(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
@@ -39,22 +51,24 @@ def invoke(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
 
 def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None, key: np.ndarray | None = None):
     """`invoke` without recording; `key` is what a random operator draws from, by default the next of the global stream."""
-    values, ctx = operands(op, arrays)
+    values, ctx = operands(op, arrays, params)
     if op.mode:
         params = {"training": state.training, **params}
     if out is not None and out is arrays[0] and dispatch.run_in_place(op, values, params):
         return out
     if op.random and key is None:
-        key = draw_key(ctx)
+        key = hooks.draw_key(ctx)
     results = dispatch.run(op, values, params, key)
     if type(results) is np.ndarray and out is None:
-        return _fresh(results, values, ctx, type(arrays[0]))
+        return _fresh(results, values, ctx, type(arrays[0]) if arrays else hooks.array_type)
     return finish(op, arrays, params, results, ctx, out)
 
 
-def operands(op: Operator, arrays: Sequence) -> tuple[list, Context]:
+def operands(op: Operator, arrays: Sequence, params: Mapping[str, Any]) -> tuple[list, Context]:
     """(values of the NDArrays, their context); errors for arrays on several devices or of several dtypes."""
     if not arrays:
+        if not op.input_names and op.variadic is None:
+            return [], context_named(params.get("ctx"))
         raise OperatorError(f"{op.name}: it needs at least one array", f"its inputs are {', '.join(op.input_names)}")
     values, ctx = [], None
     for array in arrays:
@@ -101,7 +115,8 @@ def finish(op: Operator, arrays: Sequence, params: Mapping[str, Any], results, c
     values = [a._data for a in arrays]
     visible = [np.asarray(r) for r in results[:op.num_visible(params)]]
     if out is None:
-        outs = [_fresh(r, values, ctx, type(arrays[0])) for r in visible]
+        kind = type(arrays[0]) if arrays else hooks.array_type
+        outs = [_fresh(r, values, ctx, kind) for r in visible]
     else:
         outs = list(out) if isinstance(out, (tuple, list)) else [out]
         if len(outs) != len(visible):

@@ -50,7 +50,7 @@ class Generator:
         except TypeError:
             raise TraceTypeError(f"Generator: the seed is an integer, not a {type(seed).__name__}",
                                  "pass an int, or None for a seed from the operating system") from None
-        self.state = np.array([_key(seed), 0], U64)
+        self.state = np.array([key_of(seed), 0], U64)
 
     @classmethod
     def from_state(cls, state) -> Generator:
@@ -295,7 +295,7 @@ def _single():
     raise TraceTypeError("Generator: it is one generator, not a batch", "make a batch with `split(n)`")
 
 
-def _key(seed: int) -> int:
+def key_of(seed: int) -> int:
     """A key from a seed of any size: its 64-bit digits, sign last, each enciphered under the key so far."""
     key, rest = np.uint64(0), abs(seed)
     while True:

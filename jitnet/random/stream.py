@@ -55,6 +55,14 @@ def _spread(path: int) -> int:
     return z ^ z >> 31
 
 
+def fold_in(key, number: int):
+    """Another state made of a state (..., 2) and a number: draws from it have nothing to do with those from other numbers.
+
+    For code that hands one state on to several places, each of which counts from there.
+    """
+    return key ^ np.array([_spread(number + 1), 0], U64)
+
+
 def stream(state, shape: tuple[int, ...], dtype=F64) -> Stream:
     """The next draw of that shape from a state (..., 2) of key and counter; a batch of states gives a batch of draws."""
     batch = state.shape[:-1]
