@@ -54,7 +54,7 @@ def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None,
     values, ctx = operands(op, arrays, params)
     if op.mode:
         params = {"training": state.training, **params}
-    if out is not None and out is arrays[0] and dispatch.run_in_place(op, values, params):
+    if out is not None and arrays and out is arrays[0] and dispatch.run_in_place(op, values, params):
         return out
     if op.random and key is None:
         key = hooks.draw_key(ctx)
