@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import tree
-from .errors import StaticArgumentError, TraceTypeError, TraceValueError
+from .errors import DeviceError, StaticArgumentError, TraceTypeError, TraceValueError
 from .runtime.array import Array
+from .runtime.cuda.buffer import DeviceBuffer
+from .runtime.device import CPU, Device, default_device
 from .types import BF16, BOOL, F64, I64, known_dtype
 
 WEAK = {bool: BOOL, int: I64, float: F64}
@@ -182,6 +184,8 @@ def prepare(value, names: Sequence[str], k: int):
         return value
     if kind is Array:
         value = value._data
+        if type(value) is DeviceBuffer:
+            return value
     elif kind is not np.ndarray:
         value = _convert(value, names, k)
         if type(value) is not np.ndarray:
@@ -217,9 +221,30 @@ def _convert(value, names: Sequence[str], k: int):
 def leaf_type(leaf, prepared) -> tuple:
     """(shape, dtype, scalar) of a leaf, its part of the key; scalar: class of a Python or NumPy scalar, None for an array."""
     kind = type(prepared)
+    if kind is DeviceBuffer:
+        return prepared.shape, prepared.dtype, None
     if kind is np.ndarray:
         return prepared.shape, prepared.dtype, type(leaf) if isinstance(leaf, np.generic) else None
     return (), WEAK[kind], kind
+
+
+def placement(device: Device | None, leaves: Sequence, names: LeafNames) -> Device:
+    """Where the program for these arguments runs: on `device` if one is given, else where the Arrays are, else by default.
+
+    DeviceError when an Array is somewhere else. NumPy arrays and numbers are nowhere in particular.
+    """
+    place, by = device, None
+    for k, leaf in enumerate(leaves):
+        if type(leaf) is Array:
+            here = leaf.device
+            if place is None:
+                place, by = here, k
+            elif here != place:
+                where = f"jit(device={place})" if by is None else f"`{names.paths()[by]}` on {place}"
+                raise DeviceError(f"{names[k]} is on {here}, which does not go together with {where}",
+                                  f"move it first: `x.to({place.kind!r})`" if place.index == 0 else
+                                  f"move it first: `x.to(jitnet.{place})`")
+    return place if place is not None else default_device()
 
 
 class LeafNames(Sequence):
@@ -245,12 +270,14 @@ class LeafNames(Sequence):
 
 
 class Call:
-    """One call, taken apart. `leaves` are the caller's own, `prepared` what a program takes in their place."""
+    """One call, taken apart. `leaves` are the caller's own, `prepared` what a program takes in their place, `place` is where
+    it runs."""
 
-    __slots__ = ("leaves", "names", "plan", "prepared", "statics", "structure", "types")
+    __slots__ = ("leaves", "names", "place", "plan", "prepared", "statics", "structure", "types")
 
-    def __init__(self, name: str, plan: Plan, statics: tuple[StaticValue, ...], structure: tuple, leaves: list):
-        self.plan, self.statics, self.structure, self.leaves = plan, statics, structure, leaves
+    def __init__(self, name: str, plan: Plan, statics: tuple[StaticValue, ...], structure: tuple, leaves: list,
+                 place: Device = CPU):
+        self.plan, self.statics, self.structure, self.leaves, self.place = plan, statics, structure, leaves, place
         self.names = LeafNames(name, plan, structure)
         self.prepared = [prepare(leaf, self.names, k) for k, leaf in enumerate(leaves)]
         self.types = tuple(map(leaf_type, leaves, self.prepared))
@@ -258,6 +285,15 @@ class Call:
     @property
     def key(self) -> tuple:
         return self.plan.form, self.statics, self.structure
+
+    @property
+    def place_and_types(self) -> tuple:
+        """What decides the program under one key: the types, and the device unless it is the CPU (anew when it was lost)."""
+        if self.place is CPU:
+            return self.types
+        from .runtime.cuda.stream import open_gpu
+
+        return open_gpu(self.place.index), *self.types
 
     @property
     def numbers_only(self) -> bool:

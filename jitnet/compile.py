@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from .ir import Graph, Var, definitions
 from .passes.pipeline import pipeline
 from .passes.plan import Arena, base_of
 from .runtime.cache import get_kernels
+from .runtime.device import CPU, Device
 from .runtime.program import Program, Slot, StatusError
 from .scope import Scope
 from .symbols import SymInt
@@ -53,14 +55,15 @@ class Compiled:
                                "check the index array, or clip it to the size of the axis", source)
 
 
-def compile_graph(graph: Graph, written: Sequence[int] = (), arrays: Collection[int] = ()) -> Compiled:
+def compile_graph(graph: Graph, written: Sequence[int] = (), arrays: Collection[int] = (),
+                  device: Device = CPU) -> Compiled:
     """The compiled form of a graph, whose last outputs are the new values of its inputs at the positions `written`.
 
     The program itself writes those of them that are among `arrays` into the inputs, if no run can fail half-way: then they are
-    no outputs of the program.
+    no outputs of the program. `device`: where it runs.
     """
     with without_garbage_collection():
-        return _compile(graph, tuple(written), arrays)
+        return _compile(graph, tuple(written), arrays) if device.kind == "cpu" else _compile_for_gpu(graph, device)
 
 
 @contextlib.contextmanager
@@ -130,9 +133,9 @@ def written_targets(graph: Graph, written: tuple[int, ...], arrays: Collection[i
     return found
 
 
-def _steps(graph: Graph, targets: dict[int, tuple], arena: Arena) -> tuple:
+def _steps(graph: Graph, targets: dict[int, tuple], arena: Arena, make: Callable[..., Builder] = Builder) -> tuple:
     """(builder, steps, types of the outputs of the program) of a graph whose outputs `targets` are written into inputs."""
-    builder = Builder(graph, arena=arena)
+    builder = make(graph, arena=arena)
     builder.status_offset = builder.arena.allocate(8 * MAX_CHECKS)
     inputs = [Slot("input", k) for k in range(len(graph.inputs))]
     kept = [k for k in range(len(graph.outputs)) if k not in targets]
@@ -143,3 +146,19 @@ def _steps(graph: Graph, targets: dict[int, tuple], arena: Arena) -> tuple:
         if not values:
             builder.copy(builder.stored(graph.outputs[k]), place[var], var.type.nbytes)
     return builder, steps, [graph.outputs[k].type for k in kept]
+
+
+def _compile_for_gpu(graph: Graph, device: Device) -> Compiled:
+    from .codegen.gpu_steps import GpuBuilder
+    from .runtime.cuda.program import GpuProgram
+    from .runtime.cuda.stream import open_gpu
+
+    gpu, stages = open_gpu(device.index), pipeline(graph)
+    final = stages[-1][1]
+    builder, steps, outputs = _steps(final, {}, Arena(), functools.partial(GpuBuilder, toolchain=gpu.driver.toolchain))
+    labels = {id(info.step): (info.name, next((e.source for e in info.eqns if e.source is not None), None))
+              for info in builder.infos}
+    status = Slot("arena", 0, builder.status_offset)
+    program = GpuProgram(gpu, graph.name, steps, final.input_types, outputs, builder.arena.size, builder.consts, status,
+                         builder.checks, labels)
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos), tuple(builder.checks))

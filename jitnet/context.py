@@ -62,9 +62,10 @@ class Context(Device):
 
     def __enter__(self) -> Context:
         _stack.entered.append(self)
-        return self
+        return super().__enter__()
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *error) -> None:
+        super().__exit__(*error)
         _stack.entered.pop()
 
     def __reduce__(self):

@@ -120,5 +120,9 @@ class DeviceError(MXNetError):
     """A device that is absent, or arrays on devices that do not go together. Programs probe for GPUs with MXNetError."""
 
 
+class DeviceMemoryError(DeviceError, MemoryError):
+    """A device has no memory left for what was asked."""
+
+
 class GraphError(JitnetError, AssertionError):
     """A Graph that breaks the rules of `ir.check_graph`: a bug in a pass, not in the user's code."""

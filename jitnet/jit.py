@@ -19,20 +19,22 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import config, explain, tree
-from .arguments import WEAK, Binder, Call, LeafNames, is_instance
+from .arguments import WEAK, Binder, Call, LeafNames, Plan, is_instance, placement
 from .compile import compile_graph, of_program
-from .errors import TraceTypeError, TraceValueError
+from .errors import TraceTypeError
 from .families import Family
 from .ir import Graph, check_graph
 from .printing import identifier
 from .retrace import KEPT, TraceKey
 from .runtime import cache, native
 from .runtime.array import Array
-from .runtime.device import Device, is_gpu, known_device
+from .runtime.cuda.buffer import DeviceBuffer
+from .runtime.device import CPU, Device, follow, is_away, is_gpu, known_device
 from .text import Text
 from .tracebacks import cutting, leave
 from .tracer import Traced, current_trace, trace
 from .types import ArrayType, known_dtype
+from .writes import check_writable, write_back
 
 MISS = object()  # what a native entry gives when none of its programs fits
 LOOKING_INSIDE = ("graph", "lower", "steps", "source", "explain", "memory")
@@ -57,14 +59,16 @@ class Record:
     runs: int = 0  # runs from Python
 
     def run(self, call: Call) -> list:
-        """The outputs as NumPy arrays and scalars."""
-        arrays = [leaf if type(leaf) is np.ndarray else np.asarray(leaf, WEAK[type(leaf)]) for leaf in call.prepared]
-        outs = [out if out.ndim else out[()] for out in self.compiled.run(arrays)]
+        """The outputs as NumPy arrays and scalars, or as buffers of a GPU."""
+        arrays = [np.asarray(leaf, WEAK[type(leaf)]) if type(leaf) in WEAK else leaf for leaf in call.prepared]
+        outs = self.compiled.run(arrays)
+        if call.place is not CPU:
+            return outs
         for k in self.compiled.in_place:
             target = call.leaves[k]._data if type(call.leaves[k]) is Array else call.leaves[k]
             if arrays[k] is not target:   # a copy of it, contiguous or aligned
                 np.copyto(target, arrays[k])
-        return outs
+        return [out if out.ndim else out[()] for out in outs]
 
     @property
     def copied(self) -> tuple[int, ...]:
@@ -84,39 +88,6 @@ class Variant:
     families: dict[tuple, Family] = field(default_factory=dict)  # ranks and dtypes of the leaves -> programs by sizes
 
 
-def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
-    """TraceValueError when an argument that will be written is read-only or shares memory with another."""
-    arrays = [leaf._data if type(leaf) is Array else leaf for leaf in leaves]
-    for k in written:
-        if not isinstance(arrays[k], np.ndarray):  # a scalar: what is written stays inside the function
-            continue
-        if not arrays[k].flags.writeable:
-            raise TraceValueError(f"{names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
-        for other, array in enumerate(arrays):
-            if other != k and isinstance(array, np.ndarray) and _overlap(arrays[k], array):
-                what = f"shares memory with `{names.paths()[other]}`, and the function writes into it"
-                raise TraceValueError(f"{names[k]} {what}", "pass a copy of one of them: `x.copy()`")
-
-
-def _overlap(x: np.ndarray, y: np.ndarray) -> bool:
-    try:
-        return np.may_share_memory(x, y) and np.shares_memory(x, y, max_work=10_000)
-    except np.exceptions.TooHardError:
-        return True
-
-
-def write_back(written: tuple[int, ...], leaves: list, outs) -> list:
-    """The results among the outputs; the others, the last ones, go into the arguments that the function wrote into."""
-    if not written:
-        return outs
-    results = len(outs) - len(written)
-    for k, new in zip(written, outs[results:], strict=True):
-        target = leaves[k]
-        if isinstance(target, (np.ndarray, Array)):
-            np.copyto(target._data if type(target) is Array else target, new)
-    return outs[:results]
-
-
 class JitFunction:
     """A compiled function. Call it like the one it was made from; `graph`, `steps`, `source`, `explain`, `memory`
     and `lower` take the same arguments and show what happens to them."""
@@ -126,10 +97,17 @@ class JitFunction:
 
     def __init__(self, function: Callable, static_argnames=(), static_argnums=(), device=None):
         functools.update_wrapper(self, function, updated=("__dict__",) if isinstance(function, types.FunctionType) else ())
-        self.device = known_device(device, "jit")
+        self.device = None if device is None else known_device(device, "jit")
         self._binder = Binder(function, static_argnames, static_argnums)
         self._name = self._binder.name
         self.clear()
+        if device is None:
+            follow(self)
+
+    def follow(self, away: bool) -> None:
+        """Takes the native entry, which knows the CPU alone, out of the way while another device may be the default."""
+        entry = self._entry
+        self.__call__ = self._call if away or entry is None else entry.call
 
     def clear(self) -> None:
         """Forgets all programs: the next call traces again. (Kernels stay in `jitnet.cache`.)"""
@@ -173,6 +151,8 @@ class JitFunction:
             variant = self._variants.get((plan.form, statics, structure))
             kinds = set(map(type, leaves))
             arrays = Array in kinds or kinds <= WEAK.keys()
+            if (Array in kinds or is_away() or self.device is not None) and self._place(plan, structure, leaves) is not CPU:
+                return self._call_away(plan, statics, structure, leaves, arrays)
             if variant is not None and variant.entry is not None:
                 plain = [leaf._data if type(leaf) is Array else leaf for leaf in leaves] if Array in kinds else leaves
                 if variant.written:
@@ -182,7 +162,7 @@ class JitFunction:
                     if variant.out_structure == tree.LEAF and not variant.copied:
                         return Array(np.asarray(outs)) if arrays else outs
                     return _result(write_back(variant.copied, plain, outs), variant.out_structure, arrays)
-            call = Call(self._name, plan, statics, structure, leaves)
+            call = Call(self._name, plan, statics, structure, leaves, CPU)
             record = self._record(call)
             check_writable(record.written, leaves, call.names)
             return _result(write_back(record.copied, leaves, record.run(call)), record.out_structure, arrays)
@@ -190,9 +170,27 @@ class JitFunction:
             leave(error)
             raise
 
+    def _call_away(self, plan: Plan, statics: tuple, structure: tuple, leaves: list, arrays: bool):
+        """A call whose program runs on a GPU. NumPy arrays come back only when the device has computed them."""
+        call = self._taken_apart(plan, statics, structure, leaves)
+        record = self._record(call)
+        check_writable(record.written, leaves, call.names)
+        outs = write_back(record.written, leaves, record.run(call))
+        if arrays:
+            return _result(outs, record.out_structure, True)
+        host = [out.host() for out in outs]
+        return _result([out if out.ndim else out[()] for out in host], record.out_structure, False)
+
+    def _place(self, plan: Plan, structure: tuple, leaves: list) -> Device:
+        """Where the program for these leaves runs."""
+        return placement(self.device, leaves, LeafNames(self._name, plan, structure))
+
+    def _taken_apart(self, plan: Plan, statics: tuple, structure: tuple, leaves: list) -> Call:
+        return Call(self._name, plan, statics, structure, leaves, self._place(plan, structure, leaves))
+
     def _record(self, call: Call) -> Record:
         """The program for this call, compiled now if there is none yet."""
-        key, types = call.key, call.types
+        key, types = call.key, call.place_and_types
         variant = self._variants.get(key)
         record = variant.records.get(types) if variant is not None else None
         if record is not None:
@@ -254,6 +252,8 @@ class JitFunction:
 
     def _compile(self, call: Call, variant: Variant) -> Record:
         """The program for this call: from a template, from a trace that becomes one, or from a trace for its sizes alone."""
+        if call.place is not CPU:
+            return self._compile_fixed(call)
         structure = tuple([(len(shape), dtype, scalar) for shape, dtype, scalar in call.types])
         family = variant.families.setdefault(structure, Family())
         dims = tuple([n for shape, _, _ in call.types for n in shape])
@@ -282,7 +282,7 @@ class JitFunction:
         record = self._trace(call)
         traced = time.perf_counter()
         arrays = {k for k, (_, _, scalar) in enumerate(call.types) if scalar is None}
-        record.compiled = compile_graph(record.traced.graph, record.traced.written, arrays)
+        record.compiled = compile_graph(record.traced.graph, record.traced.written, arrays, call.place)
         if debug:
             done = time.perf_counter()
             new = cache.info().compiles - known
@@ -293,6 +293,8 @@ class JitFunction:
         """Makes the program reachable without Python, where the arguments and the result are of a kind that allows it."""
         from .runtime.entry import Entry
 
+        if call.place is not CPU:
+            return
         program, structure, written = record.compiled.program, record.out_structure, record.written
         shared = structure, written, record.copied
         if variant.entry is None:
@@ -312,7 +314,7 @@ class JitFunction:
             traced = [p for p in range(len(call.plan.args)) if p not in guards[1]]   # positions of the program's inputs
             self._entry.add(program, weak_scalars=guards[0], same=guards[1], single_output=single,
                             written=[traced[k] for k in record.compiled.in_place])
-            self.__call__ = self._entry.call
+            self.follow(self.device is None and is_away())
 
     @cutting
     def _failed(self, program, error: BaseException):
@@ -348,14 +350,14 @@ class JitFunction:
     # Looking inside
 
     def _look(self, args: tuple, kwargs: dict) -> Record:
-        call = Call(self._name, *self._binder.parse(args, kwargs))
+        call = self._taken_apart(*self._binder.parse(args, kwargs))
         variant = self._variants.get(call.key)
-        record = variant.records.get(call.types) if variant is not None else None
+        record = variant.records.get(call.place_and_types) if variant is not None else None
         return record if record is not None and record.traced is not None else self._trace(call)
 
     def _whole(self, args: tuple, kwargs: dict):
         """The compiled object with everything that there is to see in it."""
-        call = Call(self._name, *self._binder.parse(args, kwargs))
+        call = self._taken_apart(*self._binder.parse(args, kwargs))
         record = self._record(call)
         if record.compiled.graph is None:  # made by a template
             with _compiling:
@@ -415,7 +417,7 @@ class BoundJit(functools.partial):
 def _result(outs, structure: tuple, arrays: bool):
     """The function's result from its flat outputs: jitnet Arrays, or NumPy's arrays and scalars."""
     if arrays:
-        outs = [Array(np.asarray(out)) for out in outs]
+        outs = [Array(out if type(out) is DeviceBuffer else np.asarray(out)) for out in outs]
     return outs[0] if structure == tree.LEAF else tree.unflatten(structure, outs)
 
 
@@ -424,7 +426,8 @@ def jit(function: Callable | None = None, *, static_argnames=(), static_argnums=
 
     Arguments are NumPy arrays, jitnet Arrays, numbers and containers of them; those named in `static_argnames` (or numbered in
     `static_argnums`) are anything hashable, and each of their values has its own program. NumPy arrays in, NumPy arrays out;
-    jitnet Arrays come back when one went in, or when no argument was an array. `device`: where the program runs.
+    jitnet Arrays come back when one went in, or when no argument was an array. `device`: where the program runs; without it
+    where its Arrays are, else on the default device (`with jitnet.gpu(0):`). NumPy arrays are copied to wherever that is.
 
     >>> import numpy as np, jitnet
     >>> @jitnet.jit

@@ -22,8 +22,7 @@ from .steps import Builder, lowering
 
 def nested(builder: Builder, graph: Graph, inputs: list[Slot], outputs: list[Slot], level: int) -> tuple:
     """The steps of a graph inside another."""
-    inner = Builder(pipeline(graph)[-1][1], builder, level)
-    return tuple(inner.build(inputs, outputs))
+    return tuple(builder.inner(pipeline(graph)[-1][1], level).build(inputs, outputs))
 
 
 def moving(slot: Slot, level: int, nbytes: int, length: int, reverse: bool) -> Slot:
@@ -90,7 +89,7 @@ def scan(builder: Builder, eqn: Eqn) -> None:
     innermost = not holds_loops(body)  # a body whose places take turns stands twice in the program
     init, rounds = eqn.inputs[n_consts:n_consts + n_carry], length if innermost else None
     carry = Carry(builder, init, eqn.outputs[:n_carry], body, n_consts, rounds)
-    steps = Builder(body, builder, level).build([*consts, *carry.read, *stacked], [*carry.write, *ys])
+    steps = builder.inner(body, level).build([*consts, *carry.read, *stacked], [*carry.write, *ys])
     if not carry.turns:
         steps += carry.copies()
     builder.steps.append(LoopStep(length, None, (), tuple(steps), level, tuple(carry.turns)))
@@ -107,7 +106,7 @@ def while_loop(builder: Builder, eqn: Eqn) -> None:
     carry = Carry(builder, eqn.inputs[n_cond + n_body:], eqn.outputs, body, n_body)
     test = builder.allocate(ArrayType((), BOOL))
     before = nested(builder, p["cond"], [*cond_consts, *carry.read], [test], level)
-    steps = Builder(body, builder, level).build([*body_consts, *carry.read], carry.write)
+    steps = builder.inner(body, level).build([*body_consts, *carry.read], carry.write)
     builder.steps.append(LoopStep(None, test, before, (*steps, *carry.copies()), level))
     builder.arena.free(test.offset, 1)
     carry.free()

@@ -48,6 +48,8 @@ class KernelInfo:
 class Builder:
     """Builds the steps of a graph. Nested graphs (loop bodies) get a Builder that shares arena, constants and infos."""
 
+    lowerings: Mapping[str, Callable[[Builder, Eqn], None]]   # how ops without a kernel of their own become steps
+
     def __init__(self, graph: Graph, parent: Builder | None = None, level: int = 0, arena: Arena | None = None):
         self.graph, self.level = graph, level
         self.arena = arena if arena is not None else parent.arena if parent else Arena()
@@ -60,6 +62,10 @@ class Builder:
         self.steps: list = []
         self.temporary: list[tuple[int, int]] = []   # blocks that live during one equation
         self.status_offset = parent.status_offset if parent else None
+
+    def inner(self, graph: Graph, level: int) -> Builder:
+        """The builder of a graph inside this one."""
+        return type(self)(graph, self, level)
 
     # Storage
 
@@ -125,8 +131,8 @@ class Builder:
     def equation(self, eqn: Eqn) -> None:
         if eqn.op is kernel_op:
             self.fused(eqn)
-        elif eqn.op.name in LOWERINGS:
-            LOWERINGS[eqn.op.name](self, eqn)
+        elif eqn.op.name in self.lowerings:
+            self.lowerings[eqn.op.name](self, eqn)
         else:
             self.callback(eqn)
 
@@ -267,6 +273,7 @@ def grain(extent: int, points: int, weight: float) -> int:
 
 
 LOWERINGS: dict[str, Callable[[Builder, Eqn], None]] = {}
+Builder.lowerings = LOWERINGS
 
 
 def lowering(name: str):

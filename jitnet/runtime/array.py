@@ -7,10 +7,11 @@ import operator
 import numpy as np
 
 from .. import tree
-from ..errors import TraceTypeError
+from ..errors import TraceTypeError, TraceValueError
 from ..tracer import Tracer, current_trace
 from ..types import BF16, SHORT_NAMES, known_dtype
-from .device import CPU, Device, known_device
+from .cuda.buffer import DeviceBuffer
+from .device import CPU, Device, default_device, known_device
 
 
 class Array:
@@ -27,8 +28,8 @@ class Array:
     __array_priority__ = 900
     __hash__ = None
 
-    def __init__(self, data: np.ndarray):
-        if type(data) is not np.ndarray:
+    def __init__(self, data: np.ndarray | DeviceBuffer):
+        if type(data) is not np.ndarray and type(data) is not DeviceBuffer:
             raise TraceTypeError(f"Array: it holds a NumPy array, not a {type(data).__name__}", "make it with `jitnet.asarray`")
         self._data = data
 
@@ -67,7 +68,7 @@ class Array:
     @property
     def device(self) -> Device:
         """Where the elements are."""
-        return CPU
+        return CPU if type(self._data) is np.ndarray else self._data.device
 
     @property
     def T(self) -> Array:
@@ -95,27 +96,32 @@ class Array:
         return iter(self.ravel())
 
     def to(self, device) -> Array:
-        """The array on that device: itself when it is there."""
-        known_device(device, "to")
-        return self
+        """The array on that device: itself when it is there. Copies between GPUs and to them do not wait."""
+        device = known_device(device, "to")
+        return self if device == self.device else Array(moved(self._data, device))
 
     to_device = to
 
     def block_until_ready(self) -> Array:
-        """The array, once its values are there (on the CPU they always are)."""
+        """The array, once its values are there (on the CPU they always are). Errors of what ran on its device come up here."""
+        if type(self._data) is DeviceBuffer:
+            self._data.gpu.wait()
         return self
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array, which shares memory with this one."""
-        return self._data
+        """The values as a NumPy array, which shares memory with this one; from a GPU a copy, once they are there."""
+        return self._data if type(self._data) is np.ndarray else self._data.host()
 
     # What other libraries see
 
-    def __jitnet_numpy__(self) -> np.ndarray:
-        return self._data
+    __jitnet_numpy__ = numpy
 
     def __jitnet_bind__(self, op, arrays, params):
         plain = [unwrap(a) for a in arrays]
+        if any(type(a) is DeviceBuffer for a in plain):
+            from .cuda.eager import run_op
+
+            return _wrap(run_op(op, plain, params))
         out = op.evaluate([np.asarray(a) for a in plain], params) if op.kind == "control" else op.body(*plain, **params)
         return _wrap(tuple(out) if isinstance(out, list) else out)
 
@@ -125,6 +131,10 @@ class Array:
     @property
     def __array_interface__(self):
         return self._data.__array_interface__
+
+    @property
+    def __cuda_array_interface__(self):
+        return self._data.__cuda_array_interface__
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if any(isinstance(x, Tracer) for x in (*inputs, *kwargs.values())):
@@ -207,7 +217,8 @@ class Array:
         if current_trace() is not None and any(isinstance(k, Tracer) for k in (key if isinstance(key, tuple) else (key,))):
             trace = current_trace()
             return Tracer(trace, trace.atom(self))[key]
-        return Array(np.asarray(self._data[unwrap(key)]))
+        value = self._data[unwrap(key)]
+        return Array(value if type(value) is DeviceBuffer else np.asarray(value))
 
     def __setitem__(self, key, value):
         self._data[unwrap(key)] = unwrap(value)
@@ -227,6 +238,8 @@ def _wrap(result):
     """The result with Arrays in place of NumPy arrays and scalars; dtypes that jitnet does not know stay NumPy's."""
     if isinstance(result, (np.ndarray, np.generic)):
         return Array(np.asarray(result)) if result.dtype in SHORT_NAMES else result
+    if isinstance(result, DeviceBuffer):
+        return Array(result)
     if isinstance(result, tuple):
         parts = map(_wrap, result)
         return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
@@ -287,25 +300,74 @@ for _name in _METHODS:
 
 
 def asarray(value, dtype=None, *, device=None, copy: bool | None = None) -> Array:
-    """An Array of the value: of a NumPy array or of anything with DLPack without a copy, unless dtype or `copy` asks for one.
+    """An Array of the value, on a device: by default where it is, or else on the default device.
+
+    A NumPy array, and anything with DLPack or `__cuda_array_interface__` (CuPy's and torch's arrays), is shared without a copy
+    unless dtype, device or `copy` asks for one.
 
     >>> import jitnet
     >>> jitnet.asarray([[1, 2], [3, 4]]).shape
     (2, 2)
     """
-    known_device(device, "asarray")
+    wanted = known_device(device, "asarray") if device is not None else None
     if isinstance(value, Tracer):
         return value if dtype is None else value.astype(dtype)
     if isinstance(value, Array):
-        value = value._data
+        value, wanted = value._data, wanted or value.device
     elif hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
-        value = np.from_dlpack(value)
+        value = imported(value)
+        wanted = wanted or (value.device if type(value) is DeviceBuffer else None)
+    elif hasattr(value, "__cuda_array_interface__"):
+        value = imported(value)
+        wanted = wanted or value.device
+    wanted = wanted or default_device()
+    if type(value) is DeviceBuffer or wanted is not CPU:
+        return Array(placed(value, dtype, wanted, copy))
+    return Array(_host_array(value, dtype, copy))
+
+
+def _host_array(value, dtype, copy: bool | None) -> np.ndarray:
+    """The value as a NumPy array of a dtype that jitnet knows."""
     data = np.asarray(value)
     if data.dtype.kind in "OSUV" and data.dtype != BF16:
         raise TraceTypeError(f"asarray: a {type(value).__name__} of dtype {data.dtype} is no array of numbers",
                              "pass numbers, nested lists of equal length, or an array")
     target = known_dtype(dtype if dtype is not None else data.dtype, "asarray")
-    return Array(np.array(data, target, copy=copy))
+    return np.array(data, target, copy=copy)
+
+
+def imported(value) -> np.ndarray | DeviceBuffer:
+    """Another library's array, without a copy."""
+    kind = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 0
+    if kind == 1:
+        return np.from_dlpack(value)
+    from .cuda.interop import take_in
+
+    return take_in(value)
+
+
+def placed(value, dtype, device: Device, copy: bool | None) -> np.ndarray | DeviceBuffer:
+    """A value on a device, of a dtype; shared only when it is there already."""
+    if type(value) is not DeviceBuffer:
+        if copy is False:
+            raise TraceValueError(f"asarray: a value of the CPU is not on {device} without a copy", "leave `copy` out")
+        return moved(_host_array(value, dtype, None), device)
+    target = value.dtype if dtype is None else known_dtype(dtype, "asarray")
+    if copy is False and (target != value.dtype or device != value.device):
+        raise TraceValueError(f"asarray: {value.type_text} is not {target} on {device} without a copy", "leave `copy` out")
+    out = value if target == value.dtype else value.astype(target)
+    if device != value.device:
+        return moved(out, device)
+    return value.copy() if copy and out is value else out
+
+
+def moved(data: np.ndarray | DeviceBuffer, device: Device) -> np.ndarray | DeviceBuffer:
+    """A copy of an array's data on another device."""
+    from .cuda import transfer
+
+    if type(data) is np.ndarray:
+        return transfer.to_gpu(data, device)
+    return data.host() if device.kind == "cpu" else transfer.copied(data, device)
 
 
 def device_put(container, device=None):

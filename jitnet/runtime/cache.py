@@ -183,6 +183,26 @@ def _take(key: str) -> bytes | None:
         return _built.pop(key, None)
 
 
+def get_image(key: str, build) -> bytes:
+    """The bytes kept under this key: from disk, or what `build()` returns, which then goes to disk."""
+    image = _read(key)
+    if image is None:
+        image = build()
+        _counts.compiles += 1
+        _write(key, image)
+    else:
+        _counts.disk_hits += 1
+    return image
+
+
+def forget(key: str) -> None:
+    """Removes what is kept on disk under a key."""
+    path = _path(key)
+    if path is not None:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def object_key(source: str) -> str:
     """The name under which the object of this source is kept."""
     return hashlib.sha256(f"{_surroundings()}\n{source}".encode()).hexdigest()

@@ -1,17 +1,35 @@
-"""Devices: where arrays live and programs run."""
+"""Devices: where arrays live and programs run. `with gpu(0):` makes one the default of this thread."""
 from __future__ import annotations
 
-import ctypes
-import functools
-import sys
+import threading
+import weakref
 from dataclasses import dataclass
 
 from ..errors import DeviceError
 
 
+class _Defaults(threading.local):
+    """The devices that `with` made the default, the innermost last; one list per thread."""
+
+    def __init__(self):
+        self.stack: list[Device] = []
+
+
+_defaults = _Defaults()
+_lock = threading.Lock()
+_away = 0   # `with` blocks under way, in any thread, whose device is not the CPU
+_followers: weakref.WeakSet = weakref.WeakSet()   # what has a shortcut for the CPU: `.follow(away)` is told when not to take it
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A place for arrays: its kind, "cpu" or "gpu", and its number."""
+    """A place for arrays: its kind, "cpu" or "gpu", and its number. As a context it is the default device of this thread.
+
+    >>> import jitnet
+    >>> with jitnet.cpu():
+    ...     jitnet.asarray([1, 2]).device
+    cpu(0)
+    """
 
     kind: str
     index: int = 0
@@ -20,6 +38,70 @@ class Device:
         return f"{self.kind}({self.index})"
 
     __repr__ = __str__
+
+    def __enter__(self) -> Device:
+        _defaults.stack.append(Device("gpu", self.index) if self.kind == "gpu" else CPU)
+        if self.kind == "gpu":
+            _count(1)
+        return self
+
+    def __exit__(self, *_) -> None:
+        _defaults.stack.pop()
+        if self.kind == "gpu":
+            _count(-1)
+
+    @property
+    def properties(self):
+        """What a GPU is: `name`, `compute_capability`, `total_memory` in bytes, `multiprocessors` and more; DeviceError for a
+        CPU."""
+        return self._gpu("properties").properties
+
+    @property
+    def memory_info(self) -> tuple[int, int]:
+        """(free, total) bytes of a GPU's memory; DeviceError for a CPU."""
+        return self._gpu("memory_info").memory_info()
+
+    def synchronize(self) -> Device:
+        """The device, once everything that was started there is done; errors of what ran there are raised here."""
+        if self.kind == "gpu":
+            self._gpu("synchronize").wait()
+        return self
+
+    def release_memory(self) -> None:
+        """Gives memory of a GPU that waits for reuse back to the system, so that other programs can have it."""
+        if self.kind == "gpu":
+            self._gpu("release_memory").give_back()
+
+    def _gpu(self, what: str):
+        if self.kind != "gpu":
+            raise DeviceError(f"{what}: the CPU has none", "ask a GPU: `jitnet.gpu(0)`")
+        from .cuda.stream import open_gpu
+
+        return open_gpu(self.index)
+
+
+def _count(change: int) -> None:
+    """Counts blocks that are away from the CPU; the first and the last one are told to the followers."""
+    global _away
+    with _lock:
+        before, _away = _away, _away + change
+        if (before == 0) != (_away == 0):
+            for follower in list(_followers):
+                follower.follow(_away > 0)
+
+
+def follow(follower) -> None:
+    """From now on `follower.follow(away)` is told when some thread's default device becomes another than the CPU, and when
+    all are the CPU again; also now, if one is already."""
+    with _lock:
+        _followers.add(follower)
+        if _away:
+            follower.follow(True)
+
+
+def is_away() -> bool:
+    """Whether some thread has a default device that is not the CPU."""
+    return _away > 0
 
 
 CPU = Device("cpu", 0)
@@ -33,18 +115,38 @@ def cpu(index: int = 0) -> Device:
 
 
 def gpu(index: int = 0) -> Device:
-    """GPU number `index`; DeviceError, which says what was found, when there is none that jitnet can use."""
-    raise DeviceError(f"gpu({index}): there is no GPU that jitnet can use", f"{_driver_report()}; use `jitnet.cpu()`")
+    """GPU number `index`; DeviceError, which says what was looked for and found, when there is none that jitnet can use."""
+    from .cuda import driver
+
+    try:
+        count = driver.driver().device_count()
+    except DeviceError as error:
+        if "cuda-bindings" in error.what:
+            raise DeviceError(f"gpu({index}): there is no GPU that jitnet can use",
+                              f"{driver.report()}; {driver.INSTALL}, or use `jitnet.cpu()`") from None
+        raise DeviceError(f"gpu({index}): {error.what}", error.hint) from None
+    if count == 0:
+        raise DeviceError(f"gpu({index}): there is no GPU that jitnet can use", f"{driver.report()}; use `jitnet.cpu()`")
+    if not 0 <= index < count:
+        known = "gpu(0)" if count == 1 else f"gpu(0) to gpu({count - 1})"
+        raise DeviceError(f"gpu({index}): this machine has {known}", "use one of these")
+    return Device("gpu", index)
 
 
 def num_gpus() -> int:
     """How many GPUs jitnet can use."""
-    return 0
+    from .cuda import driver
+
+    try:
+        return driver.driver().device_count()
+    except DeviceError:
+        return 0
 
 
 def default_device() -> Device:
-    """Where arrays go when no device is named."""
-    return CPU
+    """Where arrays go when no device is named: that of the innermost `with`, else the CPU."""
+    stack = _defaults.stack
+    return stack[-1] if stack else CPU
 
 
 def known_device(device, name: str = "device") -> Device:
@@ -52,7 +154,7 @@ def known_device(device, name: str = "device") -> Device:
     if device is None:
         return default_device()
     if isinstance(device, Device):
-        return device
+        return Device("gpu", device.index) if device.kind == "gpu" else CPU
     if isinstance(device, str):
         kind, _, index = device.partition(":")
         if kind in ("cpu", "gpu") and (index or "0").isdigit():
@@ -65,17 +167,3 @@ def is_gpu(device, name: str = "device") -> bool:
     if device == "cuda" or (isinstance(device, str) and device.partition(":")[0] == "gpu"):
         return True
     return known_device(device, name).kind == "gpu"
-
-
-@functools.cache
-def _driver_report() -> str:
-    """What the CUDA driver says about GPUs of this machine."""
-    library = {"win32": "nvcuda.dll"}.get(sys.platform, "libcuda.so.1")
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError:
-        return f"looked for the CUDA driver ({library}): not found"
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        return f"the CUDA driver ({library}) is there and finds no GPU"
-    return f"the CUDA driver finds {count.value}, but this version compiles for the CPU alone"

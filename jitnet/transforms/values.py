@@ -10,8 +10,9 @@ from .. import tree
 from ..errors import DerivativeError, TraceTypeError
 from ..ir import Eqn, Graph, Var, eval_graph
 from ..op import Control, Creation, Elementwise, Movement
+from ..runtime.device import CPU
 from ..symbols import SymFloat, SymInt
-from ..tracer import Trace, Tracer, check_output, current_trace, trace
+from ..tracer import Trace, Tracer, check_output, current_trace, inline, trace
 from ..types import ArrayType, is_float, promote, type_of_array
 
 FLOAT0 = np.dtype([("float0", np.void, 0)])  # the dtype of "no gradient": an array of it has a shape and no data
@@ -210,6 +211,10 @@ class Staged:
 def run_graph(graph: Graph, arrays: Sequence) -> list:
     """The outputs of a graph on arrays, as fresh arrays that share no memory with the inputs; 0-d ones as NumPy scalars."""
     kinds = [type(a) for a in arrays if hasattr(a, "__jitnet_numpy__")]
+    if kinds and any(getattr(a, "device", CPU) != CPU for a in arrays if hasattr(a, "__jitnet_numpy__")):
+        from ..jit import jit
+
+        return list(jit(lambda *xs: inline(graph, xs))(*arrays))   # on a GPU there are programs only
     plain = [a.__jitnet_numpy__() if hasattr(a, "__jitnet_numpy__") else np.asarray(a, v.type.dtype)
              for a, v in zip(arrays, graph.inputs)]
     outs = [np.array(out) if out.ndim else out[()] for out in eval_graph(live(graph), *plain)]

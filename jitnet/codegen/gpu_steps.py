@@ -1,0 +1,86 @@
+"""Equations of a fused graph -> steps of a GPU program. The walk, the storage and the loops are those of the CPU (steps.py).
+
+What differs: kernels come from the GPU's toolchain, copies and products are its library's, and an op without a kernel comes
+to the host and goes back.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..ir import Atom, Eqn, Graph
+from ..passes.plan import Arena
+from ..runtime.cuda.operations import Copy, HostOp
+from ..runtime.cuda.products import Product
+from ..runtime.program import KernelStep, Slot
+from ..types import is_float
+from .matmul_steps import aligned, joined_rows, matrix
+from .nest import LoopNest, row_major
+from .steps import LOWERINGS, Builder, KernelInfo
+
+
+class GpuBuilder(Builder):
+    """Builds the steps of a graph for a GPU."""
+
+    def __init__(self, graph: Graph, parent: GpuBuilder | None = None, level: int = 0, arena: Arena | None = None,
+                 toolchain=None):
+        super().__init__(graph, parent, level, arena)
+        self.toolchain = parent.toolchain if parent else toolchain
+
+    def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source, serial: bool = False) -> None:
+        """One step that runs a loop nest on these slots."""
+        kernel = self.toolchain.kernel(nest)
+        buffers = [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots else self.slot(b.atom)
+                   for b in nest.buffers]
+        step = KernelStep(kernel, tuple(buffers), kernel.sizes, 1)
+        reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
+        writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
+        self.steps.append(step)
+        name = f"kernel_{len(self.infos)}"
+        self.infos.append(KernelInfo(name, "kernel", kernel.source, tuple(eqns), reads, writes, nest, step=step))
+
+    def copy(self, source: Slot, target: Slot, nbytes: int) -> None:
+        if nbytes and source != target:
+            step = KernelStep(Copy(nbytes), (source, target), (), 1)
+            self.steps.append(step)
+            self.infos.append(KernelInfo("copy", "copy", step.kernel.source, (), nbytes, nbytes, step=step))
+
+    def callback(self, eqn: Eqn) -> None:
+        """Runs the NumPy body of an op on the host: its operands come there and the results go back, and the host waits."""
+        op, params = eqn.op, eqn.params
+        types = [[(tuple(a.type.shape), np.dtype(a.type.dtype)) for a in atoms] for atoms in (eqn.inputs, eqn.outputs)]
+        kernel = HostOp(lambda arrays: op.evaluate(arrays, params), tuple(types[0]), tuple(types[1]), f"# NumPy: {op.name}\n")
+        step = KernelStep(kernel, tuple(self.stored(a) for a in (*eqn.inputs, *eqn.outputs)), (), 1)
+        reads, writes = sum(a.type.nbytes for a in eqn.inputs), sum(v.type.nbytes for v in eqn.outputs)
+        self.steps.append(step)
+        self.infos.append(KernelInfo(op.name, "callback", kernel.source, (eqn,), reads, writes,
+                                     note=f"{op.name} runs through NumPy on the host, which waits for its operands", step=step))
+
+
+def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
+    """A product of floats by the device's library; integers were expanded into loops by a pass, or run through NumPy."""
+    x, y = eqn.inputs
+    (out,) = eqn.outputs
+    if not is_float(out.type.dtype):
+        builder.callback(eqn)
+        return
+    if out.type.size == 0:
+        return
+    a, b = matrix(builder, x), matrix(builder, y)
+    *batch, m, n = out.type.shape
+    k = x.type.shape[-1]
+    b = replace(b, batch=tuple(0 if n == 1 else s for s, n in zip(b.batch, y.type.shape)))
+    rows = joined_rows(a, b, x.type.shape, batch)
+    if rows is not None:
+        batch, m, a = [], *rows
+    strides = tuple(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch),
+                        row_major(out.type.shape)[:-2]))
+    product = Product(out.type.dtype, m, n, k, a.transposed, b.transposed, a.leading, b.leading, tuple(batch), strides)
+    step = KernelStep(product, (a.slot, b.slot, builder.slots[out]), (), 1)
+    builder.steps.append(step)
+    builder.infos.append(KernelInfo("matmul", "blas", product.source, (eqn,), x.type.nbytes + y.type.nbytes,
+                                    out.type.nbytes, note=f"cuBLASLt: {product}", step=step))
+
+
+GpuBuilder.lowerings = {**LOWERINGS, "matmul": matmul}

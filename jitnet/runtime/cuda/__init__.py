@@ -1,0 +1,1 @@
+"""CUDA: devices in use, their memory, and programs that run on them."""

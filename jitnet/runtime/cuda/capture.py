@@ -1,0 +1,102 @@
+"""Operations that follow one another, captured into a CUDA graph that later runs launch at once.
+
+A graph holds addresses. Memory comes back to the same users in a steady program, so a part keeps the graphs of the last few
+combinations of addresses. For a new one it takes the graph used longest ago and patches the kernels whose addresses are others;
+where something else than a kernel moved, it captures anew.
+"""
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass
+
+from .operations import Operation
+from .stream import Gpu
+
+MOST_GRAPHS = 4   # of one part
+
+
+@dataclass
+class Captured:
+    """A graph ready to be launched, with the node and the addresses of every operation."""
+
+    graph: int
+    executable: int
+    nodes: list[int]
+    addresses: list[tuple[int, ...]]
+
+
+class Straight:
+    """Operations in order. One alone is enqueued, several become a graph."""
+
+    def __init__(self):
+        self.operations: list[Operation] = []
+        self.graphs: collections.OrderedDict[tuple, Captured] = collections.OrderedDict()
+        self._bases: list[int] | None = None   # numbers of the bases that they use
+
+    @property
+    def bases(self) -> list[int]:
+        if self._bases is None:
+            self._bases = sorted({place.base for op in self.operations for place in op.places})
+        return self._bases
+
+    def run(self, run) -> None:
+        """Enqueues the operations."""
+        gpu = run.gpu
+        if len(self.operations) == 1 or any(op.moves for op in self.operations):
+            for op in self.operations:
+                gpu.now(op.name, op.source)
+                op.enqueue(gpu, [place.address(run.bases, run.rounds) for place in op.places])
+            return
+        key = tuple([run.bases[n] for n in self.bases])
+        captured = self.graphs.get(key)
+        if captured is None:
+            captured = self.graphs[key] = self.graph_for(gpu, run)
+        self.graphs.move_to_end(key)
+        gpu.driver.launch_graph(captured.executable, gpu.stream)
+
+    def graph_for(self, gpu: Gpu, run) -> Captured:
+        """A graph for other addresses than the ones that are kept."""
+        addresses = [tuple([place.address(run.bases, run.rounds) for place in op.places]) for op in self.operations]
+        if len(self.graphs) < MOST_GRAPHS:
+            return self.capture(gpu, addresses)
+        _, old = self.graphs.popitem(last=False)
+        changed = [k for k, (before, now) in enumerate(zip(old.addresses, addresses)) if before != now]
+        if not all(self.operations[k].can_patch for k in changed):
+            free(gpu, old)
+            return self.capture(gpu, addresses)
+        try:
+            for k in changed:
+                op = self.operations[k]
+                gpu.now(op.name, op.source)
+                op.patch(gpu, old.executable, old.nodes[k], addresses[k])
+        except BaseException:
+            free(gpu, old)   # some of its nodes have new addresses, some old ones
+            raise
+        old.addresses = addresses
+        return old
+
+    def capture(self, gpu: Gpu, addresses: list[tuple[int, ...]]) -> Captured:
+        """The operations as a graph: nothing runs while they are enqueued."""
+        nodes = []
+        gpu.driver.begin_capture(gpu.stream)
+        try:
+            for op, where in zip(self.operations, addresses):
+                gpu.now(op.name, op.source)
+                op.enqueue(gpu, where)
+                nodes.append(gpu.driver.last_node(gpu.stream))
+        except BaseException:
+            gpu.driver.abandon_capture(gpu.stream)
+            raise
+        graph = gpu.driver.end_capture(gpu.stream)
+        return Captured(graph, gpu.driver.instantiate(graph), nodes, addresses)
+
+    def forget(self, gpu: Gpu) -> None:
+        """Frees the graphs."""
+        while self.graphs:
+            free(gpu, self.graphs.popitem()[1])
+
+
+def free(gpu: Gpu, captured: Captured) -> None:
+    """Frees a graph; the device finishes it first if it runs."""
+    gpu.driver.free_executable(captured.executable)
+    gpu.driver.free_graph(captured.graph)

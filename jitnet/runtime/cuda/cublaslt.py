@@ -1,0 +1,134 @@
+"""Matrix products on a GPU by cuBLASLt, from the wheel `nvidia-cublas` or a toolkit: planned once, enqueued often.
+
+cuBLASLt counts in columns: what is row-major here is the transpose there, so out = a @ b becomes out' = b' @ a'. Its functions
+and the numbers of its enumerations are those of cublasLt.h, which have been the same since CUDA 11.4.
+"""
+from __future__ import annotations
+
+import ctypes
+import functools
+
+from ...errors import DeviceError
+from ...types import short_dtype
+from .products import Product
+
+TYPES = {"f64": 1, "f32": 0, "f16": 2, "bf16": 14}         # cudaDataType
+COMPUTE_64F, COMPUTE_32F = 70, 68                            # cublasComputeType_t: float32 and narrower are summed in float32
+TRANSA, TRANSB, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8          # cublasLtMatmulDescAttributes_t
+BATCH_COUNT, STRIDED_BATCH_OFFSET = 5, 6                     # cublasLtMatrixLayoutAttribute_t
+MAX_WORKSPACE_BYTES, MIN_ALIGNMENT = 1, 5                    # cublasLtMatmulPreferenceAttributes_t; alignments of a, b, c and d
+EPILOGUES = {"": 1, "bias": 4, "relu": 2, "relu_bias": 6, "gelu": 32, "gelu_bias": 36}   # cublasLtEpilogue_t
+WORKSPACE = 32 << 20
+INSTALL = "install it: `pip install nvidia-cublas`"
+
+
+class Heuristic(ctypes.Structure):
+    """cublasLtMatmulHeuristicResult_t"""
+
+    _fields_ = [("algorithm", ctypes.c_uint64 * 8), ("workspace", ctypes.c_size_t), ("status", ctypes.c_int),
+                ("waves", ctypes.c_float), ("reserved", ctypes.c_int * 4)]
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The library; DeviceError, with the command that installs it, when it is not there."""
+    try:
+        from cuda import pathfinder
+
+        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
+    except (ImportError, RuntimeError, OSError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise DeviceError(f"matrix products on a GPU need cuBLASLt, which was not found ({first})", INSTALL) from None
+
+
+class CublasLt:
+    """The library on one device: a handle, and memory to work in, which products on one stream share."""
+
+    def __init__(self, gpu):
+        self.gpu, self.handle = gpu, ctypes.c_void_p()
+        self.call("Create", ctypes.byref(self.handle))
+        self.workspace = gpu.pool.take(WORKSPACE)
+
+    def call(self, name: str, *arguments) -> None:
+        """Calls cublasLt<name>; DeviceError when it fails."""
+        status = getattr(library(), f"cublasLt{name}")(*arguments)
+        if status != 0:
+            raise DeviceError(f"{self.gpu.device}: cublasLt{name} failed with status {status}",
+                              "run with CUBLASLT_LOG_LEVEL=5 to see why")
+
+    def plan(self, product: Product, count: int, strides: tuple[int, int, int]) -> Plan:
+        """How one kind of product is done: `count` of them whose operands lie `strides` elements apart."""
+        return Plan(self, product, count, strides)
+
+
+class Plan:
+    """Descriptors of one kind of product, and the algorithm for each alignment of its operands."""
+
+    def __init__(self, library: CublasLt, product: Product, count: int, strides: tuple[int, int, int]):
+        self.library, self.product = library, product
+        kind = short_dtype(product.dtype)
+        double = kind == "f64"
+        self.scale = ctypes.c_double if double else ctypes.c_float
+        self.operation = self._create("MatmulDesc", COMPUTE_64F if double else COMPUTE_32F, TYPES["f64" if double else "f32"])
+        for attribute, transposed in ((TRANSA, product.b_transposed), (TRANSB, product.a_transposed)):
+            self._set("MatmulDesc", self.operation, attribute, ctypes.c_int32(int(transposed)))
+        self._set("MatmulDesc", self.operation, EPILOGUE, ctypes.c_uint32(EPILOGUES[product.epilogue]))
+        m, n, k = product.m, product.n, product.k
+        shapes = [((k, n) if product.b_transposed else (n, k), product.b_leading, strides[1]),
+                  ((m, k) if product.a_transposed else (k, m), product.a_leading, strides[0]), ((n, m), n, strides[2])]
+        self.layouts = [self._layout(TYPES[kind], *shape, count) for shape in shapes]
+        self.algorithms: dict[tuple[int, ...], Heuristic] = {}
+
+    def _create(self, kind: str, *arguments) -> ctypes.c_void_p:
+        made = ctypes.c_void_p()
+        self.library.call(f"{kind}Create", ctypes.byref(made), *map(ctypes.c_int, arguments))
+        return made
+
+    def _set(self, kind: str, target: ctypes.c_void_p, attribute: int, value) -> None:
+        self.library.call(f"{kind}SetAttribute", target, ctypes.c_int(attribute), ctypes.byref(value),
+                          ctypes.c_size_t(ctypes.sizeof(value)))
+
+    def _layout(self, kind: int, shape: tuple[int, int], leading: int, stride: int, count: int) -> ctypes.c_void_p:
+        made = ctypes.c_void_p()
+        self.library.call("MatrixLayoutCreate", ctypes.byref(made), ctypes.c_int(kind), ctypes.c_uint64(shape[0]),
+                          ctypes.c_uint64(shape[1]), ctypes.c_int64(max(leading, shape[0])))
+        if count > 1:
+            self._set("MatrixLayout", made, BATCH_COUNT, ctypes.c_int32(count))
+            self._set("MatrixLayout", made, STRIDED_BATCH_OFFSET, ctypes.c_int64(stride))
+        return made
+
+    def algorithm(self, alignments: tuple[int, ...]) -> Heuristic:
+        """The algorithm for operands aligned like that: what the library's heuristic thinks best."""
+        found = self.algorithms.get(alignments)
+        if found is None:
+            preference = self._create("MatmulPreference")
+            self._set("MatmulPreference", preference, MAX_WORKSPACE_BYTES, ctypes.c_size_t(WORKSPACE))
+            for attribute, alignment in enumerate((*alignments, alignments[-1]), MIN_ALIGNMENT):
+                self._set("MatmulPreference", preference, attribute, ctypes.c_uint32(alignment))
+            found, count = Heuristic(), ctypes.c_int()
+            b, a, out = self.layouts
+            self.library.call("MatmulAlgoGetHeuristic", self.library.handle, self.operation, b, a, out, out, preference,
+                              ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count))
+            self.library.call("MatmulPreferenceDestroy", preference)
+            if count.value == 0:
+                raise DeviceError(f"{self.library.gpu.device}: cuBLASLt has no algorithm for {self.product}",
+                                  "make the operands contiguous, or run on `jitnet.cpu()`")
+            self.algorithms[alignments] = found
+        return found
+
+    def enqueue(self, a: int, b: int, out: int, bias: int) -> None:
+        """Puts the product of these addresses on the device's stream."""
+        if bias:
+            self._set("MatmulDesc", self.operation, BIAS_POINTER, ctypes.c_void_p(bias))
+        algorithm = self.algorithm(tuple([min(256, address & -address) for address in (b, a, out)]))
+        one, zero, (b_layout, a_layout, layout) = self.scale(1), self.scale(0), self.layouts
+        self.library.call("Matmul", self.library.handle, self.operation, ctypes.byref(one), ctypes.c_void_p(b), b_layout,
+                          ctypes.c_void_p(a), a_layout, ctypes.byref(zero), ctypes.c_void_p(out), layout, ctypes.c_void_p(out),
+                          layout, ctypes.byref(algorithm.algorithm), ctypes.c_void_p(self.library.workspace.pointer),
+                          ctypes.c_size_t(WORKSPACE), ctypes.c_void_p(self.library.gpu.stream))
+
+    def __del__(self):
+        if getattr(self, "layouts", None):
+            for layout in self.layouts:
+                library().cublasLtMatrixLayoutDestroy(layout)
+            library().cublasLtMatmulDescDestroy(self.operation)

@@ -1,0 +1,337 @@
+"""The CUDA driver as jitnet sees it: the one place where it is called, through the package `cuda-bindings`.
+
+    Driver      devices, streams, events, memory, copies, modules, launches, graphs; handles and addresses are plain numbers
+    use(d)      makes another object with these methods the driver: the tests put a GPU made of host memory there
+
+Every failure of a call is a DriverError, which knows what kind of failure it is; nothing here knows arrays or programs.
+"""
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...errors import DeviceError
+
+INSTALL = "install it: `pip install 'jitnet[cuda]'`"
+# Failures after which nothing in a device's memory can be trusted, and every further call to it fails.
+LOST = frozenset({"ILLEGAL_ADDRESS", "LAUNCH_FAILED", "LAUNCH_TIMEOUT", "HARDWARE_STACK_ERROR", "ILLEGAL_INSTRUCTION",
+                  "MISALIGNED_ADDRESS", "INVALID_ADDRESS_SPACE", "INVALID_PC", "ASSERT", "ECC_UNCORRECTABLE", "CONTAINED",
+                  "DEVICE_UNAVAILABLE", "CONTEXT_IS_DESTROYED", "NVLINK_UNCORRECTABLE", "EXTERNAL_DEVICE", "UNKNOWN"})
+OLD_DRIVER = frozenset({"UNSUPPORTED_PTX_VERSION", "NO_BINARY_FOR_GPU", "SYSTEM_DRIVER_MISMATCH",
+                        "COMPAT_NOT_SUPPORTED_ON_DEVICE"})
+
+
+class DriverError(Exception):
+    """A call of the driver that failed: `name` is CUDA's without CUDA_ERROR_, `text` what CUDA says it means."""
+
+    def __init__(self, name: str, text: str = "", call: str = ""):
+        super().__init__(f"{call}: {name} ({text})" if call else f"{name} ({text})")
+        self.name, self.text, self.call = name, text, call
+
+    @property
+    def out_of_memory(self) -> bool:
+        return self.name == "OUT_OF_MEMORY"
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device's context cannot be used any more."""
+        return self.name in LOST
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What a GPU is: what launch shapes and messages need."""
+
+    name: str
+    compute_capability: tuple[int, int]
+    total_memory: int
+    multiprocessors: int
+    max_threads_per_block: int
+    max_threads_per_multiprocessor: int
+    max_shared_memory_per_block: int   # with the attribute that allows more than 48 KB
+    warp_size: int
+    l2_bytes: int
+
+
+ATTRIBUTES = {"multiprocessors": "MULTIPROCESSOR_COUNT", "max_threads_per_block": "MAX_THREADS_PER_BLOCK",
+              "max_threads_per_multiprocessor": "MAX_THREADS_PER_MULTIPROCESSOR",
+              "max_shared_memory_per_block": "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", "warp_size": "WARP_SIZE",
+              "l2_bytes": "L2_CACHE_SIZE"}
+
+
+class Driver:
+    """The driver of this machine. Contexts are the primary ones, so that other libraries' memory and streams work here."""
+
+    def __init__(self):
+        from cuda.bindings import driver
+
+        self.cu = driver
+        self._check("cuInit", driver.cuInit(0))
+
+    def _check(self, call: str, answer: tuple):
+        """The results of a call without its status; DriverError when that is not success."""
+        status = answer[0]
+        if status != 0:
+            raise self._error(call, status)
+        return answer[1] if len(answer) == 2 else answer[1:]
+
+    def _error(self, call: str, status) -> DriverError:
+        name = getattr(status, "name", str(status)).removeprefix("CUDA_ERROR_")
+        answer = self.cu.cuGetErrorString(status)
+        return DriverError(name, answer[1].decode() if answer[0] == 0 and answer[1] else "", call)
+
+    # Devices
+
+    def version(self) -> tuple[int, int]:
+        """The newest CUDA that this driver runs."""
+        number = self._check("cuDriverGetVersion", self.cu.cuDriverGetVersion())
+        return number // 1000, number % 1000 // 10
+
+    def device_count(self) -> int:
+        return self._check("cuDeviceGetCount", self.cu.cuDeviceGetCount())
+
+    def properties(self, index: int) -> Properties:
+        cu = self.cu
+        device = self._check("cuDeviceGet", cu.cuDeviceGet(index))
+        name = self._check("cuDeviceGetName", cu.cuDeviceGetName(256, device)).split(b"\0")[0].decode()
+
+        def attribute(of: str) -> int:
+            key = getattr(cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{of}")
+            return self._check("cuDeviceGetAttribute", cu.cuDeviceGetAttribute(key, device))
+
+        capability = attribute("COMPUTE_CAPABILITY_MAJOR"), attribute("COMPUTE_CAPABILITY_MINOR")
+        memory = self._check("cuDeviceTotalMem", cu.cuDeviceTotalMem(device))
+        return Properties(name, capability, memory, **{field: attribute(of) for field, of in ATTRIBUTES.items()})
+
+    def open(self, index: int) -> int:
+        """The primary context of a device, kept until `reset`."""
+        device = self._check("cuDeviceGet", self.cu.cuDeviceGet(index))
+        return int(self._check("cuDevicePrimaryCtxRetain", self.cu.cuDevicePrimaryCtxRetain(device)))
+
+    def reset(self, index: int) -> None:
+        """Gives everything in a lost device's context back. Of no use to anyone any more, so failures do not matter."""
+        device = self.cu.cuDeviceGet(index)[1]
+        self.cu.cuDevicePrimaryCtxReset(device)
+
+    def make_current(self, context: int) -> int:
+        """Makes a context this thread's; returns the one before."""
+        before = int(self._check("cuCtxGetCurrent", self.cu.cuCtxGetCurrent()))
+        if before != context:
+            self._check("cuCtxSetCurrent", self.cu.cuCtxSetCurrent(context))
+        return before
+
+    def memory_info(self) -> tuple[int, int]:
+        """(free, total) bytes of the current device."""
+        return tuple(self._check("cuMemGetInfo", self.cu.cuMemGetInfo()))
+
+    # Streams and events
+
+    def new_stream(self) -> int:
+        return int(self._check("cuStreamCreate", self.cu.cuStreamCreate(self.cu.CUstream_flags.CU_STREAM_NON_BLOCKING)))
+
+    def synchronize(self, stream: int) -> None:
+        """Waits until everything on a stream is done."""
+        self._check("cuStreamSynchronize", self.cu.cuStreamSynchronize(stream))
+
+    def new_event(self) -> int:
+        return int(self._check("cuEventCreate", self.cu.cuEventCreate(self.cu.CUevent_flags.CU_EVENT_DISABLE_TIMING)))
+
+    def record(self, event: int, stream: int) -> None:
+        self._check("cuEventRecord", self.cu.cuEventRecord(event, stream))
+
+    def is_done(self, event: int) -> bool:
+        """Whether everything before the event is done; does not wait."""
+        (status,) = self.cu.cuEventQuery(event)
+        if status == self.cu.CUresult.CUDA_ERROR_NOT_READY:
+            return False
+        self._check("cuEventQuery", (status,))
+        return True
+
+    def wait_for(self, event: int) -> None:
+        """Waits for an event, on the host."""
+        self._check("cuEventSynchronize", self.cu.cuEventSynchronize(event))
+
+    def stream_waits(self, stream: int, event: int) -> None:
+        """What comes next on a stream waits for an event, on the device."""
+        self._check("cuStreamWaitEvent", self.cu.cuStreamWaitEvent(stream, event, 0))
+
+    # Memory
+
+    def use_pool(self, index: int) -> None:
+        """Lets the device's stream-ordered pool keep what is freed, instead of giving it back at every wait."""
+        cu = self.cu
+        device = self._check("cuDeviceGet", cu.cuDeviceGet(index))
+        pool = self._check("cuDeviceGetDefaultMemPool", cu.cuDeviceGetDefaultMemPool(device))
+        threshold = cu.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
+        self._check("cuMemPoolSetAttribute", cu.cuMemPoolSetAttribute(pool, threshold, cu.cuuint64_t(2 ** 64 - 1)))
+
+    def trim_pool(self, index: int) -> None:
+        """Gives what the device's pool keeps back to the system."""
+        device = self._check("cuDeviceGet", self.cu.cuDeviceGet(index))
+        pool = self._check("cuDeviceGetDefaultMemPool", self.cu.cuDeviceGetDefaultMemPool(device))
+        self._check("cuMemPoolTrimTo", self.cu.cuMemPoolTrimTo(pool, 0))
+
+    def allocate(self, nbytes: int, stream: int) -> int:
+        return int(self._check("cuMemAllocAsync", self.cu.cuMemAllocAsync(nbytes, stream)))
+
+    def free(self, pointer: int, stream: int) -> None:
+        self._check("cuMemFreeAsync", self.cu.cuMemFreeAsync(pointer, stream))
+
+    def allocate_pinned(self, nbytes: int) -> int:
+        """Page-locked host memory that every context may use."""
+        flags = self.cu.CU_MEMHOSTALLOC_PORTABLE
+        return int(self._check("cuMemHostAlloc", self.cu.cuMemHostAlloc(nbytes, flags)))
+
+    def free_pinned(self, pointer: int) -> None:
+        self._check("cuMemFreeHost", self.cu.cuMemFreeHost(pointer))
+
+    def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
+        """Copies between any two places, host or device; unified addresses tell which."""
+        self._check("cuMemcpyAsync", self.cu.cuMemcpyAsync(target, source, nbytes, stream))
+
+    def fill(self, target: int, byte: int, nbytes: int, stream: int) -> None:
+        self._check("cuMemsetD8Async", self.cu.cuMemsetD8Async(target, byte, nbytes, stream))
+
+    def device_of(self, pointer: int) -> int:
+        """The number of the device that an address belongs to."""
+        attribute = self.cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return int(self._check("cuPointerGetAttribute", self.cu.cuPointerGetAttribute(attribute, pointer)))
+
+    # Kernels
+
+    def load_module(self, image: bytes) -> int:
+        return int(self._check("cuModuleLoadData", self.cu.cuModuleLoadData(image)))
+
+    def function(self, module: int, name: str) -> int:
+        """A kernel of a module."""
+        return int(self._check("cuModuleGetFunction", self.cu.cuModuleGetFunction(module, name.encode())))
+
+    def allow_shared(self, function: int, nbytes: int) -> None:
+        """Lets a kernel have that many bytes of dynamic shared memory."""
+        most = self.cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        self._check("cuFuncSetAttribute", self.cu.cuFuncSetAttribute(function, most, nbytes))
+
+    def launch(self, function: int, grid: Sequence[int], block: Sequence[int], shared: int, stream: int,
+               parameters: int) -> None:
+        """Launches a kernel; `parameters` is the address of an array of addresses, one per parameter."""
+        self._check("cuLaunchKernel", self.cu.cuLaunchKernel(function, *grid, *block, shared, stream, parameters, 0))
+
+    # Graphs
+
+    def begin_capture(self, stream: int) -> None:
+        mode = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        self._check("cuStreamBeginCapture", self.cu.cuStreamBeginCapture(stream, mode))
+
+    def last_node(self, stream: int) -> int:
+        """The node that was captured last: the one that the next will depend on."""
+        answer = self._check("cuStreamGetCaptureInfo", self.cu.cuStreamGetCaptureInfo(stream))
+        nodes = answer[3]
+        return int(nodes[0]) if nodes else 0
+
+    def end_capture(self, stream: int) -> int:
+        """The graph of what was captured."""
+        return int(self._check("cuStreamEndCapture", self.cu.cuStreamEndCapture(stream)))
+
+    def abandon_capture(self, stream: int) -> None:
+        """Ends a capture that failed; its graph, if there is one, goes away."""
+        status, graph = self.cu.cuStreamEndCapture(stream)
+        if status == 0 and int(graph):
+            self.free_graph(int(graph))
+
+    def instantiate(self, graph: int) -> int:
+        """A graph that can be launched."""
+        return int(self._check("cuGraphInstantiate", self.cu.cuGraphInstantiate(graph, 0)))
+
+    def launch_graph(self, executable: int, stream: int) -> None:
+        self._check("cuGraphLaunch", self.cu.cuGraphLaunch(executable, stream))
+
+    def set_kernel_node(self, executable: int, node: int, function: int, grid: Sequence[int], block: Sequence[int], shared: int,
+                        parameters: int) -> None:
+        """Gives a kernel node of an executable graph other parameters, from the next launch on."""
+        p = self.cu.CUDA_KERNEL_NODE_PARAMS()
+        p.func = self.cu.CUfunction(function)
+        p.gridDimX, p.gridDimY, p.gridDimZ = grid
+        p.blockDimX, p.blockDimY, p.blockDimZ = block
+        p.sharedMemBytes, p.kernelParams, p.extra = shared, parameters, 0
+        self._check("cuGraphExecKernelNodeSetParams", self.cu.cuGraphExecKernelNodeSetParams(executable, node, p))
+
+    def free_graph(self, graph: int) -> None:
+        self._check("cuGraphDestroy", self.cu.cuGraphDestroy(graph))
+
+    def free_executable(self, executable: int) -> None:
+        """Frees an executable graph; one that runs is freed when it is done."""
+        self._check("cuGraphExecDestroy", self.cu.cuGraphExecDestroy(executable))
+
+    # Compilers
+
+    @functools.cached_property
+    def toolchain(self):
+        """What makes kernels of loop nests for this driver."""
+        from .toolchain import Toolchain
+
+        return Toolchain()
+
+    def products(self, gpu):
+        """The library of matrix products, on a device."""
+        from .cublaslt import CublasLt
+
+        return CublasLt(gpu)
+
+
+_driver = None
+
+
+def use(driver) -> None:
+    """Makes an object the driver of this process; None: the real one, found when it is next asked for."""
+    global _driver
+    _driver = driver
+
+
+def driver():
+    """The driver in use; DeviceError, which says what was looked for and found, when there is none."""
+    global _driver
+    if _driver is None:
+        _driver = _found()
+    return _driver
+
+
+def _found() -> Driver:
+    try:
+        made = Driver()
+    except ImportError:
+        raise DeviceError("the package `cuda-bindings`, through which GPUs are reached, is not installed", INSTALL) from None
+    except (DriverError, RuntimeError, OSError) as error:
+        raise DeviceError("there is no GPU that jitnet can use", f"{report()}; use `jitnet.cpu()`") from error
+    return made
+
+
+def report() -> str:
+    """What of CUDA this machine has: packages, driver, devices."""
+    from importlib import metadata
+
+    found = []
+    for package in ("numba-cuda", "cuda-bindings", "cuda-toolkit"):
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"no {package}")
+    return f"{driver_report()}; found {', '.join(found)}"
+
+
+def driver_report() -> str:
+    """What the driver's library says, asked without any package."""
+    import sys
+
+    library = {"win32": "nvcuda.dll"}.get(sys.platform, "libcuda.so.1")
+    try:
+        cuda = ctypes.CDLL(library)
+    except OSError:
+        return f"looked for the CUDA driver ({library}): not found"
+    version, count = ctypes.c_int(0), ctypes.c_int(0)
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return f"the CUDA driver ({library}) is there and finds no GPU"
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+    number = version.value
+    return f"the CUDA driver ({library}, for CUDA {number // 1000}.{number % 1000 // 10}) finds {count.value}"

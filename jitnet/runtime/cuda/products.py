@@ -1,0 +1,81 @@
+"""Matrix products on a GPU as operations: what is multiplied, apart from the library that does it (cublaslt.py)."""
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import Source
+from ...types import short_dtype
+from .operations import Operation, Place
+from .stream import Gpu
+
+EPILOGUES = ("", "bias", "relu", "relu_bias", "gelu", "gelu_bias")
+"""What is done to a product before it is stored; gelu is the form with tanh; `bias` first adds one value per column."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """The `kernel` of a step: out = a @ b in row-major order, one product or a batch of them, with an epilogue.
+
+    a is (m, k), or (k, m) when transposed; b likewise. leading: elements between rows as they lie. batch: extents, strides:
+    per batch axis the elements between products of a, b and out. Buffers: a, b, out, and the bias if there is one.
+    """
+
+    dtype: np.dtype
+    m: int
+    n: int
+    k: int
+    a_transposed: bool
+    b_transposed: bool
+    a_leading: int
+    b_leading: int
+    batch: tuple[int, ...] = ()
+    strides: tuple[tuple[int, int, int], ...] = ()
+    epilogue: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.m} x {self.k} x {self.n} of {short_dtype(self.dtype)}"
+        text += f", {math.prod(self.batch)} of them" if self.batch else ""
+        return text + (f", then {self.epilogue.replace('_', ' of the sum with ')}" if self.epilogue else "")
+
+    @property
+    def source(self) -> str:
+        return f"# a matrix product: {self}\n"
+
+    def operation(self, gpu: Gpu, places: tuple[Place, ...], name: str, source: Source | None) -> Operation:
+        return ProductOperation(gpu, self, places, name, source)
+
+    def batches(self) -> tuple[int, tuple[int, int, int], list[tuple[int, int, int]]]:
+        """(count, strides, offsets): products that lie at equal distances are one call, and there is a call per offset."""
+        axes = [(n, s) for n, s in zip(self.batch, self.strides) if n != 1]
+        merged: list[tuple[int, tuple[int, int, int]]] = []
+        for n, s in axes:
+            if merged and all(outer == n * inner for outer, inner in zip(merged[-1][1], s)):
+                merged[-1] = merged[-1][0] * n, s
+            else:
+                merged.append((n, s))
+        count, strides = merged.pop() if merged else (1, (0, 0, 0))
+        offsets = [tuple(sum(i * s[k] for i, (_, s) in zip(index, merged)) for k in range(3))
+                   for index in itertools.product(*(range(n) for n, _ in merged))]
+        return count, strides, offsets
+
+
+class ProductOperation(Operation):
+    """A product, enqueued through the device's library."""
+
+    def __init__(self, gpu: Gpu, product: Product, places: tuple[Place, ...], name: str, source: Source | None):
+        super().__init__(places, name, source)
+        count, strides, offsets = product.batches()
+        itemsize = product.dtype.itemsize
+        self.offsets = [tuple(itemsize * o for o in offset) for offset in offsets]
+        with gpu.doing(f"planning {name}", source):
+            self.plan = gpu.products.plan(product, count, strides)
+
+    def enqueue(self, gpu: Gpu, addresses: Sequence[int]) -> None:
+        a, b, out, *bias = addresses
+        for i, j, k in self.offsets:
+            self.plan.enqueue(a + i, b + j, out + k, bias[0] if bias else 0)

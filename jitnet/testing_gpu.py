@@ -1,0 +1,421 @@
+"""A GPU made of this machine's memory: programs for a GPU run, and can be tested, where there is none.
+
+    with fake_gpus() as driver:
+        f(jitnet.asarray(x, device="gpu"))
+        driver.calls["synchronize"]
+
+It is asynchronous as a real one: what is enqueued runs when somebody waits, and not before, so that a value read too early is
+a wrong value. Freed memory is overwritten, and addresses outside of what is allocated crash the device. Kernels are those of
+the CPU. Failures can be planted: `driver.plant("allocate", 3, "OUT_OF_MEMORY")`.
+"""
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import itertools
+import math
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from .codegen.cpu import cpu_source
+from .runtime.cache import get_kernel
+from .runtime.cuda import driver as cuda_driver
+from .runtime.cuda import stream as cuda_stream
+from .runtime.cuda.driver import DriverError, Properties
+from .runtime.cuda.module import GpuKernel, Launch
+from .runtime.cuda.products import Product
+
+FREED, FRESH = 0xDB, 0xCB   # what bytes are before and after their time
+GUARD = 64                  # bytes before and after a block that belong to nobody
+
+
+class FakeToolchain:
+    """Kernels of the CPU, launched as one thread that does all."""
+
+    version = "fake 1"
+
+    def kernel(self, nest) -> GpuKernel:
+        made = cpu_source(nest)
+        text = f"# {len(nest.buffers)} buffers\n{made.text}"
+        return GpuKernel(text, "kernel", (*made.sizes, made.extent), lambda properties: Launch((1, 1, 1), (1, 1, 1)))
+
+    def image(self, text: str, name: str, capability: tuple[int, int]) -> bytes:
+        return text.encode()
+
+
+class FakeDevice:
+    """One device: blocks of memory, and why it is lost."""
+
+    def __init__(self, index: int, memory: int):
+        self.index, self.memory, self.lost = index, memory, ""
+        self.default = FakeStream(self)
+        self.blocks: dict[int, np.ndarray] = {}   # address -> memory, with guards around it
+        self.used = 0
+
+
+class FakeStream:
+    """Work in order; `done` counts what has run."""
+
+    def __init__(self, device: FakeDevice):
+        self.device, self.done = device, 0
+        self.work: collections.deque[Callable[[], None]] = collections.deque()
+
+    @property
+    def enqueued(self) -> int:
+        return self.done + len(self.work)
+
+    def run(self, until: int) -> None:
+        """Runs what was enqueued, up to a count."""
+        while self.done < until and self.work:
+            self.work.popleft()()
+            self.done += 1
+
+
+class FakeDriver:
+    """The methods of `runtime.cuda.driver.Driver` on host memory; `calls` counts them, `plant` makes one fail."""
+
+    def __init__(self, devices: int = 1, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0)):
+        self.devices = [FakeDevice(k, memory) for k in range(devices)]
+        self.capability = capability
+        self.calls: collections.Counter[str] = collections.Counter()
+        self.planted: dict[str, tuple[int, str]] = {}
+        self.crash_in: int | None = None   # a kernel that many launches from now crashes when it runs
+        self.things: dict[int, object] = {}   # handle -> stream, event, module, function, graph, executable
+        self.pinned: dict[int, np.ndarray] = {}
+        self.capturing: dict[int, list] = {}
+        self.current = threading.local()
+        self.toolchain = FakeToolchain()
+        self._lock, self._handles = threading.RLock(), itertools.count(1 << 20)
+
+    def plant(self, call: str, nth: int, name: str) -> None:
+        """The nth call from now of that method fails with that error of CUDA's."""
+        self.planted[call] = self.calls[call] + nth, name
+
+    def _count(self, call: str) -> None:
+        self.calls[call] += 1
+        at, name = self.planted.get(call, (0, ""))
+        if self.calls[call] == at:
+            del self.planted[call]
+            raise DriverError(name, name.lower().replace("_", " "), call)
+
+    def _new(self, thing) -> int:
+        handle = next(self._handles)
+        self.things[handle] = thing
+        return handle
+
+    def _here(self) -> FakeDevice:
+        device = self.devices[getattr(self.current, "context", 0) - 1000]
+        if device.lost:
+            raise DriverError(device.lost, device.lost.lower().replace("_", " "))
+        return device
+
+    def _stream(self, stream: int) -> FakeStream:
+        """The stream of a handle; 1 is the default stream of the current device."""
+        device = self._here()
+        return device.default if stream == 1 else self.things[stream]
+
+    # Devices
+
+    def version(self) -> tuple[int, int]:
+        return 13, 0
+
+    def device_count(self) -> int:
+        return len(self.devices)
+
+    def properties(self, index: int) -> Properties:
+        return Properties("Fake GPU", self.capability, self.devices[index].memory, 4, 1024, 2048, 227 << 10, 32, 50 << 20)
+
+    def open(self, index: int) -> int:
+        self._count("open")
+        self.devices[index].lost = ""
+        return 1000 + index
+
+    def reset(self, index: int) -> None:
+        self._count("reset")
+        self.devices[index].blocks.clear()
+        self.devices[index].used = 0
+
+    def make_current(self, context: int) -> int:
+        before = getattr(self.current, "context", 0)
+        self.current.context = context
+        return before
+
+    def memory_info(self) -> tuple[int, int]:
+        device = self._here()
+        return device.memory - device.used, device.memory
+
+    # Streams and events
+
+    def new_stream(self) -> int:
+        return self._new(FakeStream(self._here()))
+
+    def synchronize(self, stream: int) -> None:
+        self._count("synchronize")
+        self._run(self._stream(stream))
+
+    def _run(self, stream: FakeStream, until: int | None = None) -> None:
+        with self._lock:
+            stream.run(stream.enqueued if until is None else until)
+
+    def new_event(self) -> int:
+        return self._new([None, 0])
+
+    def record(self, event: int, stream: int) -> None:
+        self.things[event][:] = self._stream(stream), self._stream(stream).enqueued
+
+    def is_done(self, event: int) -> bool:
+        self._here()
+        stream, until = self.things[event]
+        return stream is None or stream.done >= until
+
+    def wait_for(self, event: int) -> None:
+        self._count("wait_for")
+        self._here()
+        self._run(*self.things[event])
+
+    def stream_waits(self, stream: int, event: int) -> None:
+        other, until = self.things[event]
+        self._enqueue(stream, lambda: other.run(until))
+
+    # Memory
+
+    def use_pool(self, index: int) -> None:
+        self._count("use_pool")
+
+    def trim_pool(self, index: int) -> None:
+        self._count("trim_pool")
+
+    def allocate(self, nbytes: int, stream: int) -> int:
+        self._count("allocate")
+        device = self._here()
+        if device.used + nbytes > device.memory:
+            raise DriverError("OUT_OF_MEMORY", "out of memory", "allocate")
+        device.used += nbytes
+        memory = np.full(nbytes + 2 * GUARD + 512, FRESH, np.uint8)
+        address = -(-(memory.ctypes.data + GUARD) // 512) * 512
+        device.blocks[address] = memory
+        memory[address - memory.ctypes.data + nbytes:] = FREED
+        self.things[address] = nbytes
+        return address
+
+    def free(self, pointer: int, stream: int) -> None:
+        self._count("free")
+        device = self._here()
+        nbytes = self.things.pop(pointer)
+        device.used -= nbytes
+        memory = device.blocks.pop(pointer)
+        end = pointer - memory.ctypes.data + nbytes
+
+        def gone():
+            if (memory[end:] != FREED).any():
+                raise AssertionError(f"something wrote behind a block of {nbytes} bytes")
+            memory[:] = FREED
+
+        self._enqueue(stream, gone)
+
+    def allocate_pinned(self, nbytes: int) -> int:
+        self._count("allocate_pinned")
+        memory = np.full(nbytes, FRESH, np.uint8)
+        self.pinned[memory.ctypes.data] = memory
+        return memory.ctypes.data
+
+    def free_pinned(self, pointer: int) -> None:
+        self._count("free_pinned")
+        self.pinned.pop(pointer)[:] = FREED
+
+    def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
+        self._count("copy")
+        device = self._stream(stream).device
+        for address in (target, source):
+            self._check(device, address, nbytes)
+        self._enqueue(stream, lambda t, s: ctypes.memmove(t, s, nbytes), target, source)
+
+    def fill(self, target: int, byte: int, nbytes: int, stream: int) -> None:
+        self._count("fill")
+        self._check(self._stream(stream).device, target, nbytes)
+        self._enqueue(stream, lambda t: ctypes.memset(t, byte, nbytes), target)
+
+    def device_of(self, pointer: int) -> int:
+        return next(d.index for d in self.devices if self._holds(d, pointer, 1))
+
+    def _holds(self, device: FakeDevice, address: int, nbytes: int) -> bool:
+        return any(start <= address and address + nbytes <= start + self.things[start] for start in device.blocks)
+
+    def _check(self, device: FakeDevice, address: int, nbytes: int = 1) -> None:
+        """Crashes the device when an address is in no memory that it may use."""
+        known = any(self._holds(d, address, nbytes) for d in self.devices)
+        known = known or any(start <= address and address + nbytes <= start + len(m) for start, m in self.pinned.items())
+        if nbytes and not known:
+            self._lose(device, "ILLEGAL_ADDRESS")
+
+    def _lose(self, device: FakeDevice, name: str):
+        device.lost = name
+        raise DriverError(name, name.lower().replace("_", " "))
+
+    # Kernels
+
+    def load_module(self, image: bytes) -> int:
+        self._count("load_module")
+        head, _, text = image.decode().partition("\n")
+        if not head.startswith("# "):
+            raise DriverError("INVALID_IMAGE", "device kernel image is invalid", "load_module")
+        return self._new((int(head.split()[1]), text))
+
+    def function(self, module: int, name: str) -> int:
+        buffers, text = self.things[module]
+        return self._new((buffers, get_kernel(text)))
+
+    def allow_shared(self, function: int, nbytes: int) -> None:
+        self._count("allow_shared")
+
+    def launch(self, function: int, grid, block, shared: int, stream: int, parameters: int) -> None:
+        self._count("launch")
+        self._enqueue(stream, *self._kernel(self._stream(stream).device, function, parameters), patchable=True)
+
+    def _kernel(self, device: FakeDevice, function: int, parameters: int) -> tuple:
+        """(what runs a kernel, its parameters as they are now)"""
+        count, kernel = self.things[function]
+        native = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(kernel.address)
+        total = kernel.source.count("sizes[") + count + 1
+        words = [ctypes.c_int64.from_address(ctypes.c_int64.from_address(parameters + 8 * k).value).value for k in range(total)]
+        crash = False
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            crash = self.crash_in < 0
+            self.crash_in = None if crash else self.crash_in
+
+        def run(*words):
+            if crash:
+                self._lose(device, "ILLEGAL_ADDRESS")
+            for address in words[:count]:
+                if address:   # an array without elements lies nowhere
+                    self._check(device, address)
+            buffers, sizes = (ctypes.c_int64 * count)(*words[:count]), (ctypes.c_int64 * (total - count))(*words[count:])
+            native(ctypes.addressof(buffers), ctypes.addressof(sizes), 0, words[-1])
+
+        return run, *words
+
+    def _enqueue(self, stream: int, function, *args, patchable: bool = False) -> None:
+        self._here()
+        if stream in self.capturing:
+            self.capturing[stream].append([function, args, patchable])
+        else:
+            self._stream(stream).work.append(lambda: function(*args))
+
+    # Graphs
+
+    def begin_capture(self, stream: int) -> None:
+        self._count("begin_capture")
+        self._stream(stream)
+        self.capturing[stream] = []
+
+    def last_node(self, stream: int) -> int:
+        return len(self.capturing[stream])
+
+    def end_capture(self, stream: int) -> int:
+        return self._new(self.capturing.pop(stream))
+
+    def abandon_capture(self, stream: int) -> None:
+        self.capturing.pop(stream)
+
+    def instantiate(self, graph: int) -> int:
+        self._count("instantiate")
+        return self._new([list(node) for node in self.things[graph]])
+
+    def launch_graph(self, executable: int, stream: int) -> None:
+        self._count("launch_graph")
+        self._stream(stream)
+        for function, args, _ in self.things[executable]:
+            self._enqueue(stream, function, *args)
+
+    def set_kernel_node(self, executable: int, node: int, function: int, grid, block, shared: int, parameters: int) -> None:
+        self._count("set_kernel_node")
+        target = self.things[executable][node - 1]
+        if not target[2]:
+            raise DriverError("INVALID_VALUE", "no kernel node", "set_kernel_node")
+        target[0], *args = self._kernel(self._here(), function, parameters)
+        target[1] = tuple(args)
+
+    def free_graph(self, graph: int) -> None:
+        self._count("free_graph")
+        del self.things[graph]
+
+    def free_executable(self, executable: int) -> None:
+        self._count("free_executable")
+        del self.things[executable]
+
+    # Products
+
+    def products(self, gpu) -> FakeProducts:
+        return FakeProducts(self, gpu)
+
+
+class FakeProducts:
+    """Products by NumPy."""
+
+    def __init__(self, driver: FakeDriver, gpu):
+        self.driver, self.gpu = driver, gpu
+
+    def plan(self, product: Product, count: int, strides: tuple[int, int, int]) -> FakePlan:
+        return FakePlan(self, product, count, strides)
+
+
+class FakePlan:
+    """One kind of product; `enqueue(a, b, out, bias)` puts it on the stream."""
+
+    def __init__(self, library: FakeProducts, product: Product, count: int, strides: tuple[int, int, int]):
+        self.library, self.product, self.count, self.strides = library, product, count, strides
+
+    def enqueue(self, a: int, b: int, out: int, bias: int) -> None:
+        self.library.driver._count("product")
+        self.library.driver._enqueue(self.library.gpu.stream, self.run, a, b, out, bias)
+
+    def run(self, a: int, b: int, out: int, bias: int) -> None:
+        p, itemsize = self.product, self.product.dtype.itemsize
+        rows = {"a": (p.k, p.m) if p.a_transposed else (p.m, p.k), "b": (p.n, p.k) if p.b_transposed else (p.k, p.n)}
+        for i in range(self.count):
+            sa, sb, so = (itemsize * s * i for s in self.strides)
+            x = _matrix(a + sa, *rows["a"], p.a_leading, p.dtype)
+            y = _matrix(b + sb, *rows["b"], p.b_leading, p.dtype)
+            value = (x.T if p.a_transposed else x) @ (y.T if p.b_transposed else y)
+            if "bias" in p.epilogue:
+                value = value + _matrix(bias, 1, p.n, p.n, p.dtype)
+            if "relu" in p.epilogue:
+                value = np.maximum(value, 0)
+            elif "gelu" in p.epilogue:
+                value = 0.5 * value * (1 + np.tanh(math.sqrt(2 / math.pi) * (value + 0.044715 * value ** 3)))
+            _matrix(out + so, p.m, p.n, p.n, p.dtype)[...] = value
+
+
+def _matrix(address: int, rows: int, columns: int, leading: int, dtype: np.dtype) -> np.ndarray:
+    """A matrix in memory."""
+    if rows == 0 or columns == 0:
+        return np.zeros((rows, columns), dtype)
+    nbytes = dtype.itemsize * ((rows - 1) * leading + columns)
+    flat = np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), dtype)
+    return np.lib.stride_tricks.as_strided(flat, (rows, columns), (dtype.itemsize * leading, dtype.itemsize))
+
+
+@contextlib.contextmanager
+def fake_gpus(devices: int = 1, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0)) -> Iterator[FakeDriver]:
+    """The driver of a machine with that many GPUs of that much memory, while the context lasts.
+
+    >>> import numpy as np, jitnet
+    >>> from jitnet.testing_gpu import fake_gpus
+    >>> with fake_gpus():
+    ...     x = jitnet.asarray(np.arange(3.0), device="gpu")
+    ...     print(x + 1)
+    [1. 2. 3.]
+    """
+    before = cuda_driver._driver
+    made = FakeDriver(devices, memory, capability)
+    cuda_stream.close_all()
+    cuda_driver.use(made)
+    try:
+        yield made
+    finally:
+        cuda_stream.close_all()
+        cuda_driver.use(before)

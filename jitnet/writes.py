@@ -1,0 +1,47 @@
+"""Arguments that a compiled function writes into: whether it may, and how the new values get there."""
+from __future__ import annotations
+
+import numpy as np
+
+from .arguments import LeafNames
+from .errors import TraceValueError
+from .runtime.array import Array
+from .runtime.cuda.buffer import DeviceBuffer
+
+
+def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
+    """TraceValueError when an argument that will be written is read-only or shares memory with another."""
+    arrays = [leaf._data if type(leaf) is Array else leaf for leaf in leaves]
+    for k in written:
+        if not isinstance(arrays[k], (np.ndarray, DeviceBuffer)):  # a scalar: what is written stays inside the function
+            continue
+        if isinstance(arrays[k], np.ndarray) and not arrays[k].flags.writeable:
+            raise TraceValueError(f"{names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
+        for other, array in enumerate(arrays):
+            if other != k and type(array) is type(arrays[k]) and _overlap(arrays[k], array):
+                what = f"shares memory with `{names.paths()[other]}`, and the function writes into it"
+                raise TraceValueError(f"{names[k]} {what}", "pass a copy of one of them: `x.copy()`")
+
+
+def _overlap(x, y) -> bool:
+    if isinstance(x, DeviceBuffer):
+        return x.overlaps(y)
+    try:
+        return np.may_share_memory(x, y) and np.shares_memory(x, y, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def write_back(written: tuple[int, ...], leaves: list, outs) -> list:
+    """The results among the outputs; the others, the last ones, go into the arguments that the function wrote into."""
+    if not written:
+        return outs
+    results = len(outs) - len(written)
+    for k, new in zip(written, outs[results:], strict=True):
+        target = leaves[k]
+        data = target._data if type(target) is Array else target
+        if isinstance(data, DeviceBuffer):
+            data.assign(new)
+        elif isinstance(data, np.ndarray):
+            np.copyto(data, new.host() if isinstance(new, DeviceBuffer) else new)
+    return outs[:results]

@@ -1,0 +1,182 @@
+"""What goes wrong on a GPU: who is told when, and that memory comes back, other devices and the CPU go on."""
+import gc
+
+import numpy as np
+import pytest
+
+import jitnet
+from jitnet import errors
+from jitnet.runtime.cuda import stream
+from jitnet.testing_gpu import fake_gpus
+
+X = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def on_gpu(x, index=0):
+    return jitnet.asarray(x, device=jitnet.gpu(index))
+
+
+def first_line(error):
+    return str(error.value).split("\n")[0]
+
+
+def pick(x, i):
+    return x[i] * 2
+
+
+def test_an_index_out_of_bounds_is_told_at_the_next_wait(driver):
+    f = jitnet.jit(pick)
+    x = on_gpu(X)
+    bad, good = f(x, on_gpu(np.array([0, 7]))), f(x, on_gpu(np.array([0, 2])))
+    with pytest.raises(errors.TraceIndexError) as error:
+        good.numpy()
+    assert first_line(error) == "an index is out of bounds for the axis it picks from"
+    assert "return x[i] * 2" in str(error.value)
+    np.testing.assert_array_equal(good.numpy(), X[[0, 2]] * 2)   # told once; what is right stays right
+    bad.block_until_ready()
+    f(x, on_gpu(np.array([9])))
+    with pytest.raises(errors.TraceIndexError):
+        jitnet.gpu(0).synchronize()
+
+
+def test_out_of_memory():
+    with fake_gpus(memory=1 << 20) as driver:
+        x = on_gpu(np.zeros(100_000))
+        with pytest.raises(errors.DeviceMemoryError) as error:
+            x + 1
+        assert first_line(error).startswith("gpu(0): running add: out of memory; jitnet holds 8")
+        assert isinstance(error.value, MemoryError) and "x + 1" in str(error.value)
+        assert float(x[5]) == 0   # everything else goes on
+        del x, error   # its traceback refers to x, too
+        gc.collect()
+        assert float((on_gpu(np.zeros(50_000)) + 1)[3]) == 1   # what waited for reuse in other sizes was given back
+        assert driver.calls["trim_pool"] == 2
+
+
+def test_idle_arenas_are_given_back_when_memory_runs_out():
+    with fake_gpus(memory=6 << 20) as driver:
+        f = jitnet.jit(lambda x: (np.cumsum(x) + np.sort(x), np.sum(x)))
+        x = on_gpu(np.ones(100_000))
+        assert float(f(x)[0][10]) == 12
+        assert not driver.calls["trim_pool"]
+        assert float(jitnet.jit(lambda x: np.sum(np.sort(x) + 1))(on_gpu(np.ones(150_000)))) == 300_000
+        assert driver.calls["trim_pool"]
+        assert float(f(x)[0][10]) == 12
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_memory_comes_back_after_a_failed_allocation(nth):
+    with fake_gpus() as driver:
+        f = jitnet.jit(lambda x, w: (np.tanh(x @ w), np.sum(x)))
+        x, w = on_gpu(X), on_gpu(X.T.copy())
+        gpu = stream.open_gpu(0)
+        driver.planted["allocate"] = driver.calls["allocate"] + nth, "OUT_OF_MEMORY"
+        out = f(x, w)   # the second try, after idle memory went back, succeeds
+        np.testing.assert_allclose(out[0].numpy(), np.tanh(X @ X.T), rtol=1e-6)
+        del x, w, out, f
+        gc.collect()
+        jitnet.jit(lambda x: x)(1)
+        gpu.give_back()
+        assert gpu.pool.waiting == 0
+
+
+def test_a_kernel_that_crashes_loses_its_device_alone(drivers):
+    f = jitnet.jit(lambda x: np.exp(x) + 1)
+    x, y = on_gpu(X), on_gpu(X, 1)
+    drivers.crash_in = 0
+    out = f(x)
+    with pytest.raises(errors.DeviceError) as error:
+        out.numpy()
+    assert first_line(error) == "gpu(0) is lost: illegal address; run since the last wait: <lambda>"
+    assert "np.exp(x) + 1" in str(error.value)
+    for use in (out.numpy, lambda: f(x), lambda: x + 1, x.block_until_ready):
+        with pytest.raises(errors.DeviceError, match=r"gpu\(0\) was lost, and with it the arrays there: illegal address"):
+            use()
+    np.testing.assert_allclose(f(y).numpy(), np.exp(X) + 1, rtol=1e-6)
+    np.testing.assert_allclose(f(X), np.exp(X) + 1, rtol=1e-6)
+    assert drivers.calls["reset"] == 1 and drivers.devices[0].used == 0
+    np.testing.assert_allclose(f(on_gpu(X)).numpy(), np.exp(X) + 1, rtol=1e-6)   # opened anew
+
+
+def test_a_launch_that_fails_names_kernel_and_line(driver):
+    f = jitnet.jit(lambda x: np.exp(x) * 3)
+    x = on_gpu(X)
+    driver.plant("launch", 1, "LAUNCH_OUT_OF_RESOURCES")
+    with pytest.raises(errors.DeviceError) as error:
+        f(x)
+    lines = str(error.value).split("\n")
+    assert lines[0] == "gpu(0): kernel_0: CUDA says launch out of resources (launch out of resources)"
+    assert "np.exp(x) * 3" in lines[1]
+    np.testing.assert_allclose(f(x).numpy(), np.exp(X) * 3, rtol=1e-6)
+
+
+def test_a_capture_that_fails_is_given_up(driver):
+    f = jitnet.jit(lambda x: (np.sum(x, axis=0), np.max(x, axis=1)))
+    x = on_gpu(X)
+    driver.plant("launch", 2, "INVALID_VALUE")
+    with pytest.raises(errors.DeviceError, match="kernel_1: CUDA says invalid value"):
+        f(x)
+    assert not driver.capturing
+    np.testing.assert_array_equal(f(x)[0].numpy(), X.sum(0))
+
+
+def test_a_kernel_that_does_not_compile(driver, monkeypatch):
+    def image(text, name, capability):
+        raise RuntimeError("ptxas: error\nmore")
+
+    x = on_gpu(X)
+    monkeypatch.setenv("JITNET_CACHE", "0")
+    monkeypatch.setattr(driver.toolchain, "image", image)
+    with pytest.raises(errors.DeviceError) as error:
+        jitnet.jit(lambda x: np.exp(x) * 31 + x)(x)
+    lines = str(error.value).split("\n")
+    assert lines[0] == "gpu(0): kernel does not compile for compute capability 9.0: ptxas: error"
+    assert "np.exp(x) * 31 + x" in lines[1] and "f.source" in lines[2]
+    monkeypatch.undo()
+    assert float(x[1, 1]) == 5
+
+
+def test_a_driver_older_than_the_toolkit(driver):
+    x = on_gpu(X)
+    driver.planted["load_module"] = driver.calls["load_module"] + 1, "UNSUPPORTED_PTX_VERSION"
+    f = jitnet.jit(lambda x: np.exp(x) * 37 + x)
+    np.testing.assert_allclose(f(x).numpy(), np.exp(X) * 37 + X, rtol=1e-6)   # a stale file is made anew, once
+    load = driver.load_module
+    driver.load_module = lambda image: driver.plant("load_module", 1, "NO_BINARY_FOR_GPU") or load(image)
+    with pytest.raises(errors.DeviceError) as error:
+        jitnet.jit(lambda x: np.exp(x) * np.exp2(x) + 1)(x)
+    lines = str(error.value).split("\n")
+    assert lines[0].endswith("the driver, for CUDA 13.0, is older than the toolkit that compiled the kernel")
+    assert lines[2].endswith("`pip install 'cuda-toolkit==13.0.*'`")
+
+
+def test_steady_programs_take_no_more_memory(driver):
+    f = jitnet.jit(lambda x, w: np.tanh(x @ w) @ w.T)
+    x, w = on_gpu(X), on_gpu(np.ones((4, 5), np.float32))
+    for _ in range(4):
+        x = f(x, w)
+    allocated = stream.open_gpu(0).pool.allocated, stream.open_gpu(0).pinned.allocated
+    for _ in range(50):
+        x = f(x, w)
+    float(x[0, 0])
+    for _ in range(50):
+        x = f(x, w)
+    assert (stream.open_gpu(0).pool.allocated, stream.open_gpu(0).pinned.allocated)[0] <= allocated[0] + 4096
+
+
+def test_release_memory(driver):
+    x = on_gpu(np.zeros(1000))
+    del x
+    gpu = stream.open_gpu(0)
+    assert gpu.pool.waiting > 0
+    jitnet.gpu(0).release_memory()
+    assert gpu.pool.waiting == 0 == gpu.pool.allocated
+
+
+def test_nothing_is_there_without_a_gpu():
+    with fake_gpus(0):
+        assert jitnet.num_gpus() == 0
+        with pytest.raises(errors.DeviceError) as error:
+            jitnet.gpu()
+        assert first_line(error) == "gpu(0): there is no GPU that jitnet can use"
+        assert "numba-cuda" in str(error.value) and "CUDA driver" in str(error.value)

@@ -1,0 +1,130 @@
+"""Arrays of other libraries, in and out without a copy."""
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import jitnet
+from jitnet import errors
+from jitnet.runtime.cuda import interop, stream
+
+X = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+class Foreign:
+    """An array of another library: a jitnet array behind the protocols alone."""
+
+    def __init__(self, array, protocols=("dlpack",), old=False, **changes):
+        self.array, self.protocols, self.old, self.changes, self.streams = array, protocols, old, changes, []
+
+    def __getattr__(self, name):
+        if name == "__dlpack__" and "dlpack" in self.protocols:
+            return self.dlpack
+        if name == "__dlpack_device__" and "dlpack" in self.protocols:
+            return self.array.__dlpack_device__
+        if name == "__cuda_array_interface__" and "cai" in self.protocols:
+            return self.array.__cuda_array_interface__ | self.changes
+        raise AttributeError(name)
+
+    def dlpack(self, *, stream=None, **options):
+        if self.old and options:
+            raise TypeError("unexpected keyword")
+        self.streams.append(stream)
+        return self.array.__dlpack__(stream=stream, **options)
+
+
+@pytest.mark.parametrize("protocols", [("dlpack",), ("cai",)])
+@pytest.mark.parametrize("x", [X, np.zeros((0, 2)), np.float64(3), np.array([True, False]), np.arange(3, dtype=np.int8)],
+                         ids=["matrix", "empty", "scalar", "bools", "bytes"])
+def test_in_and_out_share_memory(driver, protocols, x):
+    a = jitnet.asarray(x, device="gpu")
+    foreign = Foreign(a, protocols)
+    b = jitnet.asarray(foreign)
+    assert b.device == jitnet.gpu(0) and (b.shape, b.dtype) == (a.shape, a.dtype)
+    assert b._data.pointer == a._data.pointer or a.size == 0
+    np.testing.assert_array_equal(b.numpy(), x)
+    if a.size:
+        a.fill(1)
+        np.testing.assert_array_equal(b.numpy(), np.ones_like(x))
+    if protocols == ("dlpack",):
+        assert foreign.streams == [stream.open_gpu(0).stream]
+
+
+def test_producers_older_than_versions(driver):
+    b = jitnet.asarray(Foreign(jitnet.asarray(X, device="gpu"), old=True))
+    np.testing.assert_array_equal(b.numpy(), X)
+
+
+def test_an_array_on_the_cpu_when_asked(driver):
+    foreign = Foreign(jitnet.asarray(X, device="gpu"))
+    got = jitnet.asarray(foreign, device="cpu")
+    assert got.device == jitnet.cpu()
+    np.testing.assert_array_equal(got.numpy(), X)
+
+
+def test_the_array_interface(driver):
+    a = jitnet.asarray(X, device="gpu")
+    table = a.__cuda_array_interface__
+    assert table == {"shape": (3, 4), "typestr": "<f4", "data": (a._data.pointer, False), "version": 3, "strides": None,
+                     "stream": stream.open_gpu(0).stream}
+    assert jitnet.asarray(np.zeros((0, 3)), device="gpu").__cuda_array_interface__["data"] == (0, False)
+    with pytest.raises(AttributeError):
+        _ = jitnet.asarray(X).__cuda_array_interface__
+
+
+def test_memory_lives_as_long_as_its_taker(driver):
+    a = jitnet.asarray(X, device="gpu")
+    block = weakref.ref(a._data.block)
+    b = jitnet.asarray(Foreign(a))
+    del a
+    gc.collect()
+    np.testing.assert_array_equal(b.numpy(), X)
+    assert block() is not None and len(interop._exported) == 1
+    del b
+    gc.collect()
+    assert block() is not None   # until the device is known to be done with it
+    jitnet.gpu(0).synchronize()
+    jitnet.gpu(0).synchronize()
+    gc.collect()
+    assert block() is None and not interop._exported
+
+
+def test_a_capsule_that_nobody_takes(driver):
+    for options in ({}, {"max_version": (1, 0)}, {"copy": True}, {"stream": -1}):
+        a = jitnet.asarray(X, device="gpu")
+        block, capsule = weakref.ref(a._data.block), a.__dlpack__(**options)
+        del a
+        assert len(interop._exported) == 1
+        del capsule
+        gc.collect()
+        assert block() is None and not interop._exported
+
+
+def test_what_is_refused(driver):
+    a = jitnet.asarray(X, device="gpu")
+    with pytest.raises(errors.TraceValueError, match=r"a Foreign of shape \[3, 4\] on a GPU is not contiguous"):
+        jitnet.asarray(Foreign(a, ("cai",), strides=(4, 12)))
+    with pytest.raises(errors.TraceTypeError, match="with a mask"):
+        jitnet.asarray(Foreign(a, ("cai",), mask=a))
+    with pytest.raises(errors.TraceTypeError, match="float128"):
+        jitnet.asarray(Foreign(a, ("cai",), typestr="<f16"))
+    with pytest.raises(BufferError, match=r"the array is on gpu\(0\)"):
+        a.__dlpack__(dl_device=(1, 0))
+
+
+def test_memory_in_use_on_another_stream_is_reused_after_it(driver):
+    a = jitnet.asarray(X, device="gpu")
+    gpu = stream.open_gpu(0)
+    other = gpu.driver.new_stream()
+    pointer = a._data.pointer
+    capsule = a.__dlpack__(stream=other)
+    host = np.empty_like(X)
+    gpu.driver.pinned[host.ctypes.data] = host.view(np.uint8).reshape(-1)
+    gpu.driver.copy(host.ctypes.data, pointer, X.nbytes, other)   # what the taker does, later than everything here
+    del a, capsule
+    gc.collect()
+    b = jitnet.asarray(X + 100, device="gpu")
+    assert b._data.pointer == pointer
+    np.testing.assert_array_equal(b.numpy(), X + 100)
+    np.testing.assert_array_equal(host, X)
