@@ -24,6 +24,7 @@ from .affine import Affine, Axis
 from .cpu import cpu_source
 from .in_place import join_buffers
 from .loops import lower
+from .memory import LANES
 from .nest import LoopNest, Region, Scatter, strided
 
 SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
@@ -269,7 +270,10 @@ def grain(extent: int, points: int, weight: float) -> int:
     work = extent * points * weight
     if work < SERIAL_BELOW or extent < 2:
         return 0
-    return max(1, min(extent // 2, math.ceil(GRAIN * extent / work)))
+    chunk = math.ceil(GRAIN * extent / work)
+    if chunk > 16 * LANES:   # single elements, perhaps: chunks begin where cache lines do
+        chunk = math.ceil(chunk / LANES) * LANES
+    return max(1, min(extent // 2, chunk))
 
 
 LOWERINGS: dict[str, Callable[[Builder, Eqn], None]] = {}

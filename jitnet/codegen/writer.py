@@ -72,6 +72,7 @@ class KernelWriter:
         self.size_names: dict[tuple, str] = {}     # what a size stands for -> its name
         self.header: list[str] = []                # lines before the loops
         self.lines: list[str] = []
+        self.footer: list[str] = []                # lines after the loops
         self.counter: Counter[str] = Counter()
         self.names: dict[Node, str] = {}
         self.buffer_names: dict[object, str] = {}
@@ -218,7 +219,7 @@ class KernelWriter:
         lines = ["def kernel(buffers, sizes, start, stop):"]
         lines += [f"    {self.buffer_names[b]} = buffer_{dtype}(buffers, {k})"
                   for k, (b, dtype) in enumerate(zip(nest.buffers, dtypes))]
-        lines += [*self.header, *(["    bad = b1(0)"] if nest.checks else []), *self.lines]
+        lines += [*self.header, *(["    bad = b1(0)"] if nest.checks else []), *self.lines, *self.footer]
         lines += ["    if bad:", "        status[0] = i64(1)"] if nest.checks else []
         return KernelSource("\n".join(lines) + "\n", tuple(self.sizes), self.extent, self.work)
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from jitnet import ops
+from jitnet.codegen import cpu_map
 from jitnet.compile import compile_graph
 from jitnet.control import fori_loop
 from jitnet.ir import check_graph, eval_graph
@@ -203,3 +204,31 @@ def test_a_loop_that_writes_into_its_carry_copies_nothing():
     np.testing.assert_allclose(compiled.run([x])[0], eval_graph(graph, x)[0], rtol=1e-6)
     copied = [k.reads for k in compiled.kernels if k.kind == "copy" and k.reads > 8]
     assert copied == [4000]   # the initial value alone
+
+
+# Outputs written past the caches
+
+def two_outputs(x, y):
+    return [x + y, ops.cast(x > y, dtype=np.dtype(bool))]
+
+
+STREAMED = [(bias, (5000,), (5000,)), (bias, (37, 1000), (1000,)), (transposed, (150, 333)),
+            (two_outputs, (20, 901), (20, 901)),
+            (lambda x: [ops.slice(x, start=(1, 1), size=(30, 700), step=(1, 1)) * 2.0], (33, 703))]
+
+
+@pytest.mark.parametrize("case", STREAMED, ids=range(len(STREAMED)))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_outputs_written_past_the_caches(case, dtype, monkeypatch):
+    f, *shapes = case
+    types = [ArrayType(s, np.dtype(dtype)) for s in shapes]
+    graph = trace(f, types, "f").graph
+    xs = [np.random.default_rng(3).integers(-9, 9, s).astype(dtype) for s in shapes]
+    plain = compile_graph(graph)
+    monkeypatch.setattr(cpu_map, "PAST_CACHES", 0)
+    streamed = compile_graph(graph)
+    assert "stream_" not in plain.kernels[0].source
+    assert "stream_" in streamed.kernels[0].source
+    for a, b, want in zip(plain.program.run(xs), streamed.program.run(xs), eval_graph(graph, *xs)):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(b, want)
