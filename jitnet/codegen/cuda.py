@@ -10,10 +10,11 @@ out of bounds.
 from __future__ import annotations
 
 from .cuda_map import map_writer
+from .cuda_reduce import ColumnsWriter, RowsWriter
 from .cuda_writer import CudaKernel
 from .nest import LoopNest
 
-WRITERS = {"map": map_writer}
+WRITERS = {"map": map_writer, "rows": RowsWriter, "columns": ColumnsWriter}
 
 
 def cuda_kernel(nest: LoopNest) -> CudaKernel:

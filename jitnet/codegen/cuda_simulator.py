@@ -21,7 +21,6 @@ from .names import DTYPES
 
 WARP = 32
 MOST_THREADS = 512
-MOST_SHARED = 8   # arrays of one kernel
 PLACES = {"tid": "threadIdx", "ntid": "blockDim", "ctaid": "blockIdx", "nctaid": "gridDim"}
 
 
@@ -38,21 +37,17 @@ def simulated(function, aligned: bool = True):
 
 def simulator_scope(cuda, aligned: bool) -> dict[str, object]:
     """Every name that the source of a GPU kernel may use; `cuda` is what the simulator puts its own module in place of."""
-    short = {NUMPY_NAMES[d]: d for d in DTYPES}
     scope: dict[str, object] = {**PYTHON_SCOPE, "cuda": cuda, "np": np, "ALIGNED": aligned, "VECTOR": VECTOR_BYTES,
-                                "WARP": WARP, "SHORT": short}
+                                "WARP": WARP, "MOST_THREADS": MOST_THREADS}
     for name, register in COORDINATES.items():
         place, axis = register.split(".")
         define(scope, name, "", f"cuda.{PLACES[place]}.{axis}")
     for dtype in DTYPES:
         kind = f"np.dtype('{NUMPY_NAMES[dtype]}')"
-        for k in range(MOST_SHARED):   # the simulator tells shared arrays apart by the file and line that ask for them
-            define(scope, f"shared_{dtype}_{k}", "n", f"cuda.shared.array(n, {kind})")
-        define(scope, f"shared_{dtype}", "n, k", f"globals()[f'shared_{dtype}_{{k}}'](n)")
+        define(scope, f"shared_{dtype}", "n, k", f"shared_array(k, n, {kind})")
         define(scope, f"kept_{dtype}", "at", f"elements(cuda.shared.array(0, np.dtype('u1')), at, {kind})")
-        define(scope, f"scratch_{dtype}", "", f"cuda.shared.array({MOST_THREADS}, {kind})")
-    for function in (elements, sync, div_, aligned_, load_vector_, store_vector_, atomic_add_, exchanged, combined_row,
-                     combined_column):
+    for function in (elements, shared_array, sync, div_, aligned_, load_vector_, store_vector_, atomic_add_, exchanged,
+                     combined_row, combined_column):
         scope[function.__name__] = within(function, scope)
     for name in COMBINATIONS:
         scope[f"{name}_step"] = quiet(COMBINE[name])
@@ -62,8 +57,8 @@ def simulator_scope(cuda, aligned: bool) -> dict[str, object]:
 
 
 def define(scope: dict, name: str, arguments: str, text: str) -> None:
-    """Defines a function that returns an expression, in a file of its own."""
-    exec(compile(f"def {name}({arguments}):\n    return {text}", f"<{name}>", "exec"), scope)
+    """Defines a function that returns an expression."""
+    exec(f"def {name}({arguments}):\n    return {text}", scope)
 
 
 def within(function, scope: dict):
@@ -76,6 +71,11 @@ def within(function, scope: dict):
 def elements(memory, at, dtype):
     """The bytes from `at` on as elements of a dtype."""
     return memory[at:at + (len(memory) - at) // dtype.itemsize * dtype.itemsize].view(dtype)
+
+
+def shared_array(name, count, dtype):
+    """An array that the threads of a block share; `cuda.shared.array` tells arrays apart by its caller's source, which is slow."""
+    return cuda.shared.__dict__.setdefault(f"{name} {dtype}", np.empty(count, dtype))   # noqa: F821
 
 
 def sync():
@@ -105,7 +105,7 @@ def atomic_add_(x, at, value):
 
 def exchanged(value, thread, other):
     """The value that thread `other` of the block brings here, while this one brings its own."""
-    scratch = globals()["scratch_" + SHORT[np.asarray(value).dtype.name]]()   # noqa: F821
+    scratch = shared_array("scratch", MOST_THREADS, np.asarray(value).dtype)
     scratch[thread] = value
     cuda.syncthreads()   # noqa: F821
     found = scratch[other]

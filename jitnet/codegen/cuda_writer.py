@@ -132,23 +132,6 @@ class CudaWriter(KernelWriter):
 
     # Several elements at a time
 
-    def lane_statements(self, nodes: list[Node], places: list[str], axis, depth: int, reloads=None) -> list[dict[Node, str]]:
-        """Writes what computes these nodes at several places along an axis; the names of the nodes at each.
-
-        All places take each statement in turn, so their loads are under way together.
-        """
-        known, reloads = self.names, reloads or {}
-        lanes = [dict(known) for _ in places]
-        for node in nodes:
-            for lane, place in zip(lanes, places):
-                self.names, self.axis_names[axis] = lane, place
-                if node in reloads:
-                    self.assign(node, self.element(reloads[node], depth), depth)
-                else:
-                    self.node(node, depth)
-        self.names = known
-        return lanes
-
     def lane_stores(self, stores: list[Store], lanes: list[dict[Node, str]], places: list[str], axis, depth: int) -> None:
         """Writes these stores at several places."""
         known = self.names

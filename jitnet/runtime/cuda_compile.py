@@ -36,16 +36,8 @@ def compile_kernel(source: str, cc: tuple[int, int], name: str = "kernel") -> by
 
 def compile_ptx(source: str, cc: tuple[int, int], name: str = "kernel") -> str:
     """The PTX of a kernel: `.entry name`, whose parameters are those of the source, pointers to device memory and numbers."""
-    from ..codegen.cuda_scope import CUDA_SCOPE, NUMBA_TYPES, BufferType
-    from . import frontend
-
     machine = target_machine(cc)
-    scope = {**frontend.SCOPE, **CUDA_SCOPE}
-    exec(compile(source, f"<{name}>", "exec"), scope)
-    given = parameters(source)
-    kinds = [BufferType(NUMBA_TYPES[kind[:-1]], slot, parameter.startswith(INPUTS)) if kind.endswith("*") else NUMBA_TYPES[kind]
-             for slot, (parameter, kind) in enumerate(given)]
-    texts = frontend.lower_cuda_kernel(scope["kernel"], kinds, name, (TRIPLE, str(machine.target_data)), MOST_THREADS)
+    texts = _lowered(source, name, str(machine.target_data))
     with _lock:
         module = llvm.parse_assembly(texts[0])
         for text in texts[1:]:
@@ -56,6 +48,19 @@ def compile_ptx(source: str, cc: tuple[int, int], name: str = "kernel") -> str:
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
         return machine.emit_assembly(module)
+
+
+@functools.lru_cache(maxsize=16)   # for several GPUs of one machine
+def _lowered(source: str, name: str, data_layout: str) -> tuple[str, ...]:
+    """The IR texts of a kernel."""
+    from ..codegen.cuda_scope import CUDA_SCOPE, NUMBA_TYPES, BufferType
+    from . import frontend
+
+    scope = {**frontend.SCOPE, **CUDA_SCOPE}
+    exec(compile(source, f"<{name}>", "exec"), scope)
+    kinds = [BufferType(NUMBA_TYPES[kind[:-1]], slot, parameter.startswith(INPUTS)) if kind.endswith("*") else NUMBA_TYPES[kind]
+             for slot, (parameter, kind) in enumerate(parameters(source))]
+    return tuple(frontend.lower_cuda_kernel(scope["kernel"], kinds, name, (TRIPLE, data_layout), MOST_THREADS))
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from jitnet.compile import compile_graph
 from jitnet.source_cuda import cuda_source_text
 from jitnet.testing_compiled import LOOSE, assert_agree, graph_of, random_array
 
-F = random_array((33, 50), np.float32, 1)
+F = random_array((33, 45), np.float32, 1)
 D = random_array((6, 7), np.float64, 2)
 V = random_array((2500,), np.float32, 3)
 I = random_array((9, 5), np.int32, 4)
@@ -35,7 +35,7 @@ MAPS = {
     "bytes": (lambda b: ~b, B),
     "mixed": (lambda x, d: x * d, D.astype(np.float32), D),
     "bias": (lambda x, b: np.maximum(x + b, 0), F, F[0]),
-    "columns": (lambda x, c: x * c[:, None], F[:, :48].copy(), F[:, 0].copy()),
+    "columns": (lambda x, c: x * c[:, None], F[:, :44].copy(), F[:, 0].copy()),
     "reversed": (lambda x: x[::-1] + x, V),
     "turned": (lambda x: x.T * 2, F),
     "turned_batch": (lambda x: np.swapaxes(x, 1, 2) + 1, random_array((3, 34, 5), np.float32, 6)),
@@ -44,7 +44,7 @@ MAPS = {
     "elements_picked": (lambda x, i: x[i] * 2, V, PLACES),
     "columns_picked": (lambda x, i: x[:, i], F, PLACES),
     "slices": (lambda x: x[1:, 2:] - x[:-1, :-2], F),
-    "positions": (lambda x: x + np.arange(50), F),
+    "positions": (lambda x: x + np.arange(45), F),
     "update": (update, F, F[1:4, ::2] * 2),
     "joined": (lambda x, y: np.concatenate([x, y], axis=1), I, I + 1),
     "scalar": (lambda x, s: x[0, 0] * s, F, np.float32(3)),
@@ -52,7 +52,53 @@ MAPS = {
     "empty": (lambda x: x * 2, np.zeros((0, 4), np.float32)),
     "many_numbers": (lambda x: sum((x[k:k + 8] * np.float32(k + 0.5) for k in range(40)), x[:8]), V[:64].copy()),
 }
-CASES = {**MAPS}
+
+
+def softmax(x, axis=-1):
+    e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+def layer_norm(x, g, b):
+    d = x - x.mean(axis=-1, keepdims=True)
+    return d / np.sqrt((d * d).mean(axis=-1, keepdims=True) + np.float32(1e-5)) * g + b
+
+
+def log_sum_exp(x):
+    m = np.max(x, axis=1, keepdims=True)
+    return np.log(np.sum(np.exp(x - m), axis=1)) + m[:, 0]
+
+
+LONG = random_array((2, 1100), np.float32, 7)
+REDUCTIONS = {
+    "row_sums": (lambda x: (x * x).sum(axis=1), F),
+    "row_sums_f64": (lambda x: x.sum(axis=1), D),
+    "row_sums_of_short_rows": (lambda x: x.sum(axis=1), F[:, :3].copy()),
+    "row_sums_of_long_rows": (lambda x: x.sum(axis=1), LONG),
+    "row_extremes": (lambda i: (i.max(axis=1), i.min(axis=1)), I),
+    "row_any_all": (lambda x: ((x > 2).any(axis=1), (x > -2).all(axis=1)), F),
+    "row_products": (lambda x: x.prod(axis=1), D),
+    "bytes_max": (lambda x: x.max(axis=1), random_array((5, 60), np.int8, 8)),
+    "column_sums": (lambda x: x.sum(axis=0), F),
+    "column_extremes": (lambda x: (x.max(axis=0), x.argmin(axis=0)), F),
+    "column_any": (lambda x: (x > 2).any(axis=0), F),
+    "sum_middle": (lambda x: x.sum(axis=1), random_array((3, 7, 5), np.float32, 9)),
+    "sum_outer_inner": (lambda x: x.sum(axis=(0, 2)), random_array((4, 3, 21), np.float32, 10)),
+    "sum_outer_middle": (lambda x: x.sum(axis=(0, 2)), random_array((4, 3, 5, 6), np.float32, 11)),
+    "total": (lambda x: x.sum(), F),
+    "total_of_many": (lambda x: (x * x).sum(), random_array((33_000,), np.float32, 12)),
+    "column_sums_of_many": (lambda x: x.sum(axis=0), random_array((800, 170), np.float32, 13)),
+    "argmax": (lambda x: x.argmax(axis=1), F),
+    "softmax": (softmax, F),
+    "softmax_of_long_rows": (softmax, LONG),
+    "softmax_down": (lambda x: softmax(x, 0), F),
+    "log_sum_exp": (log_sum_exp, F),
+    "layer_norm": (layer_norm, F, F[0], F[1]),
+    "moments": (lambda x: (x.mean(axis=0), x.std(axis=0)), F),
+    "empty_sums": (lambda x: (x.sum(axis=1), x.sum(axis=0)), np.zeros((4, 0), np.float32)),
+    "distances": (lambda x, y: ((x[:, None] - y[None]) ** 2).sum(axis=2), F[:9], F[9:20]),
+}
+CASES = {**MAPS, **REDUCTIONS}
 
 
 def simulated(name: str) -> str:

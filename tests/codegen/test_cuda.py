@@ -104,6 +104,12 @@ def test_parameters_are_few():
     (LaunchShape("grid", outer=1000, inner=3, lanes=1), None, "1x16 blocks of 4x64 threads"),
     (LaunchShape("grid", outer=8, inner=1 << 20, lanes=4), None, "1024x4 blocks of 256 threads"),
     (LaunchShape("squares", outer=100), SMALL, "16 blocks of 32x8 threads"),
+    (LaunchShape("rows", outer=1000, inner=3), None, "4 blocks of 1x256 threads"),
+    (LaunchShape("rows", outer=1000, inner=100), None, "125 blocks of 32x8 threads"),
+    (LaunchShape("rows", outer=1000, inner=1000), None, "1000 blocks of 256 threads"),
+    (LaunchShape("rows", outer=10, inner=1 << 20), None, "10 blocks of 512 threads"),
+    (LaunchShape("columns", outer=1, inner=1 << 16, columns=1000), None, "32 blocks of 32x8 threads"),
+    (LaunchShape("columns", outer=4, inner=1 << 16, columns=3), None, "4 blocks of 4x64 threads"),
 ])
 def test_launch_shapes(shape, device, text):
     assert str(launch_shape(shape, device or DeviceProperties())) == text

@@ -1,0 +1,227 @@
+"""The GPU kernels of reductions.
+
+    rows       the threads of one thread_y share a row: each takes every threads_x()-th element, then they combine by row_add_
+    columns    the threads of one thread_x share a column: each takes every threads_y()-th row, then they combine by column_add_
+
+A thread adds up some hundred elements at a time and joins those sums with more precision; threads combine as a tree. The order
+of all additions follows from the sizes, so the bits are the same in every run and on every GPU. A row or column out of range
+does what the last one does, and stores nothing: all threads of a block must reach where it waits.
+"""
+from __future__ import annotations
+
+import math
+
+from ..types import short_dtype
+from .affine import Axis
+from .cpu_reduce import ReduceWriter, is_float_sum
+from .cuda_launch import LaunchShape
+from .cuda_writer import CudaWriter, most_lanes
+from .loops import divided
+from .nest import Block, LoopNest, Node, Stage
+from .writer import Dimension
+
+UNROLL = 4         # elements that a thread loads before it adds them up
+SUM_BLOCK = 256    # elements of a float sum that a thread adds up before they join its total
+
+TREE = {"add_reduce_": "add", "or": "add", "mul_reduce_": "mul", "and": "mul", "max_reduce_": "max", "min_reduce_": "min"}
+"""How a reduction combines -> the name of the combination across threads."""
+
+
+class TeamWriter(CudaWriter, ReduceWriter):
+    """What rows and columns share: a team of threads walks over the reduced axes. Abstract."""
+
+    across = ""          # combines over a team: "row" or "column"
+    member = ""          # number of a thread in its team
+    members = ""         # threads of a team
+    store_if = ""        # the condition under which a thread stores what belongs to the team
+
+    def __init__(self, nest: LoopNest):
+        super().__init__(nest)
+        self.dims: list[Dimension] = self.dimensions()
+
+    def parts(self) -> None:
+        """Writes the blocks and the stages of a grid point."""
+        for block, stage in zip(self.nest.blocks, self.nest.stages):
+            self.statements(block.nodes, [], 2)
+            if block.stores:
+                self.block_stores(block)
+            if stage.stores or stage.reductions:
+                self.stage(stage)
+
+    def block_stores(self, block: Block) -> None:
+        """Writes the stores of one thread of the team."""
+        self.prepare(block)
+        self.statements(block.strip, [], 2)
+        self.put(2, f"if {self.store_if}:")
+        self.statements([], block.stores, 3)
+
+    # One pass over the reduced axes
+
+    def stage(self, stage: Stage) -> None:
+        for node in stage.reductions:
+            self.names[node] = self.fresh("acc")
+        sums = [r for r in stage.reductions if is_float_sum(r)]
+        self.axis_names.update((axis, f"r{k}") for k, axis in enumerate(self.nest.inner))
+        self.prepare(stage)
+        self.leave()
+        still, moving = divided(stage.nodes, frozenset(self.nest.inner))
+        self.statements(still, [], 2)
+        self.start(stage)
+        start, stop = self.range_of_positions()
+        self.put(2, f"q = {start}{self.member}")
+        depth = 2
+        if sums:
+            self.put(2, f"while q < {stop}:")
+            depth = 3
+            for node in sums:
+                self.put(3, f"{self.names[node]} = {short_dtype(node.dtype)}(0)")
+            self.put(3, f"end = min(q + {SUM_BLOCK} * {self.members}, {stop})")
+            stop = "end"
+        lanes = most_lanes(stage, UNROLL)
+        if lanes > 1:
+            self.put(depth, f"while q + {lanes - 1} * {self.members} < {stop}:")
+            self.visit(stage, moving, lanes, depth + 1)
+        self.put(depth, f"while q < {stop}:")
+        self.visit(stage, moving, 1, depth + 1)
+        for node in sums:
+            self.join_total(node, depth)
+        self.combine(stage)
+        self.leave()
+
+    def range_of_positions(self) -> tuple[str, str]:
+        """The first position of the team, as a term to add to, and the end: along a single axis, else in row-major order."""
+        inner = self.nest.inner
+        low, high = self.bounds(inner[0])
+        if len(inner) == 1:
+            return ("" if low == "0" else f"{low} + "), high
+        rest = self.size(("rest",), math.prod(a.extent for a in inner[1:]), "n")
+        return ("" if low == "0" else f"{low} * {rest} + "), f"{high} * {rest}"
+
+    def visit(self, stage: Stage, moving: list[Node], count: int, depth: int) -> None:
+        """Writes the work on so many positions, all loads first, and the step to the next ones."""
+        places = [self.place("q" if k == 0 else f"(q + {k if k > 1 else ''}{' * ' if k > 1 else ''}{self.members})", depth)
+                  for k in range(count)]
+        known, lanes = self.names, [dict(self.names) for _ in places]
+        for node in moving:
+            for self.names, place in zip(lanes, places):
+                self.axis_names.update(place)
+                if node in stage.reloads:
+                    self.assign(node, self.element(stage.reloads[node], depth), depth)
+                else:
+                    self.node(node, depth)
+        if stage.stores:
+            self.put(depth, "if live:")
+            for store in stage.stores:
+                for self.names, place in zip(lanes, places):
+                    self.axis_names.update(place)
+                    self.store(store, depth + 1)
+        self.names = known
+        for node in stage.reductions:
+            for lane in lanes:
+                name = self.names[node]
+                self.put(depth, f"{name} = {self.combined(node, name, lane[node.operands[0]])}")
+        self.put(depth, f"q += {f'{count} * ' if count > 1 else ''}{self.members}")
+
+    def place(self, position: str, depth: int) -> dict[Axis, str]:
+        """The reduced axes at a position; writes the lines that take it apart where there are several."""
+        inner = self.nest.inner
+        if len(inner) == 1:
+            return {inner[0]: position}
+        place, left = {}, position
+        for k, axis in reversed(list(enumerate(inner))):
+            if k == 0:
+                place[axis] = left
+                break
+            name, quotient = self.fresh("r"), self.fresh("q")
+            self.put(depth, f"{quotient} = div_({left}, {self.extent_of(axis)})")
+            self.put(depth, f"{name} = {left} - {quotient} * {self.extent_of(axis)}")
+            place[axis], left = name, quotient
+        return place
+
+    # Accumulators
+
+    def start(self, stage: Stage) -> None:
+        """Writes the start values of accumulators, and of the totals of float sums."""
+        for node in stage.reductions:
+            name = self.names[node]
+            if not is_float_sum(node):
+                self.put(2, f"{name} = {self.start_value(node)}")
+                continue
+            self.put(2, f"total_{name} = f64(0)")
+            if node.dtype.itemsize == 8:
+                self.put(2, f"error_{name} = f64(0)")
+
+    def join_total(self, node: Node, depth: int) -> None:
+        """Adds a sum to the thread's total: in double for float32, compensated (Kahan) for float64."""
+        name = self.names[node]
+        if node.dtype.itemsize < 8:
+            self.put(depth, f"total_{name} = total_{name} + f64({name})")
+            return
+        self.put(depth, f"term_{name} = {name} - error_{name}")
+        self.put(depth, f"next_{name} = total_{name} + term_{name}")
+        self.put(depth, f"error_{name} = (next_{name} - total_{name}) - term_{name}")
+        self.put(depth, f"total_{name} = next_{name}")
+
+    def combine(self, stage: Stage) -> None:
+        """Writes the combination over the team; every thread has the results."""
+        for node in stage.reductions:
+            name, tree = self.names[node], f"{self.across}_{TREE[node.eqn.op.combine]}_"
+            if is_float_sum(node):
+                self.put(2, f"{name} = {short_dtype(node.dtype)}({tree}(total_{name}))")
+            else:
+                self.put(2, f"{name} = {tree}({name})")
+
+    def leave(self) -> None:
+        for axis in self.nest.inner:
+            self.axis_names.pop(axis, None)
+
+
+class RowsWriter(TeamWriter):
+    """Writes nests of the form "rows"."""
+
+    across, member, members, store_if = "row", "thread_x()", "threads_x()", "live & (thread_x() == 0)"
+
+    def launch(self) -> LaunchShape:
+        return LaunchShape("rows", outer=self.points(self.dims), inner=self.reduced_elements())
+
+    def lines_of(self) -> None:
+        self.base_depth = 2
+        if self.dims:
+            rows = self.count(self.dims)
+            self.put(1, "first = block_x() * threads_y()")
+            self.put(1, f"while first < {rows}:")
+            self.put(2, "row = first + thread_y()")
+            self.put(2, f"live = row < {rows}")
+            self.put(2, f"row = min(row, {rows} - 1)")
+            self.take_apart("row", self.dims, 2)
+        else:   # one row alone
+            self.put(1, "first = block_x()")
+            self.put(1, "while first < 1:")
+            self.put(2, "live = thread_y() == 0")
+        self.parts()
+        self.put(2, "first += blocks_x() * threads_y()")
+
+
+class ColumnsWriter(TeamWriter):
+    """Writes nests of the form "columns"."""
+
+    across, member, members, store_if = "column", "thread_y()", "threads_y()", "live & (thread_y() == 0)"
+
+    def launch(self) -> LaunchShape:
+        return LaunchShape("columns", outer=self.points(self.dims), inner=self.reduced_elements(),
+                           columns=self.nest.column.extent)
+
+    def lines_of(self) -> None:
+        columns = self.extent_of(self.nest.column)
+        self.base_depth = 2
+        self.put(1, f"strips = div_({columns} + threads_x() - 1, threads_x())")
+        self.put(1, "g = block_x()")
+        self.put(1, f"while g < {f'{self.count(self.dims)} * ' if self.dims else ''}strips:")
+        self.take_apart("g", [*self.dims, Dimension("strip", "strips", 0)], 2)
+        self.put(2, "j = strip * threads_x() + thread_x()")
+        self.put(2, f"live = j < {columns}")
+        self.put(2, f"j = min(j, {columns} - 1)")
+        self.axis_names[self.nest.column] = "j"
+        self.fixed.append(self.nest.column)
+        self.parts()
+        self.put(2, "g += blocks_x()")
