@@ -74,7 +74,7 @@ def elements(memory, at, dtype):
 
 
 def shared_array(name, count, dtype):
-    """An array that the threads of a block share; `cuda.shared.array` tells arrays apart by its caller's source, which is slow."""
+    """An array that the threads of a block share; `cuda.shared.array` reads its caller's source at every call: slow."""
     return cuda.shared.__dict__.setdefault(f"{name} {dtype}", np.empty(count, dtype))   # noqa: F821
 
 
