@@ -133,7 +133,7 @@ def store_vector_(typingctx, buffer, at, values):
 
 def element(dtype) -> int:
     """Bytes of an element in memory."""
-    return {"b1": 1}.get(DTYPE_OF[dtype]) or dtype.bitwidth // 8
+    return storage(DTYPE_OF[dtype]).width // 8 if not isinstance(dtype, types.Float) else dtype.bitwidth // 8
 
 
 def vector_pointer(builder, args, dtype, count: int):

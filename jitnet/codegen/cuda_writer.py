@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..types import short_dtype
+from ..types import DTYPES, is_float, short_dtype
 from .affine import Axis
 from .cuda_launch import LaunchShape
 from .nest import Access, LoopNest, Node, Stage, Store
@@ -144,7 +144,7 @@ class CudaWriter(KernelWriter):
 
 def unpacked(dtype: str, k: int) -> str:
     """Number k of the array `sizes`, as a value of that dtype."""
-    return f"sizes[{k}]" if dtype == "i64" else f"{dtype}{'_bits' if dtype[0] == 'f' else ''}(sizes[{k}])"
+    return f"sizes[{k}]" if dtype == "i64" else f"{dtype}{'_bits' if is_float(DTYPES[dtype]) else ''}(sizes[{k}])"
 
 
 def most_lanes(stage: Stage, wanted: int) -> int:

@@ -58,7 +58,7 @@ class _TypingContext(typing.context.BaseContext):
         self.install_registry(mathdecl.registry)
 
     def resolve_function_type(self, func, args, kws):
-        key = func, tuple(args), tuple(kws.items())
+        key = func, tuple(args), tuple(dict(kws).items())
         found = self._signatures.get(key)
         if found is None:
             found = super().resolve_function_type(func, args, kws)

@@ -10,6 +10,7 @@ import numpy as np
 from jitnet.compile import compile_graph
 from jitnet.source_cuda import cuda_source_text
 from jitnet.testing_compiled import LOOSE, assert_agree, graph_of, random_array
+from jitnet.types import BF16, F16
 
 F = random_array((33, 45), np.float32, 1)
 D = random_array((6, 7), np.float64, 2)
@@ -50,6 +51,8 @@ MAPS = {
     "scalar": (lambda x, s: x[0, 0] * s, F, np.float32(3)),
     "integers": (lambda i: (i // 7) ** 2 % 5, I),
     "empty": (lambda x: x * 2, np.zeros((0, 4), np.float32)),
+    "halves": (lambda x, y: x * y + 1, random_array((2100,), F16, 14), random_array((2100,), F16, 15)),
+    "brain_halves": (lambda x: np.exp(x), random_array((3, 20), BF16, 16)),
     "many_numbers": (lambda x: sum((x[k:k + 8] * np.float32(k + 0.5) for k in range(40)), x[:8]), V[:64].copy()),
 }
 
@@ -88,6 +91,7 @@ REDUCTIONS = {
     "total": (lambda x: x.sum(), F),
     "total_of_many": (lambda x: (x * x).sum(), random_array((33_000,), np.float32, 12)),
     "column_sums_of_many": (lambda x: x.sum(axis=0), random_array((800, 170), np.float32, 13)),
+    "half_sums": (lambda x: x.sum(axis=1), random_array((5, 70), BF16, 17)),
     "argmax": (lambda x: x.argmax(axis=1), F),
     "softmax": (softmax, F),
     "softmax_of_long_rows": (softmax, LONG),
