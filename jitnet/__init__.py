@@ -19,7 +19,8 @@ from .transforms import checkpoint as checkpoint, custom_jvp as custom_jvp, cust
 from .transforms import hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, jvp as jvp, linearize as linearize
 from .transforms import stop_gradient as stop_gradient, value_and_grad as value_and_grad, vjp as vjp, vmap as vmap
 from . import autograd as autograd, context as context, nd as nd, operators as operators
-from . import nd as ndarray
+from . import errors as base, nd as ndarray  # as MXNet names them
+from .errors import MXNetError as MXNetError
 
 _MODULES = {"autograd", "cache", "config", "context", "errors", "nd", "ndarray", "nn",
             "numpy", "operators", "random", "testing", "tree"}

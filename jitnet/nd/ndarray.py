@@ -163,6 +163,12 @@ class NDArray(Base):
     def __setitem__(self, key, value) -> None:
         indexing.write(self, key, value)
 
+    def split_v2(self, indices_or_sections, axis: int = 0, squeeze_axis: bool = False):
+        """Parts along an axis: so many equal ones, or cut at the indices of a tuple."""
+        from .utilities import split_v2
+
+        return split_v2(self, indices_or_sections, axis, squeeze_axis)
+
     # What Python and NumPy see
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:

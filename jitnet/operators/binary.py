@@ -99,10 +99,11 @@ def _truth(function: Callable) -> Callable:
 
 
 def _comparison(function: Callable, name: str, camel: str, doc: str) -> None:
-    binary(function, doc, (f"_{name}", f"_{camel}"), (f"broadcast_{name}",), (f"_{name}_scalar", f"_{camel}Scalar"))
+    scalar_names = f"_{name}_scalar", f"_{camel.replace('_', '')}Scalar"
+    binary(function, doc, (f"_{name}", f"_{camel}"), (f"broadcast_{name}",), scalar_names)
 
 
-binary(np.add, "Sum.", ("elemwise_add", "_plus", "_Plus", "_add"), ("broadcast_add", "broadcast_plus"),
+binary(np.add, "Sum.", ("elemwise_add", "_plus", "_Plus", "_add", "_grad_add"), ("broadcast_add", "broadcast_plus"),
        ("_plus_scalar", "_PlusScalar"))
 binary(np.subtract, "Difference.", ("elemwise_sub", "_minus", "_Minus", "_sub"), ("broadcast_sub", "broadcast_minus"),
        ("_minus_scalar", "_MinusScalar"), ("_rminus_scalar", "_RMinusScalar"))

@@ -119,6 +119,13 @@ def one_hot(indices, *, depth, on_value, off_value, dtype):
     return np.where(hit, np.asarray(on_value, dtype), np.asarray(off_value, dtype))
 
 
+@operator("fill_element_0index", same_dtype=False, type_rule=_first_type)
+def fill_element_0index(lhs, mhs, rhs):
+    """`lhs` with mhs[k] written at the position rhs[k] of every row k."""
+    hit = astype(rhs, np.int32)[:, None] == np.arange(lhs.shape[1], dtype=np.int32)
+    return np.where(hit, mhs[:, None], lhs)
+
+
 @operator("where", same_dtype=False, type_rule=lambda op, ins, outs, p: ([ins[0], ins[1] or ins[2], ins[2] or ins[1]],
                                                                        [ins[1] or ins[2] or outs[0]]))
 def where(condition, x, y):
@@ -147,14 +154,14 @@ def scatter_nd(data, indices, *, shape):
     return out
 
 
-@operator("ravel_multi_index", params={"shape": Shape()})
+@operator("_ravel_multi_index", params={"shape": Shape()}, aliases=("ravel_multi_index",))
 def ravel_multi_index(data, *, shape):
     """Positions in a flattened array of that shape; row k of `data` holds the indices along axis k."""
     strides = [math.prod(shape[k + 1:]) for k in range(len(shape))]
     return sum(data[k] * data.dtype.type(s) for k, s in enumerate(strides))
 
 
-@operator("unravel_index", params={"shape": Shape()})
+@operator("_unravel_index", params={"shape": Shape()}, aliases=("unravel_index",))
 def unravel_index(data, *, shape):
     """Indices along each axis, one row per axis, of positions in a flattened array of that shape."""
     flat = astype(data, np.int64)

@@ -109,12 +109,23 @@ def slice_like(data, shape_like, *, axes):
 
 
 @operator("_slice_assign", params={"begin": Shape(holes=True), "end": Shape(holes=True), "step": Shape((), holes=True)},
-          aliases=("slice_assign",), type_rule=infer.same_type)
+          aliases=("_crop_assign", "slice_assign"), method=True)
 def slice_assign(lhs, rhs, *, begin, end, step):
     """`lhs` with the elements of begin:end:step replaced by those of `rhs`."""
     step = (*step, *[None] * (len(begin) - len(step)))
     out = lhs.copy()
     out[tuple([slice(b, e, s) for b, e, s in zip(begin, end, step, strict=True)])] = rhs
+    return out
+
+
+@operator("_slice_assign_scalar", params={"scalar": Float(0.0), "begin": Shape(holes=True), "end": Shape(holes=True),
+                                          "step": Shape((), holes=True)},
+          aliases=("_crop_assign_scalar", "slice_assign_scalar"), shape_rule=infer.elementwise, method=True)
+def slice_assign_scalar(data, *, scalar, begin, end, step):
+    """`data` with the elements of begin:end:step replaced by a number."""
+    step = (*step, *[None] * (len(begin) - len(step)))
+    out = data.copy()
+    out[tuple([slice(b, e, s) for b, e, s in zip(begin, end, step, strict=True)])] = data.dtype.type(scalar)
     return out
 
 

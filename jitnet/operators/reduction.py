@@ -7,6 +7,7 @@ import numpy as np
 
 from ..numpy.protocol import astype
 from ..types import normalize_axes
+from . import infer
 from .params import Bool, DType, Int, Shape
 from .registry import operator
 
@@ -94,6 +95,23 @@ def moments(data, *, axes, keepdims):
     variance = np.mean(square * square, axis=axes, keepdims=keepdims)
     return tuple([shaped(x if type(data) is not np.ndarray else np.asarray(x), data, keepdims)
                   for x in (mean if keepdims else np.mean(data, axis=axes), variance)])
+
+
+def _one_number(op, ins, outs, params):
+    return list(ins), [infer.merge(outs[0], (1,), "output")]
+
+
+@operator("all_finite", params={"init_output": Bool(True)}, shape_rule=_one_number)
+def all_finite(data, *, init_output):
+    """1 when every element is finite, else 0, as an array of one."""
+    return np.all(np.isfinite(data)).reshape((1,)).astype(np.float32)
+
+
+@operator("multi_sum_sq", variadic="num_arrays", output_count=lambda p: p["num_arrays"],
+          shape_rule=lambda op, ins, outs, p: (list(ins), [infer.merge(o, (1,), "output") for o in outs]))
+def multi_sum_sq(*data, num_arrays):
+    """The sum of squares of each array."""
+    return tuple([np.sum(x * x).reshape((1,)) for x in data])
 
 
 @operator("norm", params={"ord": Int(2, low=1, high=2), "axis": Shape(None), "keepdims": Bool(False), "out_dtype": DType(None)},
