@@ -33,7 +33,7 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
         with np.errstate(all="ignore"):
             return op.body(*arrays, **params)
     except MXNetError as error:
-        if error.what.startswith(op.name):
+        if error.what.startswith(f"{op.name}:"):
             raise
         raise failure(op, arrays, error.what, error.hint) from None
     except JitnetError as error:
