@@ -11,8 +11,8 @@ and large outputs written past the caches.
 A plain store reads the cache line that it will overwrite. Where an output does not stay in the caches anyway, stores past them
 save that third of the traffic: copies of 64 MB run at 28 instead of 16 GB/s.
 
-The block has the edge of a cache line (EDGE: 16 float32, 8 float64): every line of x is read once, whole, and turned in
-registers.
+The block has the edge of a cache line (EDGE: 16 float32, 8 float64; half a line of elements of 16 bits): lines of x are read
+whole, and turned in registers.
 """
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from .names import DTYPES, HALVES
 
 LANES = 64    # bytes: stack arrays are aligned for the widest vectors, and a cache line has as many
 STREAM = 128  # elements that are written past the caches at a time: few, so that the loads of the next ones go on meanwhile
-EDGE = {"f32": 16, "i32": 16, "u32": 16, "f64": 8, "i64": 8, "u64": 8}  # dtypes whose blocks can be turned, and their edge
+EDGE = {"f32": 16, "i32": 16, "u32": 16, "f64": 8, "i64": 8, "u64": 8,   # dtypes whose blocks can be turned, and their edge
+        "f16": 16, "bf16": 16, "i16": 16, "u16": 16}                     # half a line: 32 whole ones would fill all registers
 
 
 def python_scope(dtypes: dict[str, str]) -> dict[str, object]:
@@ -83,7 +84,7 @@ def numba_scope(buffer_type, storage, numba_types) -> dict[str, object]:
         return intrinsic(from_bits)
 
     def make_transpose(name, edge):
-        itemsize = LANES // edge
+        itemsize = 2 if name.endswith("16") else LANES // edge
 
         def transpose(typingctx, x, at, stride, tile, to, width):
             def codegen(context, builder, sig, args):

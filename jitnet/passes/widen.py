@@ -12,6 +12,10 @@ from ..ir import Atom, Const, Eqn, Graph, Var
 from ..types import F32, HALVES
 from .rewrite import Rewriter, everywhere
 
+# of halves these give halves: who computes with the result need not see it rounded
+EXACT = {ops.negative, ops.abs, ops.sign, ops.copysign, ops.maximum, ops.minimum, ops.fmax, ops.fmin, ops.floor, ops.ceil,
+         ops.trunc, ops.rint, ops.max, ops.min, ops.cummax, ops.cummin, ops.sort}
+
 
 @everywhere
 def widen(graph: Graph) -> Graph:
@@ -37,6 +41,8 @@ def _widened(out: Rewriter, eqn: Eqn, known: dict[Atom, Atom]) -> None:
     out.add(Eqn(eqn.op, inputs, eqn.params, outs, eqn.source))
     for v, wide in zip(eqn.outputs, outs):
         if v is not wide:
+            if eqn.op in EXACT:
+                known[v] = wide
             out.add(Eqn(ops.cast, (wide,), {"dtype": v.type.dtype}, (v,), eqn.source))
 
 
