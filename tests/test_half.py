@@ -85,7 +85,7 @@ def test_float16_functions_agree_with_numpy():
     for function in (np.exp, np.tanh, np.sin, lambda x: np.log(np.abs(x)), lambda x: np.mean(x, axis=0), np.var, np.std,
                      lambda x: np.max(x, axis=1), lambda x: np.sum(x, axis=1), lambda x: x @ x.T,
                      lambda x: np.argmax(x, axis=1), lambda x: np.clip(x, -1, 0.5), lambda x: np.where(x > 0, x, 2),
-                     lambda x: x ** 2, lambda x: np.abs(x) ** -1.5):
+                     lambda x: x ** 2, lambda x: (np.abs(x) + np.float16(0.1)) ** -1.5):
         found, wanted = jitnet.jit(function)(x), function(x)
         assert found.dtype == wanted.dtype
         np.testing.assert_allclose(found.astype(F64), wanted.astype(F64), rtol=3e-3, atol=3e-3)
@@ -218,6 +218,46 @@ def test_calls_and_arrays(dtype):
     np.testing.assert_array_equal(program["double"](x, np.asarray(1, dtype))[0], double(x, dtype.type(1))[0])
     printed = str(double.graph(x, 0.1))
     assert f"{'bf16' if dtype == BF16 else 'f16'}[3,4]" in printed
+
+
+EAGER = [
+    lambda x: x * 1.5, lambda x: 2 - x, lambda x: x + np.arange(4), lambda x: x.sum(axis=0), lambda x: x ** 2,
+    lambda x: np.mean(x, axis=1, keepdims=True), lambda x: np.add.reduce(x), lambda x: x @ x.T, lambda x: np.exp(x),
+    lambda x: np.where(x > 0, x, 0.5), lambda x: -abs(x), lambda x: np.einsum("ij,kj->ik", x, x), lambda x: x.std(),
+    lambda x: x.T[::2], lambda x: x.astype(np.float32)]
+
+
+@pytest.mark.parametrize("function", EAGER)
+def test_eager_bfloat16_is_what_compiled_code_gives(function):
+    x = jitnet.asarray(random((3, 4), BF16))
+    eager, compiled = function(x), jitnet.jit(function)(x)
+    assert type(eager) is type(compiled) is jitnet.Array and eager.dtype == compiled.dtype
+    np.testing.assert_allclose(eager.numpy().astype(F64), compiled.numpy().astype(F64), rtol=8e-3)
+
+
+def test_eager_bfloat16_in_place():
+    x = jitnet.asarray(np.ones(3, BF16))
+    y = x
+    x += 0.5
+    x *= np.float32(3)
+    assert x is y and x.dtype == BF16 and x.tolist() == [4.5] * 3
+
+
+@HALF
+def test_dlpack_out_and_in(dtype):
+    """A taker sees DLPack's own code of bfloat16, and NumPy's lack of one is no obstacle."""
+    x = jitnet.asarray(random((3, 4), dtype))
+
+    class Elsewhere:
+        def __dlpack__(self, **options):
+            return x.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return x.__dlpack_device__()
+
+    y = jitnet.asarray(Elsewhere())
+    assert y.dtype == dtype and np.shares_memory(x.numpy(), y.numpy())
+    np.testing.assert_array_equal(x.numpy(), y.numpy())
 
 
 @HALF

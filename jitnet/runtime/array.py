@@ -12,6 +12,9 @@ from ..tracer import Tracer, current_trace
 from ..types import BF16, SHORT_NAMES, known_dtype
 from .cuda.buffer import DeviceBuffer
 from .device import CPU, Device, default_device, known_device
+from .dlpack import export
+from .dlpack import take_in as take_in_host
+from .interpreted import METHODS, apply
 
 
 class Array:
@@ -140,7 +143,8 @@ class Array:
         if any(isinstance(x, Tracer) for x in (*inputs, *kwargs.values())):
             return NotImplemented
         out = kwargs.get("out")
-        result = getattr(ufunc, method)(*map(unwrap, inputs), **{k: unwrap(v) for k, v in kwargs.items()})
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        result = apply(function, unwrap(inputs), unwrap(kwargs))
         if out is not None:
             return out[0] if len(out) == 1 else out
         return _wrap(result)
@@ -148,7 +152,7 @@ class Array:
     def __array_function__(self, function, types, args, kwargs):
         if any(issubclass(t, Tracer) for t in types):
             return NotImplemented
-        result = function(*unwrap(args), **unwrap(kwargs))
+        result = apply(function, unwrap(args), unwrap(kwargs))
         out = kwargs.get("out")
         return out if isinstance(out, Array) else _wrap(result)
 
@@ -158,7 +162,7 @@ class Array:
         return numpy
 
     def __dlpack__(self, **options):
-        return self._data.__dlpack__(**options)
+        return export(self._data, **options) if type(self._data) is np.ndarray else self._data.__dlpack__(**options)
 
     def __dlpack_device__(self):
         return self._data.__dlpack_device__()
@@ -252,7 +256,7 @@ def _binary(ufunc, reflected: bool = False):
             other = other._data
         elif not isinstance(other, (bool, int, float, np.ndarray, np.generic, list, tuple)):
             return NotImplemented
-        return _wrap(ufunc(other, self._data) if reflected else ufunc(self._data, other))
+        return _wrap(apply(ufunc, (other, self._data) if reflected else (self._data, other), {}))
     return method
 
 
@@ -260,13 +264,18 @@ def _in_place(ufunc):
     def method(self, other):
         if isinstance(other, Tracer):
             return NotImplemented
-        ufunc(self._data, unwrap(other), out=self._data)
+        if self.dtype == BF16:
+            self._data[...] = unwrap(_binary(ufunc)(self, other)).astype(BF16)
+        else:
+            ufunc(self._data, unwrap(other), out=self._data)
         return self
     return method
 
 
 def _method(name: str):
     def method(self, *args, **kwargs):
+        if name in METHODS and type(self._data) is np.ndarray:
+            return _wrap(apply(METHODS[name], (self._data, *unwrap(args)), unwrap(kwargs)))
         result = _wrap(getattr(self._data, name)(*unwrap(args), **unwrap(kwargs)))
         out = kwargs.get("out")
         return result if out is None else out
@@ -340,7 +349,7 @@ def imported(value) -> np.ndarray | DeviceBuffer:
     """Another library's array, without a copy."""
     kind = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 0
     if kind == 1:
-        return np.from_dlpack(value)
+        return take_in_host(value)
     from .cuda.interop import take_in
 
     return take_in(value)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ...errors import TraceTypeError, TraceValueError
-from ...types import known_dtype
+from ...types import BF16, known_dtype
 from .buffer import DeviceBuffer
 from .driver import driver
 from .memory import Foreign
@@ -86,8 +86,6 @@ def export(buffer: DeviceBuffer, *, stream=None, max_version=None, dl_device=Non
     gpu = buffer.gpu
     if dl_device is not None and tuple(dl_device) != (CUDA, gpu.index):
         raise BufferError(f"the array is on {gpu.device}: move it first with `to`")
-    if buffer.dtype.kind not in KINDS:
-        raise BufferError(f"DLPack has no dtype for {buffer.dtype}")
     if copy:
         buffer = buffer.copy()
     if stream != -1:
@@ -98,12 +96,16 @@ def export(buffer: DeviceBuffer, *, stream=None, max_version=None, dl_device=Non
     return _capsule(buffer, max_version is not None and tuple(max_version) >= (1, 0), COPIED if copy else 0)
 
 
+def _code(dtype: np.dtype) -> int:
+    return BFLOAT if dtype == BF16 else KINDS[dtype.kind]
+
+
 def _capsule(buffer: DeviceBuffer, versioned: bool, flags: int):
     ndim = buffer.ndim
     shape = (ctypes.c_int64 * max(ndim, 1))(*buffer.shape)
     steps = [math.prod(buffer.shape[k + 1:]) for k in range(ndim)]
     strides = (ctypes.c_int64 * max(ndim, 1))(*steps)
-    tensor = DLTensor(buffer.pointer if buffer.size else None, CUDA, buffer.gpu.index, ndim, KINDS[buffer.dtype.kind],
+    tensor = DLTensor(buffer.pointer if buffer.size else None, CUDA, buffer.gpu.index, ndim, _code(buffer.dtype),
                       8 * buffer.dtype.itemsize, 1, shape, strides, 0)
     deleter = ctypes.cast(_deleter, ctypes.c_void_p).value
     managed = ManagedVersioned(1, 0, None, deleter, flags, tensor) if versioned else Managed(tensor, None, deleter)
@@ -177,6 +179,8 @@ def _from_capsule(gpu: Gpu, capsule, name: str) -> DeviceBuffer:
 
 
 def _dtype(code: int, bits: int, lanes: int, name: str) -> np.dtype:
+    if (code, bits, lanes) == (BFLOAT, 16, 1):
+        return BF16
     letter = next((k for k, c in KINDS.items() if c == code), None)
     if letter is None or lanes != 1 or bits % 8:
         raise TraceTypeError(f"asarray: a {name} has a dtype that jitnet does not compile (DLPack's code {code}, {bits} bits)",
