@@ -13,7 +13,8 @@ from ..types import BF16
 COMPUTING = {
     "average", "clip", "convolve", "corrcoef", "correlate", "cov", "cross", "cumprod", "cumsum", "cumulative_prod",
     "cumulative_sum", "diff", "dot", "einsum", "gradient", "inner", "interp", "isclose", "allclose", "kron",
-    "matrix_power", "mean", "median", "multi_dot", "nan_to_num", "nancumprod", "nancumsum", "nanmean", "nanmedian", "nanpercentile", "nanprod",
+    "matrix_power", "mean", "median", "multi_dot", "nan_to_num", "nancumprod",
+    "nancumsum", "nanmean", "nanmedian", "nanpercentile", "nanprod",
     "nanquantile", "nanstd", "nansum", "nanvar", "norm", "outer", "percentile", "polyval", "prod", "ptp", "quantile", "round",
     "sinc", "std", "sum", "tensordot", "trace", "trapezoid", "var", "vdot", "vecdot", "where"}
 METHOD_NAMES = ("clip", "cumprod", "cumsum", "dot", "mean", "prod", "round", "std", "sum", "trace", "var")
