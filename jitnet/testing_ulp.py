@@ -3,6 +3,7 @@
     python -m jitnet.testing_ulp                              prints the table
     python -m jitnet.testing_ulp --write docs/accuracy.md     writes it into that page
     python -m jitnet.testing_ulp --exhaustive [--write ...]   all 2**32 float32 inputs, against the float64 function: minutes
+    python -m jitnet.testing_ulp --halves [--write ...]       all float16 and bfloat16 inputs
 
 An ULP of a result is the distance of the two floats around the exact value (of the smallest numbers, below the normal range).
 A correctly rounded function has an error of at most 0.5.
@@ -18,10 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .codegen.names import SCALAR_FUNCTIONS
+from .types import BF16
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
 DIGITS, LEAST = {"f32": 24, "f64": 53}, {"f32": -125, "f64": -1021}
 BITS = {"f32": "i4", "f64": "i8"}
+HALVES = {"f16": np.dtype(np.float16), "bf16": BF16}
+HALF_DIGITS, HALF_LEAST = {"f16": 11, "bf16": 8}, {"f16": -13, "bf16": -125}
 
 
 # errors
@@ -273,6 +277,31 @@ def measure_all(name: str, chunk: int = 1 << 26, stride: int = 1) -> float:
     return float(worst)
 
 
+HALF_KERNEL = """
+def kernel(buffers, sizes, start, stop):
+    x = buffer_{dtype}(buffers, 0)
+    out = buffer_{dtype}(buffers, 1)
+    for i in range(start, stop):
+        out[i] = {dtype}({name}_(f32(x[i])))
+"""
+
+
+def measure_half(name: str, dtype: str) -> float:
+    """The largest error of a function of one argument over every float16 or bfloat16 (dtype "f16" or "bf16"), against the same
+    function in float64; NaN where one gives NaN and the other does not."""
+    source = HALF_KERNEL.format(name=name, dtype=dtype)
+    kind = HALVES[dtype]
+    x = np.arange(1 << 16).astype(np.uint16).view(kind)
+    found, exact = from_source(source, kind)(x).astype(np.float64), compiled(name, "f64")(x.astype(np.float64))
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(kind).astype(np.float64)
+        unit = np.ldexp(1.0, np.maximum(np.frexp(exact)[1], HALF_LEAST[dtype]) - HALF_DIGITS[dtype])
+        error = np.where(np.isfinite(found), np.abs(found - exact) / unit, np.inf)
+    same = (found == rounded) & ~np.isfinite(rounded) | np.isnan(found) & np.isnan(exact)
+    error = np.where(same, 0.0, error)
+    return float(np.max(np.where(np.isnan(found) == np.isnan(exact), error, np.nan)))
+
+
 # the table
 
 
@@ -295,6 +324,13 @@ def exhaustive_table(names: Iterable[str] = CASES) -> str:
     return "\n".join(rows + [f"| `{name}` | {CASES[name].budget:g} | {measure_all(name):.3f} |" for name in unary]) + "\n"
 
 
+def halves_table(names: Iterable[str] = CASES) -> str:
+    """The Markdown table of the errors over every float16 and every bfloat16."""
+    rows = ["| function | float16 | bfloat16 |", "|---|---|---|"]
+    unary = [name for name in names if SCALAR_FUNCTIONS[name][0] == 1]
+    return "\n".join(rows + [f"| `{n}` | {measure_half(n, 'f16'):.4f} | {measure_half(n, 'bf16'):.4f} |" for n in unary]) + "\n"
+
+
 def write_table(page: str, flags: str, table: str) -> None:
     """Puts the table into the page, between the marker with its command and the next end marker."""
     begin, end = f"<!-- python -m jitnet.testing_ulp {flags}--write docs/accuracy.md -->\n", "<!-- end -->\n"
@@ -310,13 +346,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=6000, help="points per function and dtype")
     parser.add_argument("--write", metavar="PAGE", help="put the table into this page, between its two markers")
     parser.add_argument("--exhaustive", action="store_true", help="all 2**32 float32 inputs of each function, against float64")
+    parser.add_argument("--halves", action="store_true", help="all float16 and bfloat16 inputs of each function")
     options = parser.parse_args(argv)
     names = options.names or list(CASES)
-    table = exhaustive_table(names) if options.exhaustive else accuracy_table(options.samples, names)
+    table, flags = accuracy_table(options.samples, names) if not (options.exhaustive or options.halves) else None, ""
+    if table is None:
+        table, flags = (halves_table(names), "--halves ") if options.halves else (exhaustive_table(names), "--exhaustive ")
     if options.write is None:
         print(table)
     else:
-        write_table(options.write, "--exhaustive " if options.exhaustive else "", table)
+        write_table(options.write, flags, table)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from jitnet.passes import fuse
 from jitnet.runtime import cache, threads
 from jitnet.testing_compiled import check_compiled, gradient_graph, shrink
 from jitnet.testing_programs import Recorder, random_arguments, random_graph, same_structure
-from jitnet.types import F32, F64
+from jitnet.types import BF16, F16, F32, F64
 
 NIGHTLY = os.environ.get("JITNET_NIGHTLY", "0") not in ("", "0")
 SIZES = (7, 17, 1, 33, 130, 64, 257)
@@ -39,6 +39,20 @@ def program(seed):
 def test_values(seed):
     graph = program(seed)
     check_compiled(graph, random_arguments(graph, seed))
+
+
+ROUNDED = {F16: 3e-2, BF16: 2e-1, F32: 2e-2, F64: 2e-2}   # a rounding that falls the other way may be magnified some times
+
+
+@programs(ci=16, nightly=600)
+def test_halves(seed):
+    """Values and gradients of programs that compute in float16, bfloat16, and these with wider floats."""
+    floats = ((F16,), (BF16,), (F16, F32), (BF16, F64), (F16, BF16))[seed // 2 % 5]
+    graph = random_graph(Recorder(seed), SIZES[seed % 7], length=4 + seed % 9, floats=floats, reverse=seed % 2 == 0)
+    check_compiled(graph, random_arguments(graph, seed), ROUNDED)
+    gradient = gradient_graph(graph) if seed % 4 == 0 else None
+    if gradient is not None:
+        check_compiled(gradient, random_arguments(gradient, seed), ROUNDED)
 
 
 @programs(ci=40, nightly=1500)

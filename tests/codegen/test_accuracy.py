@@ -11,10 +11,12 @@ import pytest
 from jitnet.testing_ulp import (
     CASES,
     DTYPES,
+    HALVES,
     accuracy_table,
     compiled,
     measure,
     measure_all,
+    measure_half,
     samples,
     ulp_distance,
     ulp_error,
@@ -68,6 +70,14 @@ def test_every_nth_chunk_of_float32(name):
     assert measure_all(name, 1 << 26 if everything else 1 << 14, 1 if everything else 701) <= CASES[name].budget
 
 
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_every_half(dtype):
+    """Conversions are exact or correctly rounded, and float32 has bits to spare."""
+    for name in ("exp", "log", "sqrt", "sin", "tanh", "erf"):
+        assert measure_half(name, dtype) <= 0.501, name
+
+
 def test_the_measure_sees_errors():
     one = np.float32(1)
     assert ulp_error(one, mpmath.mpf(1), "f32") == 0
@@ -106,12 +116,15 @@ def test_samples_reach_everywhere():
 def test_the_table_of_the_docs_is_what_the_command_writes():
     page = (Path(__file__).parents[2] / "docs/accuracy.md").read_text()
     sampled, every = page.split("--exhaustive")
+    every, halves = every.split("--halves")
     rows = [line.split("|") for line in sampled.splitlines() if line.startswith("| `")]
     assert [row[1].strip(" `") for row in rows] == list(CASES)
     for row, case in zip(rows, CASES.values(), strict=True):
         assert float(row[3]) <= case.budget and float(row[5]) <= case.budget
     for row in (line.split("|") for line in every.splitlines() if line.startswith("| `")):
         assert float(row[3]) <= CASES[row[1].strip(" `")].budget
+    for row in (line.split("|") for line in halves.splitlines() if line.startswith("| `")):
+        assert float(row[2]) <= 0.501 and float(row[3]) <= 0.5001
     assert "| `sqrt` | 0.5 | 0.500 |" in accuracy_table(60, ["sqrt"])
 
 
