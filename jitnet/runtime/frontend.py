@@ -7,6 +7,7 @@ Imported only when something has to be compiled.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from llvmlite import ir
@@ -14,6 +15,7 @@ from llvmlite.ir.transforms import Visitor
 from numba.core import (
     bytecode,
     callconv,
+    cgutils,
     codegen,
     compiler,
     cpu,
@@ -58,7 +60,9 @@ class _TypingContext(typing.context.BaseContext):
         self.install_registry(mathdecl.registry)
 
     def resolve_function_type(self, func, args, kws):
-        key = func, tuple(args), tuple(dict(kws).items())
+        if kws or func == "static_getitem":   # whose arguments are values too
+            return super().resolve_function_type(func, args, kws)
+        key = func, tuple(args)
         found = self._signatures.get(key)
         if found is None:
             found = super().resolve_function_type(func, args, kws)
@@ -79,6 +83,45 @@ class _Contractable(Visitor):
             instruction.flags.append("contract")
 
 
+# Ranges that count upwards: a third of the instructions that Numba writes for ranges of any step, for LLVM to take away again.
+
+
+def _range_function(fn, sig):
+    """The lowering (context, signature, builder, args) of calls of range and of iteration over one; None for all else."""
+    if sig.return_type == types.range_state64_type:
+        return _make_range
+    if sig.args and sig.args[0] == types.range_state64_type and fn == "getiter":
+        return _start_range
+    return _next_of_range if sig.args and sig.args[0] == types.range_iter64_type and fn == "iternext" else None
+
+
+def _struct(context, builder, kind, values):
+    struct = context.get_constant_undef(kind)
+    for i, value in enumerate(values):
+        struct = builder.insert_value(struct, value, i)
+    return struct
+
+
+def _make_range(context, sig, builder, args, loc=None):
+    start, stop = (context.get_constant(types.int64, 0), *args) if len(args) == 1 else args[:2]
+    step = args[2] if len(args) == 3 else context.get_constant(types.int64, 1)
+    return _struct(context, builder, sig.return_type, [start, stop, step])
+
+
+def _start_range(context, sig, builder, args, loc=None):
+    start, stop, step = (builder.extract_value(args[0], i) for i in range(3))
+    position = cgutils.alloca_once(builder, start.type)
+    builder.store(start, position)
+    return _struct(context, builder, sig.return_type, [position, stop, step])
+
+
+def _next_of_range(context, sig, builder, args, loc=None):
+    position, stop, step = (builder.extract_value(args[0], i) for i in range(3))
+    current = builder.load(position)
+    builder.store(builder.add(current, step, flags=["nsw"]), position)
+    return _struct(context, builder, sig.return_type, [current, builder.icmp_signed("<", current, stop)])
+
+
 class _TargetContext(cpu.CPUContext):
     def init(self):
         self.is32bit = False
@@ -89,8 +132,16 @@ class _TargetContext(cpu.CPUContext):
         key = fn, sig
         found = self._implementations.get(key)
         if found is None:
-            found = self._implementations[key] = super().get_function(fn, sig, _firstcall)
+            own = _range_function(fn, sig)
+            found = functools.partial(own, self, sig) if own else super().get_function(fn, sig, _firstcall)
+            self._implementations[key] = found
         return found
+
+    def pair_first(self, builder, val, ty):
+        return builder.extract_value(val, 0)
+
+    def pair_second(self, builder, val, ty):
+        return builder.extract_value(val, 1)
 
     def get_abi_sizeof(self, ty):
         found = self._sizes.get(ty)
