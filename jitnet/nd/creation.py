@@ -5,6 +5,7 @@ import numpy as np
 
 from ..context import Context, known_context
 from ..errors import OperatorError
+from . import memory
 from .ndarray import NDArray
 
 
@@ -16,6 +17,11 @@ def _dtype(dtype) -> np.dtype:
     return np.dtype(np.float32 if dtype is None else dtype)
 
 
+def _made(data: np.ndarray, ctx: Context | None) -> NDArray:
+    ctx = known_context(ctx)
+    return NDArray(memory.placed(data, ctx), ctx)
+
+
 def array(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
     """A new NDArray of a list, a number or an array. Its dtype is that of an NDArray given, else float32, unless one is named.
 
@@ -25,22 +31,22 @@ def array(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
     """
     if isinstance(source_array, NDArray):
         dtype = source_array._data.dtype if dtype is None else dtype
-        source_array = source_array._data
+        source_array = memory.host(source_array._data)
     try:
         data = np.array(source_array, _dtype(dtype), order="C")
     except (TypeError, ValueError) as error:
         raise TypeError(f"source_array must be array like object: {error}") from None
-    return NDArray(data, known_context(ctx))
+    return _made(data, ctx)
 
 
 def zeros(shape, ctx: Context | None = None, dtype=None, **_) -> NDArray:
     """Zeros. The shape is a tuple, or a number for one axis."""
-    return NDArray(np.zeros(_shape(shape), _dtype(dtype)), known_context(ctx))
+    return _made(np.zeros(_shape(shape), _dtype(dtype)), ctx)
 
 
 def ones(shape, ctx: Context | None = None, dtype=None, **_) -> NDArray:
     """Ones. The shape is a tuple, or a number for one axis."""
-    return NDArray(np.ones(_shape(shape), _dtype(dtype)), known_context(ctx))
+    return _made(np.ones(_shape(shape), _dtype(dtype)), ctx)
 
 
 def full(shape, val, ctx: Context | None = None, dtype=None, out: NDArray | None = None) -> NDArray:
@@ -48,12 +54,12 @@ def full(shape, val, ctx: Context | None = None, dtype=None, out: NDArray | None
     if out is not None:
         out[:] = val
         return out
-    return NDArray(np.full(_shape(shape), val, _dtype(dtype)), known_context(ctx))
+    return _made(np.full(_shape(shape), val, _dtype(dtype)), ctx)
 
 
 def empty(shape, ctx: Context | None = None, dtype=None) -> NDArray:
     """An array whose elements are whatever was in memory."""
-    return NDArray(np.empty(_shape(shape), _dtype(dtype)), known_context(ctx))
+    return _made(np.empty(_shape(shape), _dtype(dtype)), ctx)
 
 
 def arange(start, stop=None, step=1.0, repeat: int = 1, infer_range=None, ctx: Context | None = None, dtype=None) -> NDArray:
@@ -63,17 +69,17 @@ def arange(start, stop=None, step=1.0, repeat: int = 1, infer_range=None, ctx: C
     if step == 0:
         raise OperatorError("arange: step is 0", "pass a step that leads from start to stop")
     data = np.arange(start, stop, step, dtype=np.float64).astype(_dtype(dtype))
-    return NDArray(np.repeat(data, repeat) if repeat != 1 else data, known_context(ctx))
+    return _made(np.repeat(data, repeat) if repeat != 1 else data, ctx)
 
 
 def linspace(start, stop, num: int, endpoint: bool = True, ctx: Context | None = None, dtype=None) -> NDArray:
     """`num` numbers at even distances from `start` to `stop`."""
-    return NDArray(np.linspace(start, stop, num, endpoint=endpoint).astype(_dtype(dtype)), known_context(ctx))
+    return _made(np.linspace(start, stop, num, endpoint=endpoint).astype(_dtype(dtype)), ctx)
 
 
 def eye(N, M=0, k=0, ctx: Context | None = None, dtype=None) -> NDArray:
     """Ones on the diagonal number k, zeros elsewhere; N rows and M columns (M = 0: N)."""
-    return NDArray(np.eye(int(N), int(M) or None, int(k), dtype=_dtype(dtype)), known_context(ctx))
+    return _made(np.eye(int(N), int(M) or None, int(k), dtype=_dtype(dtype)), ctx)
 
 
 def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:

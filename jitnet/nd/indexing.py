@@ -6,6 +6,7 @@ import numpy as np
 from ..errors import MXNetError
 from ..operators import find
 from ..operators.indexing import Place, frozen_key
+from . import memory
 from .base import Base
 from .invoke import invoke, state
 
@@ -16,17 +17,31 @@ def read(x, key):
     if state.recorder is not None:
         return _recorded(find("_index"), x, (), key, positions, None)
     data = x._data
+    if type(data) is not np.ndarray:
+        return type(x)(_read_on_device(data, key, positions), x._ctx)
     out = data[key]
     if type(out) is not np.ndarray:  # one element: the shape (1,), and a view of it
-        out = _element(data, key) if data.ndim else np.asarray(out)
+        out = data[_span(key)].reshape((1,)) if data.ndim else np.asarray(out)
     elif not out.flags.c_contiguous:
         out = np.ascontiguousarray(out)
     return type(x)(out, x._ctx)
 
 
-def _element(data: np.ndarray, key: tuple) -> np.ndarray:
-    position = tuple([slice(k, k + 1) if (k := int(n)) != -1 else slice(-1, None) for n in key if n is not Ellipsis])
-    return data[position].reshape((1,))
+def _span(key: tuple) -> tuple:
+    """A key of numbers as slices of size 1."""
+    return tuple([slice(k, k + 1) if (k := int(n)) != -1 else slice(-1, None) for n in key if n is not Ellipsis])
+
+
+def _read_on_device(data, key: tuple, positions: bool):
+    if not positions:
+        numbers = [k for k in key if type(k) is int]
+        if numbers and len(numbers) == data.ndim and len([k for k in key if k is not Ellipsis]) == data.ndim:
+            memory.slice_of(data, key)  # an IndexError for a number out of bounds
+            return memory.slice_of(data, _span(key)).reshape((1,))
+        view = memory.slice_of(data, key)
+        if view is not None:
+            return view
+    return data[key]
 
 
 def write(x, key, value) -> None:
@@ -36,6 +51,9 @@ def write(x, key, value) -> None:
         _recorded(find("_index_set"), x, (value,), key, positions, x)
         return
     data = value._data if isinstance(value, Base) else np.asarray(value)
+    if type(x._data) is not np.ndarray or type(data) is not np.ndarray:
+        x._data[key] = memory.placed(data, x._ctx)
+        return
     try:
         x._data[key] = data
     except ValueError as error:
@@ -71,7 +89,8 @@ def plain_key(x, key) -> tuple[tuple, bool]:
 def _positions(part) -> list:
     """Index arrays for a mask or for an array of positions (floats too: they are MXNet's default dtype)."""
     if isinstance(part, Base):
-        data = part._data != 0 if part._mask else part._data
+        data = memory.host(part._data)
+        data = data != 0 if part._mask else data
     else:
         data = np.asarray([np.asarray(p) for p in part]) if isinstance(part, (list, tuple)) else np.asarray(part)
     if data.dtype.kind == "b":

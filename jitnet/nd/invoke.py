@@ -10,7 +10,9 @@ import numpy as np
 from ..context import Context, context_named
 from ..errors import DeviceError, OperatorError
 from ..operators import Operator, dispatch
+from ..runtime.device import Device
 from .base import Base
+from .memory import placed
 
 
 class State(threading.local):
@@ -54,10 +56,12 @@ def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None,
     values, ctx = operands(op, arrays, params)
     if op.mode:
         params = {"training": state.training, **params}
-    if out is not None and arrays and out is arrays[0] and dispatch.run_in_place(op, values, params):
+    if out is not None and arrays and out is arrays[0] and ctx.kind != "gpu" and dispatch.run_in_place(op, values, params):
         return out
     if op.random and key is None:
         key = hooks.draw_key(ctx)
+    if ctx.kind == "gpu":
+        return finish(op, arrays, params, dispatch.run_on(Device("gpu", ctx.index), op, values, params, key), ctx, out)
     results = dispatch.run(op, values, params, key)
     if type(results) is np.ndarray and out is None:
         return _fresh(results, values, ctx, type(arrays[0]) if arrays else hooks.array_type)
@@ -93,6 +97,8 @@ def operands(op: Operator, arrays: Sequence, params: Mapping[str, Any]) -> tuple
 
 def _fresh(result: np.ndarray, values: Sequence, ctx: Context, kind: type):
     """A new NDArray of a result, which is copied where it shows an input's memory."""
+    if ctx.kind == "gpu":
+        return kind(placed(result, ctx), ctx)
     if result.base is not None or any(result is v for v in values):
         if not result.flags.c_contiguous:
             result = np.ascontiguousarray(result)
@@ -111,9 +117,9 @@ def finish(op: Operator, arrays: Sequence, params: Mapping[str, Any], results, c
         states = [a for a, name in zip(arrays, op.inputs(params)) if name in op.aux_names]
         for array, new in zip(states, results[count:], strict=True):
             if new is not array._data:
-                array._data[...] = new
+                array._data[...] = placed(new, array._ctx)
     values = [a._data for a in arrays]
-    visible = [np.asarray(r) for r in results[:op.num_visible(params)]]
+    visible = [np.asarray(r) if isinstance(r, np.generic) else r for r in results[:op.num_visible(params)]]
     if out is None:
         kind = type(arrays[0]) if arrays else hooks.array_type
         outs = [_fresh(r, values, ctx, kind) for r in visible]
@@ -131,4 +137,4 @@ def write(name: str, target, value: np.ndarray) -> None:
     if target.shape != value.shape:
         raise OperatorError(f"{name}: out= has the shape {list(target.shape)}, the result {list(value.shape)}",
                             "give `out` the shape of the result")
-    target._data[...] = value
+    target._data[...] = placed(value, target._ctx)

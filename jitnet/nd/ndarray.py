@@ -12,7 +12,7 @@ from ..context import Context, known_context
 from ..errors import MXNetError, OperatorError
 from ..operators import find
 from ..operators.shape import target_shape
-from . import indexing
+from . import indexing, memory
 from .base import Base
 from .invoke import hooks, invoke, state
 
@@ -72,7 +72,7 @@ class NDArray(Base):
     @property
     def writable(self) -> bool:
         """Whether elements can be changed."""
-        return self._data.flags.writeable
+        return type(self._data) is not np.ndarray or self._data.flags.writeable
 
     @property
     def T(self) -> NDArray:
@@ -83,18 +83,21 @@ class NDArray(Base):
 
     def asnumpy(self) -> np.ndarray:
         """A NumPy array of the values, a copy (`np.asarray(x)` shares memory)."""
-        return self._data.copy()
+        data = self._data
+        return data.copy() if type(data) is np.ndarray else data.host()
 
     def asscalar(self):
         """The value of an array of one element, as a NumPy scalar."""
         if self._data.size != 1:
             raise ValueError("The current array is not a scalar: it has the shape " + str(self.shape))
-        return self._data.reshape(())[()]
+        return memory.host(self._data).reshape(())[()]
 
     item = asscalar
 
     def wait_to_read(self) -> None:
-        """Returns once the values are there (on the CPU they always are)."""
+        """Returns once the values are there (on the CPU they always are); errors of what ran on a GPU come up here."""
+        if type(self._data) is not np.ndarray:
+            self._data.gpu.wait()
 
     wait_to_write = wait_to_read
 
@@ -116,9 +119,11 @@ class NDArray(Base):
             if other.shape != self.shape:
                 raise OperatorError(f"copyto: cannot copy the shape {list(self.shape)} into {list(other.shape)}",
                                     "copy into an array of the same shape")
-            other._data[...] = self._data
+            other._data[...] = memory.placed(self._data, other._ctx)
             return other
-        return NDArray(self._data.copy(), known_context(other))
+        ctx = known_context(other)
+        data = memory.placed(self._data, ctx)
+        return NDArray(data.copy() if data is self._data else data, ctx)
 
     def as_in_context(self, context: Context) -> NDArray:
         """The array on a context: itself when it is there."""
@@ -175,7 +180,7 @@ class NDArray(Base):
         return np.array(self._data, dtype=dtype, copy=copy)
 
     def __jitnet_numpy__(self) -> np.ndarray:
-        return self._data
+        return memory.host(self._data)
 
     def __dlpack__(self, **options):
         return self._data.__dlpack__(**options)
@@ -196,7 +201,7 @@ class NDArray(Base):
 
     def __bool__(self) -> bool:
         if self._data.size == 1:
-            return bool(self._data.reshape(())[()])
+            return bool(self.asscalar())
         raise ValueError("The truth value of an NDArray with " + ("no" if not self._data.size else "multiple")
                          + " elements is ambiguous.")
 
@@ -208,11 +213,11 @@ class NDArray(Base):
 
     def __index__(self) -> int:
         if self._data.size == 1 and self._data.dtype.kind in "iub":
-            return python.index(self._data.reshape(())[()])
+            return python.index(self.asscalar())
         raise TypeError("only integer arrays of one element can be an index")
 
     def __reduce__(self):
-        return _rebuild, (self._data, self._ctx)
+        return _rebuild, (memory.host(self._data), self._ctx)
 
     def __copy__(self) -> NDArray:
         return self.copy()
@@ -222,7 +227,7 @@ class NDArray(Base):
 
 
 def _rebuild(data: np.ndarray, ctx: Context) -> NDArray:
-    return NDArray(np.ascontiguousarray(data), ctx)
+    return NDArray(memory.placed(np.ascontiguousarray(data), ctx), ctx)
 
 
 # Operators of Python
@@ -235,7 +240,7 @@ def operand(x: NDArray, other):
     if isinstance(other, (NDArray, *NUMBERS)):
         return other
     if isinstance(other, np.ndarray):
-        return NDArray(np.ascontiguousarray(other, x._data.dtype), x._ctx)
+        return NDArray(memory.placed(np.ascontiguousarray(other, x._data.dtype), x._ctx), x._ctx)
     return None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..context import cpu
 from ..errors import MXNetError
+from .memory import host
 from .ndarray import NDArray
 
 LIST_MAGIC, V1, V2, V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -69,7 +70,7 @@ def dumps(data) -> bytes:
 
 
 def _array_bytes(array: NDArray) -> bytes:
-    data = array._data
+    data = host(array._data)
     number = NUMBERS.get(data.dtype)
     if number is None:
         raise MXNetError(f"nd.save: the file has no code for the dtype {data.dtype}", "convert with `astype` first")

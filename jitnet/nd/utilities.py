@@ -8,11 +8,13 @@ import numpy as np
 from ..operators import find
 from . import indexing
 from .invoke import invoke
+from .memory import host, placed, wait
 from .ndarray import NDArray
 
 
 def waitall() -> None:
-    """Returns once everything that was started is done (on the CPU it always is)."""
+    """Returns once everything that was started is done (on the CPU it always is); errors of what ran on a GPU come up here."""
+    wait()
 
 
 def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = True) -> NDArray:
@@ -46,9 +48,9 @@ def split_v2(ary: NDArray, indices_or_sections, axis: int = 0, squeeze_axis: boo
 
 def histogram(a: NDArray, bins=10, range=None) -> tuple[NDArray, NDArray]:
     """(how many elements fall into each bin, edges of the bins)."""
-    edges = bins._data if isinstance(bins, NDArray) else bins
-    counts, edges = np.histogram(a._data, edges, range)
-    return NDArray(counts, a._ctx), NDArray(edges.astype(a._data.dtype), a._ctx)
+    edges = host(bins._data) if isinstance(bins, NDArray) else bins
+    counts, edges = np.histogram(host(a._data), edges, range)
+    return NDArray(placed(counts, a._ctx), a._ctx), NDArray(placed(edges.astype(a._data.dtype), a._ctx), a._ctx)
 
 
 def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:
@@ -59,14 +61,14 @@ def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:
 
 def boolean_mask(data: NDArray, index: NDArray, axis: int = 0) -> NDArray:
     """The slices of `data` along an axis where `index` differs from 0."""
-    return indexing.read(data, (slice(None),) * axis + (index._data != 0,))
+    return indexing.read(data, (slice(None),) * axis + (host(index._data) != 0,))
 
 
 def arange_like(data: NDArray, start: float = 0.0, step: float = 1.0, repeat: int = 1, axis: int | None = None) -> NDArray:
     """Numbers in steps from `start`, as many as `data` has elements, or as one of its axes is long."""
     count = data.size if axis is None else data.shape[axis]
     numbers = (start + step * (np.arange(count) // repeat)).astype(data._data.dtype)
-    return NDArray(numbers.reshape(data.shape) if axis is None else numbers, data._ctx)
+    return NDArray(placed(numbers.reshape(data.shape) if axis is None else numbers, data._ctx), data._ctx)
 
 
 def isnan(data: NDArray) -> NDArray:

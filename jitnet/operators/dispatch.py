@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import JitnetError, MXNetError, OperatorError
+from ..runtime.array import Array
+from ..runtime.device import Device
 from ..types import SHORT_NAMES, broadcast_shapes
 from . import infer
 from .registry import Operator
@@ -40,6 +42,19 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
         raise failure(op, arrays, error.what, error.hint) from None
     except (ValueError, TypeError) as error:
         raise failure(op, arrays, str(error), "") from None
+
+
+def run_on(device: Device, op: Operator, arrays: Sequence, params: Mapping[str, Any], key=None):
+    """`run` on a GPU: the output as a buffer there, or a tuple of them. An operator without kernels gets its arrays copied to
+    the host, and its output comes from there."""
+    try:
+        if not op.kernels:
+            return op.body(*[a if isinstance(a, np.ndarray) else a.host() for a in arrays], **params)
+        with device:
+            out = run_compiled(op, [Array(a) for a in arrays], params, key)
+    except (JitnetError, ValueError, TypeError) as error:
+        raise failure(op, arrays, *((error.what, error.hint) if isinstance(error, JitnetError) else (str(error), ""))) from None
+    return tuple([x._data for x in out]) if isinstance(out, tuple) else out._data
 
 
 def run_in_place(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any]) -> bool:

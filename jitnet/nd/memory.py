@@ -1,0 +1,47 @@
+"""Where the values of NDArrays lie: a NumPy array on the CPU, a DeviceBuffer on a GPU."""
+from __future__ import annotations
+
+import numpy as np
+
+from ..context import Context
+from ..runtime.array import moved
+from ..runtime.device import Device
+
+_used: set[Device] = set()  # GPUs that hold, or held, arrays
+
+
+def placed(data, ctx: Context):
+    """The values where the context has them: themselves, or a copy on its device."""
+    if ctx.kind != "gpu":
+        return host(data)
+    device = Device("gpu", ctx.index)
+    _used.add(device)
+    return data if type(data) is not np.ndarray and data.device == device else moved(data, device)
+
+
+def wait() -> None:
+    """Returns once all GPUs that hold arrays have done what they were asked for; their errors come up here."""
+    for device in _used:
+        device.synchronize()
+
+
+def host(data) -> np.ndarray:
+    """The values as a NumPy array, which on the CPU is the one that holds them; waits for a GPU."""
+    return data if type(data) is np.ndarray else data.host()
+
+
+def slice_of(data, key: tuple):
+    """data[key] with the same memory, where these elements lie in one piece; else None. The key holds no arrays."""
+    if type(data) is np.ndarray:
+        out = data[key]
+        return out if type(out) is np.ndarray and out.flags.c_contiguous else None
+    strides, step = [], data.itemsize
+    for n in data.shape[::-1]:
+        strides.append(step)
+        step *= n
+    outline = np.lib.stride_tricks.as_strided(np.empty(1, data.dtype), data.shape, strides[::-1], writeable=False)
+    part = outline[key]  # nothing is read: it tells shape and place
+    if type(part) is not np.ndarray or not part.flags.c_contiguous:
+        return None
+    offset = part.ctypes.data - outline.ctypes.data if part.size else 0
+    return type(data)(data.gpu, data.block, part.shape, data.dtype, data.pointer - data.block.pointer + offset)

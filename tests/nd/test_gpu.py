@@ -1,0 +1,77 @@
+"""NDArrays on a GPU, which here is made of host memory: where they are, what computes there, views, writes, ways to and fro."""
+import numpy as np
+import pytest
+
+import jitnet as mx
+from jitnet import nd
+from jitnet.testing_gpu import fake_gpus
+
+X = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.fixture(autouse=True)
+def gpus():
+    with fake_gpus(2) as made:
+        yield made
+
+
+def on_gpu(x):
+    return nd.array(x, ctx=mx.gpu(0))
+
+
+def same(x, expected):
+    assert x.context == mx.gpu(0) and type(x._data) is not np.ndarray
+    np.testing.assert_allclose(x.asnumpy(), expected, rtol=1e-6)
+    assert x.shape == np.shape(expected)
+
+
+def test_creation_and_copies():
+    with mx.gpu(0):
+        same(nd.zeros((2, 3)), np.zeros((2, 3)))
+    x = on_gpu(X)
+    same(x, X)
+    same(x.copy(), X)
+    assert x.as_in_context(mx.gpu(0)) is x and x.as_in_context(mx.cpu()).context == mx.cpu()
+    assert x.as_in_context(mx.gpu(1)).context == mx.gpu(1)
+    host = nd.zeros((3, 4))
+    x.copyto(host)
+    np.testing.assert_array_equal(host.asnumpy(), X)
+    host.copyto(x)
+    assert repr(on_gpu([1])) == "\n[1.]\n<NDArray 1 @gpu(0)>" and float(on_gpu([2])) == 2
+    nd.waitall()
+
+
+def test_operators_run_there():
+    x = on_gpu(X)
+    same(nd.tanh(x * 2 + 1), np.tanh(X * 2 + 1))
+    same(x.sum(axis=1), X.sum(axis=1))
+    same(x.sum(), [X.sum()])
+    same(nd.dot(x, x, transpose_b=True), X @ X.T)
+    same(nd.concat(x, x, dim=0), np.concatenate([X, X]))
+    same(x > 5, X > 5)
+    _, second = nd.split(x, 2)
+    same(second, X[:, 2:])
+    same(nd.topk(x, k=1), [[3], [3], [3]])
+    with pytest.raises(mx.errors.DeviceError, match=r"different devices: gpu\(0\) and cpu\(0\)"):
+        x + nd.ones((3, 4))
+    with pytest.raises(mx.MXNetError, match="dot shape error"):
+        nd.dot(x, x)
+
+
+def test_views_and_writes():
+    x = on_gpu(X)
+    row, flat = x[1], x.reshape(12)
+    x += 1
+    same(row, X[1] + 1)
+    row[:] = 7
+    same(flat[4:8], [7, 7, 7, 7])
+    flat[0] = -1
+    same(x[0, 0], [-1])
+    same(x[1:][0][2:], [7, 7])
+    same(x[:, 1], [2, 7, 10])
+    same(x[nd.array([2, 0], ctx=mx.gpu(0))], x.asnumpy()[[2, 0]])
+    same(x[x > 8], [9, 10, 11, 12])
+    x[0] = nd.array([1, 2, 3, 4])
+    same(x[0], [1, 2, 3, 4])
+    with pytest.raises(IndexError):
+        x[5]
