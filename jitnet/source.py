@@ -191,7 +191,7 @@ def _constant(value: np.ndarray) -> str:
     if value.size <= 16 and np.isfinite(value).all():
         return f"np.array({value.tolist()}, {_dtype(value.dtype)})"
     if value.nbytes <= 4096:
-        return f"np.frombuffer(bytearray.fromhex({value.tobytes().hex()!r}), {_dtype(value.dtype)}).reshape({value.shape})"
+        return f"np.frombuffer(bytes.fromhex({value.tobytes().hex()!r}), {_dtype(value.dtype)}).reshape({value.shape})"
     return f"...  # {ArrayType(value.shape, value.dtype)}, too long to be written here"
 
 

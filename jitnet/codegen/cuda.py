@@ -9,14 +9,22 @@ out of bounds.
 """
 from __future__ import annotations
 
+from .. import config
 from .cuda_map import map_writer
 from .cuda_reduce import ColumnsWriter, RowsWriter
+from .cuda_scatter import scatter_writer, scatters
 from .cuda_writer import CudaKernel
 from .nest import LoopNest
 
 WRITERS = {"map": map_writer, "rows": RowsWriter, "columns": ColumnsWriter}
 
 
-def cuda_kernel(nest: LoopNest) -> CudaKernel:
-    """The kernel of a loop nest, and the numbers and the launch for this use of it."""
+def cuda_kernel(nest: LoopNest, atomics: bool | None = None) -> CudaKernel:
+    """The kernel of a loop nest, and the numbers and the launch for this use of it.
+
+    atomics: whether scattered sums of floats may be taken in any order; None: as JITNET_GPU_ATOMICS says.
+    """
+    if nest.form == "map" and scatters(nest):
+        allowed = config.switched_on("JITNET_GPU_ATOMICS") if atomics is None else atomics
+        return scatter_writer(nest, allowed).cuda_kernel()
     return WRITERS[nest.form](nest).cuda_kernel()

@@ -131,14 +131,14 @@ def columns(shape: LaunchShape, device: DeviceProperties) -> Launch:
     return Launch((bounded(shape.outer * strips, device, x * y), 1, 1), (x, y, 1))
 
 
-OWNERS = 4096   # threads that a scatter in order is worth: each walks over all of its sequence
+OWNERS = 16384   # threads that a scatter in order is worth: each walks over all of its sequence
 
 
 def ordered(shape: LaunchShape, device: DeviceProperties) -> Launch:
     """Threads for all sequences, and for parts of the targets while they are few."""
     x = power_of_two(shape.outer, 1, 32)
     blocks_x = ceil_div(shape.outer, x)
-    owners = power_of_two(ceil_div(min(OWNERS, shape.inner), blocks_x * x), 1, OWNERS)
+    owners = power_of_two(min(ceil_div(OWNERS, blocks_x * x), shape.inner), 1, OWNERS)
     y = min(owners, BLOCK // x)
     return Launch((bounded(blocks_x, device, BLOCK), owners // y, 1), (x, y, 1))
 

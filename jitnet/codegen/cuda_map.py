@@ -66,7 +66,7 @@ class VectorWriter(CudaWriter):
         """Writes the work on a vector at each of these places: all loads first, then the rest."""
         width, axis = self.width, self.axis
         places = [place if k == 0 else f"({place} + {k})" for place in starts for k in range(width)]
-        loads = [n for n in self.stage.nodes if n.kind == "load" and self.contiguous(n.access, axis)]
+        loads = [n for n in self.stage.nodes if n.kind == "load" and width > 1 and self.contiguous(n.access, axis)]
         known, given = self.names, [{} for _ in places]
         for group, start in enumerate(starts):
             for node in loads:
@@ -86,7 +86,7 @@ class VectorWriter(CudaWriter):
         for store in self.stage.stores:
             for group, start in enumerate(starts):
                 mine = slice(group * width, (group + 1) * width)
-                if self.contiguous(store.access, axis):
+                if width > 1 and self.contiguous(store.access, axis):
                     self.axis_names[axis] = start
                     target = f"{self.buffer_names[store.access.buffer]}, {self.address(store.access, depth)}"
                     self.put(depth, f"store_vector_({target}, ({', '.join(lane[store.node] for lane in lanes[mine])}))")

@@ -24,7 +24,19 @@ MOST_THREADS = 512
 PLACES = {"tid": "threadIdx", "ntid": "blockDim", "ctaid": "blockIdx", "nctaid": "gridDim"}
 
 
-def simulated(function, aligned: bool = True):
+class Simulated:
+    """A kernel that works on NumPy arrays in place: the simulator would copy each of them, also where they share memory."""
+
+    def __init__(self, kernel, wrap):
+        self.kernel, self.wrap = kernel, wrap
+
+    def __getitem__(self, launch):
+        def call(*arguments):
+            self.kernel[launch](*[self.wrap(a) if isinstance(a, np.ndarray) else a for a in arguments])
+        return call
+
+
+def simulated(function, aligned: bool = True) -> Simulated:
     """The kernel as the simulator launches it, `kernel[grid, block, 0, shared bytes](*arguments)`.
 
     aligned=False: no address is aligned for vectors.     RuntimeError without NUMBA_ENABLE_CUDASIM=1.
@@ -32,7 +44,8 @@ def simulated(function, aligned: bool = True):
     from numba import config, cuda
     if not config.ENABLE_CUDASIM:
         raise RuntimeError("the simulator is off: set NUMBA_ENABLE_CUDASIM=1 before Numba is imported")
-    return cuda.jit(within(function, simulator_scope(cuda, aligned)))
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+    return Simulated(cuda.jit(within(function, simulator_scope(cuda, aligned))), FakeCUDAArray)
 
 
 def simulator_scope(cuda, aligned: bool) -> dict[str, object]:

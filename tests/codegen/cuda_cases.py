@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from jitnet import grad
 from jitnet.compile import compile_graph
 from jitnet.source_cuda import cuda_source_text
 from jitnet.testing_compiled import LOOSE, assert_agree, graph_of, random_array
@@ -102,7 +103,31 @@ REDUCTIONS = {
     "empty_sums": (lambda x: (x.sum(axis=1), x.sum(axis=0)), np.zeros((4, 0), np.float32)),
     "distances": (lambda x, y: ((x[:, None] - y[None]) ** 2).sum(axis=2), F[:9], F[9:20]),
 }
-CASES = {**MAPS, **REDUCTIONS}
+
+
+def added(x, i, v):
+    y = x.copy()
+    np.add.at(y, i, v)
+    return y
+
+
+def placed(x, i, v):
+    y = x.copy()
+    y[i] = v
+    return y
+
+
+SCATTERS = {
+    "added": (added, V[:40].copy(), PLACES[[0, 1, 4, 5, 0, 1, 1]], V[:7].copy()),
+    "added_rows": (added, F, PLACES, F[:6] * 3),
+    "added_integers": (added, I, PLACES[[0, 1, 5, 0]], I[:4].copy()),
+    "added_bytes": (added, I.astype(np.int8), PLACES[[0, 1, 5, 0]], I[:4].astype(np.int8)),
+    "added_in_two_axes": (lambda x, i, j, v: added(x, (i, j), v), F, PLACES.reshape(2, 3), PLACES[[1, 1, 0]], F[:2, :3].copy()),
+    "placed": (placed, F, PLACES, F[:6] * 3),
+    "placed_columns": (lambda x, i, v: placed(x, (slice(None), i), v), F, PLACES, F[:, :6] * 3),
+    "gradient_of_rows": (grad(lambda x, i: (x[i] ** 2).sum()), F, PLACES),
+}
+CASES = {**MAPS, **REDUCTIONS, **SCATTERS}
 
 
 def simulated(name: str) -> str:
