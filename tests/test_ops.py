@@ -156,6 +156,18 @@ def cases():
     yield ops.sort, [f(3, 5)], {"axis": 1}
     yield ops.sort, [f(3, 5)], {"axis": 0}
     yield ops.argsort, [f(3, 5)], {"axis": 0}
+    yield ops.solve, [f(4, 4), f(4, 2)], {}
+    yield ops.solve, [f(4, 4), f(2, 4, 1)], {}
+    yield ops.solve, [f(3, 1, 4, 4), f(2, 4, 1)], {}
+    yield ops.inv, [f(2, 3, 3)], {}
+    yield ops.det, [f(2, 3, 3)], {}
+    yield ops.slogdet, [f(2, 3, 3)], {}
+    yield ops.cholesky, [np.eye(3) + 0 * f(2, 3, 3)], {}
+    for shape in ((4, 4), (2, 5, 3), (2, 3, 5)):
+        yield ops.qr, [f(*shape)], {"complete": False}
+        yield ops.svd, [f(*shape)], {"full_matrices": False}
+    yield ops.eigh, [f(2, 4, 4)], {"lower": True}
+    yield ops.eigh, [f(2, 4, 4)], {"lower": False}
     for side in ("left", "right"):
         yield ops.searchsorted, [np.sort(i(9, 8)).astype(float), i(9, 3, 4).astype(float)], {"side": side}
 
@@ -173,13 +185,14 @@ def test_every_op_has_a_case():
 
 @pytest.mark.parametrize("op, arrays, params", CASES, ids=IDS)
 def test_values_and_rules(op, arrays, params):
-    expected = op.evaluate(arrays, testing.canonical(op, arrays, params))[0]
+    expected = op.evaluate(arrays, testing.canonical(op, arrays, params))
+    expected = expected if op.multiple_outputs else expected[0]
     if isinstance(op, Reduction) and op.dtypes == "bool":
         expected = expected.astype(bool)
     testing.check_values(op, arrays, params, expected)
     if op is ops.prod:
         arrays[0][0, 0, 0] = 0
-    if op is not ops.cast:
+    if op not in (ops.cast, ops.cholesky, ops.eigh):   # of matrices that change symmetrically: tests/numpy/test_linalg.py
         testing.check_rules(op, arrays, params)
 
 
@@ -192,6 +205,10 @@ def test_batch_rules(op, arrays, params):
             found = op.batch(3, xs, batched, params)[0]
             pick = lambda k, xs=xs, batched=batched: [x[k] if b else x for x, b in zip(xs, batched)]
             np.testing.assert_array_equal(found, np.stack([np.searchsorted(*pick(k), **params) for k in range(3)]))
+        return
+    if op is ops.cholesky:   # elements in another order are not positive definite
+        matrices = 4 * np.eye(3) + np.random.default_rng(0).random((3, 2, 3, 3))
+        np.testing.assert_array_equal(op.batch(3, [matrices], [True], {})[0], np.linalg.cholesky(matrices))
         return
     testing.check_batch(op, arrays, params)
 

@@ -180,7 +180,7 @@ def linalg_trace(x, /, *, offset=0, dtype=None):
 
 @implements(np.linalg.norm)
 def norm(x, ord=None, axis=None, keepdims=False):
-    """Norm of vectors (any order) or of matrices (Frobenius, 1, inf)."""
+    """Norm of vectors (any order) or of matrices ('fro', 'nuc', 1, -1, 2, -2, inf, -inf)."""
     a = as_array(x)
     a = a if is_float(a.dtype) else as_array(a, np.float64)
     if axis is None:
@@ -193,12 +193,22 @@ def norm(x, ord=None, axis=None, keepdims=False):
         return vector_norm_over(a, axes, 2 if ord is None else ord, keepdims)
     if ord == "fro":
         return vector_norm_over(a, axes, 2, keepdims)
-    if ord not in (1, -1, np.inf, -np.inf) or len(axes) != 2:
-        raise TraceValueError(f"norm: ord={ord!r} of a matrix is not compiled", "use 'fro', 1, -1, inf or -inf")
+    if ord not in (1, -1, 2, -2, "nuc", np.inf, -np.inf) or len(axes) != 2:
+        raise TraceValueError(f"norm: a matrix has no norm of order {ord!r}", "use 'fro', 'nuc', 1, -1, 2, -2, inf or -inf")
+    if ord in (2, -2, "nuc"):
+        return _spectral_norm(a, axes, ord, keepdims)
     rows, columns = axes if abs(ord) == 1 else axes[::-1]
     sums = sum_of(ops.abs(a), rows, keepdims=True)
     both = (ops.max if ord > 0 else ops.min)(sums, axis=(rows, columns))
     return ops.reshape(both, shape=tuple(1 if k in axes else n for k, n in enumerate(a.shape))) if keepdims else both
+
+
+def _spectral_norm(a, axes, ord, keepdims):
+    """The largest (2), smallest (-2) or sum ("nuc") of the singular values of the matrices in two axes."""
+    rest = tuple(k for k in range(a.ndim) if k not in axes)
+    s = ops.svd(ops.transpose(a, axes=(*rest, *axes)), full_matrices=False)[1]
+    out = {2: ops.max, -2: ops.min, "nuc": ops.sum}[ord](s, axis=(s.ndim - 1,))
+    return ops.reshape(out, shape=tuple(1 if k in axes else n for k, n in enumerate(a.shape))) if keepdims else out
 
 
 def vector_norm_over(a, axes, ord, keepdims):
@@ -231,17 +241,16 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
 
 @implements(np.linalg.matrix_norm)
 def matrix_norm(x, /, *, keepdims=False, ord="fro"):
-    """Norm of the matrices in the last two axes: Frobenius, 1 or inf."""
+    """Norm of the matrices in the last two axes."""
     return norm(x, ord, (-2, -1), keepdims)
 
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a, n):
-    """A square matrix times itself, n >= 0 times."""
+    """A square matrix times itself, n times; its inverse for a negative n."""
     x = as_array(a)
     if n < 0:
-        raise TraceValueError("matrix_power: negative powers are not compiled",
-                              "invert the matrix outside the compiled function")
+        x, n = ops.inv(x), -n
     if n == 0:
         from .creation import eye
 

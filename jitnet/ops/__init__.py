@@ -31,5 +31,7 @@ from .cumulative import cummax as cummax, cummin as cummin, cumprod as cumprod, 
 from .cumulative import linear_recurrence as linear_recurrence
 from .random import threefry as threefry
 from .sorting import argsort as argsort, searchsorted as searchsorted, sort as sort
+from .linalg import cholesky as cholesky, det as det, eigh as eigh, inv as inv, qr as qr, slogdet as slogdet, solve as solve
+from .linalg import svd as svd
 from .control import call as call, stop_gradient as stop_gradient, switch as switch
 from .loops import scan as scan, while_loop as while_loop

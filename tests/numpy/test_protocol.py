@@ -178,7 +178,7 @@ A, N = ArrayType((3, 4), F64), ArrayType((3,), I64)
      "make it inside the function with `jitnet.numpy.empty`, or use the returned value"),
     (lambda x, n: np.add(n, 1.5, out=n * 1), "add: a f64 result cannot be written into a i64 array",
      "convert the array first: `x = x.astype(...)`"),
-    (lambda x, n: np.linalg.svd(x), "numpy.linalg.svd: jitnet cannot compile this function of a traced value (f64[3,4])",
+    (lambda x, n: np.linalg.eig(x), "numpy.linalg.eig: jitnet cannot compile this function of a traced value (f64[3,4])",
      "write it with functions that `jitnet.numpy` has, or call it outside the compiled function"),
     (lambda x, n: np.maximum.at(x, 0, 1), "maximum.at: jitnet compiles add.at and subtract.at only",
      "for indices without repetition write `x[i] = f(x[i], v)`"),
