@@ -168,6 +168,7 @@ def cases():
         yield ops.svd, [f(*shape)], {"full_matrices": False}
     yield ops.eigh, [f(2, 4, 4)], {"lower": True}
     yield ops.eigh, [f(2, 4, 4)], {"lower": False}
+    yield ops.threefry, [i(9, 3).astype(np.uint64), i(99, 3).astype(np.uint64)], {}
     for side in ("left", "right"):
         yield ops.searchsorted, [np.sort(i(9, 8)).astype(float), i(9, 3, 4).astype(float)], {"side": side}
 
