@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from .codegen.cpu import cpu_source
+from .codegen.cuda_launch import Launch
 from .runtime.cache import get_kernel
 from .runtime.cuda import driver as cuda_driver
 from .runtime.cuda import stream as cuda_stream
 from .runtime.cuda.driver import DriverError, Properties
-from .runtime.cuda.module import GpuKernel, Launch
+from .runtime.cuda.module import GpuKernel
 from .runtime.cuda.products import Product
 
 FREED, FRESH = 0xDB, 0xCB   # what bytes are before and after their time

@@ -7,19 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...codegen.cuda_launch import Launch
 from ...errors import DeviceError, Source
 from .. import cache
 from .driver import DriverError, Properties
 from .stream import Gpu
-
-
-@dataclass(frozen=True)
-class Launch:
-    """The arguments of a launch: blocks, threads of a block, bytes of dynamic shared memory."""
-
-    grid: tuple[int, int, int]
-    block: tuple[int, int, int]
-    shared_bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,19 +1,44 @@
-"""What turns loop nests into kernels for a GPU: codegen/cuda.py writes their source, cuda_compile.py assembles it."""
+"""What turns loop nests into kernels for a GPU: codegen/cuda.py writes their source, runtime/cuda_compile.py assembles it."""
 from __future__ import annotations
 
-from ...errors import DeviceError
+import functools
+
+from ...codegen.cuda import cuda_kernel
+from ...codegen.cuda_launch import DeviceProperties, Launch, LaunchShape, launch_shape
+from .driver import Properties
 from .module import GpuKernel
 
 
 class Toolchain:
-    """The CUDA toolchain: source of kernels by jitnet, PTX by Numba, machine code by the toolkit's assembler."""
+    """The CUDA toolchain: source of kernels by jitnet, PTX by LLVM, machine code by NVIDIA's assembler."""
 
-    version = "none"
+    @functools.cached_property
+    def version(self) -> str:
+        """What decides the machine code of a kernel besides its source."""
+        from importlib import metadata
+
+        found = []
+        for package in ("nvidia-nvjitlink", "nvidia-cuda-nvcc"):
+            try:
+                found.append(f"{package} {metadata.version(package)}")
+            except metadata.PackageNotFoundError:
+                continue
+        return ", ".join(found)
 
     def kernel(self, nest) -> GpuKernel:
         """The kernel of a loop nest."""
-        raise DeviceError("this version of jitnet compiles kernels for the CPU alone", "run on `jitnet.cpu()`")
+        made = cuda_kernel(nest)
+        return GpuKernel(made.source, made.name, made.sizes, functools.partial(launch_on, made.launch), made.by_pointer)
 
-    def image(self, text: str, name: str, capability: tuple[int, int]) -> bytes:
+    def image(self, source: str, name: str, capability: tuple[int, int]) -> bytes:
         """The machine code of a kernel's source for a compute capability."""
-        raise DeviceError("this version of jitnet compiles kernels for the CPU alone", "run on `jitnet.cpu()`")
+        from ..cuda_compile import compile_kernel
+
+        return compile_kernel(source, capability, name)
+
+
+def launch_on(shape: LaunchShape, properties: Properties) -> Launch:
+    """The launch of a kernel on a device."""
+    device = DeviceProperties(properties.multiprocessors, properties.max_threads_per_multiprocessor,
+                              properties.max_shared_memory_per_block)
+    return launch_shape(shape, device)
