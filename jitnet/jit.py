@@ -14,7 +14,6 @@ import threading
 import time
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from .errors import TraceTypeError
 from .families import Family
 from .ir import Graph, check_graph
 from .printing import identifier
+from .records import Record, Variant
 from .retrace import KEPT, TraceKey
 from .runtime import cache, native
 from .runtime.array import Array
@@ -32,60 +32,16 @@ from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, follow, is_away, is_gpu, known_device
 from .text import Text
 from .tracebacks import cutting, leave
-from .tracer import Traced, current_trace, trace
+from .tracer import current_trace, trace
 from .types import ArrayType, known_dtype
 from .writes import check_writable, write_back
 
+ARRAYS = {Array}
 MISS = object()  # what a native entry gives when none of its programs fits
 LOOKING_INSIDE = ("graph", "lower", "steps", "source", "explain", "memory")
 MAX_RECORDS = 4096  # programs kept per function; the oldest goes first
 RECONNECT_AFTER = 16  # a native entry holds few programs: one that ran so often from Python comes back into it
 _compiling = threading.RLock()  # one for all functions: tracing one may compile another
-
-
-@dataclass(eq=False)
-class Record:
-    """A function compiled for one key: its program and the structure of its result.
-
-    The program's last outputs are the new values of the arguments that the function writes into, `written`, but for those
-    that the program writes itself, `compiled.in_place`. What a template gave has no graph: `traced` is None.
-    """
-
-    traced: Traced | None
-    out_structure: tuple
-    written: tuple[int, ...]
-    compiled: object = None
-    counts: bool = True  # was the function traced for it?
-    runs: int = 0  # runs from Python
-
-    def run(self, call: Call) -> list:
-        """The outputs as NumPy arrays and scalars, or as buffers of a GPU."""
-        arrays = [np.asarray(leaf, WEAK[type(leaf)]) if type(leaf) in WEAK else leaf for leaf in call.prepared]
-        outs = self.compiled.run(arrays)
-        if call.place is not CPU:
-            return outs
-        for k in self.compiled.in_place:
-            target = call.leaves[k]._data if type(call.leaves[k]) is Array else call.leaves[k]
-            if arrays[k] is not target:   # a copy of it, contiguous or aligned
-                np.copyto(target, arrays[k])
-        return [out if out.ndim else out[()] for out in outs]
-
-    @property
-    def copied(self) -> tuple[int, ...]:
-        """The arguments whose new values are outputs of the program."""
-        return tuple(k for k in self.written if k not in self.compiled.in_place)
-
-
-@dataclass(eq=False)
-class Variant:
-    """Programs for one form, structure and set of static values, by the types of the leaves."""
-
-    records: dict[tuple, Record] = field(default_factory=dict)
-    entry: object = None  # native, over the leaves; its programs agree in the next three
-    out_structure: tuple | None = None
-    written: tuple[int, ...] = ()
-    copied: tuple[int, ...] = ()
-    families: dict[tuple, Family] = field(default_factory=dict)  # ranks and dtypes of the leaves -> programs by sizes
 
 
 class JitFunction:
@@ -151,6 +107,10 @@ class JitFunction:
             variant = self._variants.get((plan.form, statics, structure))
             kinds = set(map(type, leaves))
             arrays = Array in kinds or kinds <= WEAK.keys()
+            if variant is not None and variant.away and kinds == ARRAYS:
+                outs, record = variant.run_away(leaves)
+                if outs is not None:
+                    return _result(outs, record.out_structure, True)
             if (Array in kinds or is_away() or self.device is not None) and self._place(plan, structure, leaves) is not CPU:
                 return self._call_away(plan, statics, structure, leaves, arrays)
             if variant is not None and variant.entry is not None:
@@ -174,6 +134,8 @@ class JitFunction:
         """A call whose program runs on a GPU. NumPy arrays come back only when the device has computed them."""
         call = self._taken_apart(plan, statics, structure, leaves)
         record = self._record(call)
+        if not record.written and set(map(type, call.prepared)) == {DeviceBuffer}:
+            self._variants[call.key].away[tuple([b.kind for b in call.prepared])] = record
         check_writable(record.written, leaves, call.names)
         outs = write_back(record.written, leaves, record.run(call))
         if arrays:
@@ -218,6 +180,7 @@ class JitFunction:
         if sum(len(v.records) for v in self._variants.values()) >= MAX_RECORDS:
             key, oldest = next(iter(self._variants.items()))
             del oldest.records[next(iter(oldest.records))]
+            oldest.away.clear()
             if not oldest.records:
                 del self._variants[key]
 

@@ -13,6 +13,7 @@ import numpy as np
 from . import ops
 from .compile import Compiled, compile_graph
 from .ir import Const, Graph, Var, check_graph, definitions, eval_graph, subgraphs
+from .runtime.device import CPU, Device
 from .tracer import inline, trace
 from .transforms import grad
 from .types import BF16, F16, F32, F64, is_float, type_of_array
@@ -22,12 +23,12 @@ TOLERANCE = {**HALF, F32: 2e-4, F64: 1e-9}
 LOOSE = {**HALF, F32: 2e-4, F64: 2e-4}
 
 
-def check_compiled(graph: Graph, arrays: Sequence[np.ndarray], tolerance: dict | None = None) -> Compiled:
-    """The compiled graph; AssertionError where its outputs are not those of `eval_graph`.
+def check_compiled(graph: Graph, arrays: Sequence[np.ndarray], tolerance: dict | None = None, device: Device = CPU) -> Compiled:
+    """The compiled graph, for a device; AssertionError where its outputs are not those of `eval_graph`.
 
     They must be equal, floats to within a tolerance times the largest element of the array.
     """
-    compiled = compile_graph(check_graph(graph))
+    compiled = compile_graph(check_graph(graph), device=device)
     for name, stage in compiled.stages:
         try:
             check_graph(stage)
@@ -36,6 +37,8 @@ def check_compiled(graph: Graph, arrays: Sequence[np.ndarray], tolerance: dict |
     with np.errstate(all="ignore"):
         wanted = eval_graph(graph, *arrays)
     found = compiled.run([a.copy() for a in arrays])
+    if device.kind == "gpu":
+        found = [out.host() for out in found]
     assert_agree(found, wanted, tolerance or (LOOSE if has_f32(graph) else TOLERANCE))
     return compiled
 

@@ -16,34 +16,57 @@ from ..device import Device
 HOST_METHODS = ("item", "tolist", "tobytes", "dump", "dumps", "tofile", "tostring")   # they ask for the values
 
 
+class Kind:
+    """What buffers of one device, shape and dtype have in common. One object each per device in use, so that calls find their
+    program by identity."""
+
+    __slots__ = ("dtype", "gpu", "nbytes", "shape", "size")
+
+    def __init__(self, gpu, shape: tuple[int, ...], dtype: np.dtype):
+        self.gpu, self.shape, self.dtype = gpu, shape, dtype
+        self.size = math.prod(shape)
+        self.nbytes = dtype.itemsize * self.size
+
+
 class DeviceBuffer:
     """Contiguous elements in a device's memory: `shape` and `dtype` of what starts `offset` bytes into `block`."""
 
-    __slots__ = ("__weakref__", "block", "dtype", "gpu", "pointer", "shape")
+    __slots__ = ("__weakref__", "block", "kind", "pointer")
 
     def __init__(self, gpu, block, shape: tuple[int, ...], dtype: np.dtype, offset: int = 0):
-        self.gpu, self.block, self.shape, self.dtype = gpu, block, shape, dtype
-        self.pointer = block.pointer + offset
+        self.kind, self.block, self.pointer = gpu.kind(shape, dtype), block, block.pointer + offset
+
+    @property
+    def gpu(self):
+        return self.kind.gpu
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.kind.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.kind.dtype
 
     @property
     def device(self) -> Device:
-        return self.gpu.device
+        return self.kind.gpu.device
 
     @property
     def ndim(self) -> int:
-        return len(self.shape)
+        return len(self.kind.shape)
 
     @property
     def size(self) -> int:
-        return math.prod(self.shape)
+        return self.kind.size
 
     @property
     def itemsize(self) -> int:
-        return self.dtype.itemsize
+        return self.kind.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
-        return self.dtype.itemsize * math.prod(self.shape)
+        return self.kind.nbytes
 
     @property
     def T(self):
@@ -199,6 +222,16 @@ class DeviceBuffer:
     def type_text(self) -> str:
         """`f32[3,4] on gpu(0)`"""
         return f"{short_dtype(self.dtype)}[{','.join(map(str, self.shape))}] on {self.device}"
+
+
+def whole(kind: Kind, block) -> DeviceBuffer:
+    """The buffer of that kind at the start of a block."""
+    made = _new(DeviceBuffer)
+    made.kind, made.block, made.pointer = kind, block, block.pointer
+    return made
+
+
+_new = object.__new__
 
 
 def restored(values: np.ndarray, kind: str, index: int) -> DeviceBuffer:

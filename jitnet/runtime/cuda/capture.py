@@ -7,6 +7,7 @@ where something else than a kernel moved, it captures anew.
 from __future__ import annotations
 
 import collections
+import operator
 from dataclasses import dataclass
 
 from .operations import Operation
@@ -31,28 +32,31 @@ class Straight:
     def __init__(self):
         self.operations: list[Operation] = []
         self.graphs: collections.OrderedDict[tuple, Captured] = collections.OrderedDict()
-        self._bases: list[int] | None = None   # numbers of the bases that they use
-
-    @property
-    def bases(self) -> list[int]:
-        if self._bases is None:
-            self._bases = sorted({place.base for op in self.operations for place in op.places})
-        return self._bases
+        self.pick = None   # bases -> those that the operations use
+        self.captures = False
 
     def run(self, run) -> None:
         """Enqueues the operations."""
         gpu = run.gpu
-        if len(self.operations) == 1 or any(op.moves for op in self.operations):
+        if self.pick is None:
+            self.prepare()
+        if not self.captures:
             for op in self.operations:
                 gpu.now(op.name, op.source)
                 op.enqueue(gpu, [place.address(run.bases, run.rounds) for place in op.places])
             return
-        key = tuple([run.bases[n] for n in self.bases])
+        key = self.pick(run.bases)
         captured = self.graphs.get(key)
         if captured is None:
             captured = self.graphs[key] = self.graph_for(gpu, run)
         self.graphs.move_to_end(key)
         gpu.driver.launch_graph(captured.executable, gpu.stream)
+
+    def prepare(self) -> None:
+        """Finds out which bases decide a graph, and whether there is to be one."""
+        used = sorted({place.base for op in self.operations for place in op.places})
+        self.pick = operator.itemgetter(*used) if used else lambda bases: ()
+        self.captures = len(self.operations) > 1 and not any(op.moves for op in self.operations)
 
     def graph_for(self, gpu: Gpu, run) -> Captured:
         """A graph for other addresses than the ones that are kept."""

@@ -20,6 +20,7 @@ MOST_FUNCTIONS = 2048   # compiled functions kept; the one used longest ago goes
 NUMBERS = (bool, int, float)
 
 _functions: collections.OrderedDict[tuple, object] = collections.OrderedDict()
+_ufuncs: dict[tuple[np.ufunc, int], object] = {}   # with the number of inputs
 _lock = threading.Lock()
 
 
@@ -82,8 +83,8 @@ def _compiled(what: tuple, structure: tuple, statics: tuple, function):
     """The compiled function of the traced leaves of a call."""
     from ...jit import jit
 
-    def call(*traced):
-        rest = iter(traced)
+    def call(*operands):
+        rest = iter(operands)
         args, kwargs = tree.unflatten(structure, [next(rest) if s is None else s.value for s in statics])
         return function(*args, **kwargs)
 
@@ -112,6 +113,8 @@ def run(function, args: tuple, kwargs: dict):
 
 def run_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict):
     """A ufunc, or a method of one, on device buffers."""
+    if method == "__call__" and not kwargs:
+        return _plain_ufunc(ufunc, inputs)
     out = kwargs.pop("out", None)
     if method == "at":
         raise TraceTypeError(f"{ufunc.__name__}.at: it does not run eagerly on a GPU", "compile the function with `jitnet.jit`")
@@ -120,6 +123,20 @@ def run_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict):
     weak = range(len(inputs)) if method == "__call__" else ()
     result = _call(("ufunc", ufunc, method, name), function, inputs, kwargs, weak)
     return result if out is None else _into(out, result)
+
+
+def _plain_ufunc(ufunc: np.ufunc, inputs: tuple):
+    """The ufunc of these inputs: the way of operators, and so the shortest."""
+    function = _ufuncs.get((ufunc, len(inputs)))
+    if function is None:
+        from ...jit import jit
+
+        def call(*operands):
+            return ufunc(*operands)
+
+        call.__name__ = ufunc.__name__
+        function = _ufuncs.setdefault((ufunc, len(inputs)), jit(call))
+    return tree.map(_unwrapped, function(*[_passed(x) for x in inputs]))
 
 
 def _into(out, result):

@@ -59,15 +59,17 @@ class Pool:
 
     def take(self, nbytes: int) -> Block:
         """A block of at least that many bytes, for use on the device's stream."""
-        if nbytes == 0:
-            return Block(None, 0, 0)
-        size = rounded(nbytes)
+        return self.take_size(rounded(nbytes)) if nbytes else Block(None, 0, 0)
+
+    def take_size(self, size: int) -> Block:
+        """A block of a size that `rounded` gave."""
         waiting = self.free[size]
         if waiting:
             pointer, users = waiting.pop()
             self.waiting -= size
-            for stream in users:
-                self.gpu.wait_for_stream(stream)
+            if users:
+                for stream in users:
+                    self.gpu.wait_for_stream(stream)
             return Block(self, pointer, size)
         try:
             pointer = self.gpu.driver.allocate(size, self.gpu.stream)

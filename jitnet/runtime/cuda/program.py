@@ -17,8 +17,9 @@ import numpy as np
 
 from ...errors import Source, TraceIndexError
 from ..program import KernelStep, LoopStep, Slot, Step, SwitchStep
-from .buffer import DeviceBuffer
+from .buffer import DeviceBuffer, whole
 from .capture import Straight
+from .memory import rounded
 from .operations import HostOp, Operation, Place, operation
 from .stream import Gpu
 from .transfer import as_bytes, host_bytes, send
@@ -157,8 +158,10 @@ class HostCall:
 class Run:
     """One run of a program: addresses of its bases, and the rounds of the loops that the host is in."""
 
+    __slots__ = ("bases", "gpu", "rounds")
+
     def __init__(self, gpu: Gpu, bases: list[int]):
-        self.gpu, self.bases, self.rounds = gpu, bases, dict[int, int]()
+        self.gpu, self.bases, self.rounds = gpu, bases, {}
 
     def parts(self, parts: list) -> None:
         for part in parts:
@@ -206,6 +209,10 @@ class GpuProgram:
         self.cells: tuple[int, int] | None = None   # (address, size) of host memory where the status cells arrive
         with gpu.doing(f"copying the constants of {name}"):
             self.const_buffers = send(gpu, self.consts)
+        self.const_pointers = [b.pointer for b in self.const_buffers]
+        kinds = [gpu.kind(shape, dtype) for shape, dtype in self.outputs]
+        self.out_kinds = [(kind, rounded(kind.nbytes) if kind.nbytes else 0) for kind in kinds]
+        self.doing, self.label = f"running {name}", (name, self.source)
         gpu.programs.add(self)
 
     @property
@@ -214,18 +221,24 @@ class GpuProgram:
 
     def run(self, arrays: Sequence[DeviceBuffer | np.ndarray]) -> list[DeviceBuffer]:
         """The outputs, on the device. NumPy arrays among the inputs are copied there."""
+        with self.gpu.doing(self.doing, self.source):
+            return self.run_on(self.on_device(arrays))
+
+    def run_on(self, inputs: Sequence[DeviceBuffer]) -> list[DeviceBuffer]:
+        """The outputs for inputs on the device, of the right kinds."""
         gpu = self.gpu
-        with gpu.doing(f"running {self.name}", self.source):
-            inputs = self.on_device(arrays)
-            outputs = [DeviceBuffer(gpu, gpu.pool.take(d.itemsize * math.prod(s)), s, d) for s, d in self.outputs]
+        with gpu.doing(self.doing, self.source):
+            take = gpu.pool.take_size
+            outputs = [whole(kind, take(size)) if size else whole(kind, gpu.pool.take(0)) for kind, size in self.out_kinds]
             if self.arena is None:
                 self.take_arena()
-            bases = [self.arena.pointer, *(b.pointer for b in inputs), *(b.pointer for b in outputs),
-                     *(b.pointer for b in self.const_buffers)]
-            gpu.recent.append((self.name, self.source))
+            bases = [self.arena.pointer, *[b.pointer for b in inputs], *[b.pointer for b in outputs], *self.const_pointers]
+            gpu.recent.append(self.label)
             self.running = True
             try:
-                Run(gpu, bases).parts(self.parts)
+                run = Run(gpu, bases)
+                for part in self.parts:
+                    part.run(run)
             finally:
                 self.running = False
             if self.checks:

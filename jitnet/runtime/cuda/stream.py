@@ -17,9 +17,11 @@ import weakref
 from ...errors import DeviceError, DeviceMemoryError, Source
 from ...text import size_text
 from ..device import Device
+from .buffer import Kind
 from .driver import OLD_DRIVER, DriverError, driver
 from .memory import PinnedPool, Pool
 
+MOST_KINDS = 65_536
 RECENT = 8   # launched programs that the error of a lost device names
 
 
@@ -31,6 +33,7 @@ class Gpu:
         self.lock = threading.RLock()
         self.lost = ""                                   # why the device cannot be used any more
         self.pool, self.pinned = Pool(self), PinnedPool(self)
+        self.kinds: dict[tuple, Kind] = {}
         self.events: list[int] = []                      # free ones
         self.kept: collections.deque = collections.deque()   # (event, owner): memory of others that this device may be using
         self.dying: collections.deque = collections.deque()  # owners whose event is not recorded yet
@@ -184,6 +187,15 @@ class Gpu:
             self.events.append(self.kept.popleft()[0])
 
     # Memory
+
+    def kind(self, shape: tuple[int, ...], dtype) -> Kind:
+        """What buffers of this shape and dtype here have in common."""
+        found = self.kinds.get((shape, dtype))
+        if found is None:
+            if len(self.kinds) >= MOST_KINDS:
+                self.kinds.clear()
+            found = self.kinds.setdefault((shape, dtype), Kind(self, shape, dtype))
+        return found
 
     def memory_info(self) -> tuple[int, int]:
         """(free, total) bytes of the device."""

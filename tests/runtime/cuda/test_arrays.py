@@ -153,8 +153,8 @@ def test_two_devices(drivers):
     same(b.to(jitnet.gpu(0)), X)
     with pytest.raises(errors.DeviceError) as error:
         a + b
-    assert str(error.value).split("\n")[0] == ("add: argument `traced[1]` is on gpu(1), which does not go together with "
-                                               "`traced[0]` on gpu(0)")
+    assert str(error.value).split("\n")[0] == ("add: argument `operands[1]` is on gpu(1), which does not go together with "
+                                               "`operands[0]` on gpu(0)")
     tree = jitnet.device_put({"a": X, "b": [a, 2.0]}, jitnet.gpu(1))
     assert {leaf.device for leaf in jitnet.tree.leaves(tree)} == {jitnet.gpu(1)}
     assert jitnet.block_until_ready(tree) is tree

@@ -1,0 +1,64 @@
+"""What a compiled function keeps: a Record per program, in Variants, by the types of the arguments."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .arguments import WEAK, Call
+from .families import Family
+from .runtime.array import Array
+from .runtime.device import CPU
+from .tracer import Traced
+
+
+@dataclass(eq=False)
+class Record:
+    """A function compiled for one key: its program and the structure of its result.
+
+    The program's last outputs are the new values of the arguments that the function writes into, `written`, but for those
+    that the program writes itself, `compiled.in_place`. What a template gave has no graph: `traced` is None.
+    """
+
+    traced: Traced | None
+    out_structure: tuple
+    written: tuple[int, ...]
+    compiled: object = None
+    counts: bool = True  # was the function traced for it?
+    runs: int = 0  # runs from Python
+
+    def run(self, call: Call) -> list:
+        """The outputs as NumPy arrays and scalars, or as buffers of a GPU."""
+        arrays = [np.asarray(leaf, WEAK[type(leaf)]) if type(leaf) in WEAK else leaf for leaf in call.prepared]
+        outs = self.compiled.run(arrays)
+        if call.place is not CPU:
+            return outs
+        for k in self.compiled.in_place:
+            target = call.leaves[k]._data if type(call.leaves[k]) is Array else call.leaves[k]
+            if arrays[k] is not target:   # a copy of it, contiguous or aligned
+                np.copyto(target, arrays[k])
+        return [out if out.ndim else out[()] for out in outs]
+
+    @property
+    def copied(self) -> tuple[int, ...]:
+        """The arguments whose new values are outputs of the program."""
+        return tuple(k for k in self.written if k not in self.compiled.in_place)
+
+
+@dataclass(eq=False)
+class Variant:
+    """Programs for one form, structure and set of static values, by the types of the leaves."""
+
+    records: dict[tuple, Record] = field(default_factory=dict)
+    entry: object = None  # native, over the leaves; its programs agree in the next three
+    out_structure: tuple | None = None
+    written: tuple[int, ...] = ()
+    copied: tuple[int, ...] = ()
+    away: dict[tuple, Record] = field(default_factory=dict)   # kinds of buffers on a GPU -> one that writes into no argument
+    families: dict[tuple, Family] = field(default_factory=dict)  # ranks and dtypes of the leaves -> programs by sizes
+
+    def run_away(self, leaves: list):
+        """(outputs, record) when all leaves are on a GPU, of kinds seen there before; (None, None) otherwise."""
+        buffers = [leaf._data for leaf in leaves]
+        record = self.away.get(tuple([getattr(b, "kind", None) for b in buffers]))
+        return (None, None) if record is None else (record.compiled.program.run_on(buffers), record)
