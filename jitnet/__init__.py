@@ -21,9 +21,12 @@ from .transforms import stop_gradient as stop_gradient, value_and_grad as value_
 from . import autograd as autograd, context as context, nd as nd, operators as operators
 from . import errors as base, nd as ndarray  # as MXNet names them
 from .errors import MXNetError as MXNetError
+from . import attribute as attribute, name as name, sym as sym
+from . import sym as symbol
+from .attribute import AttrScope as AttrScope
 
-_MODULES = {"autograd", "cache", "config", "context", "errors", "nd", "ndarray", "nn",
-            "numpy", "operators", "random", "testing", "tree"}
+_MODULES = {"attribute", "autograd", "cache", "config", "context", "errors", "name", "nd", "ndarray", "nn",
+            "numpy", "operators", "random", "sym", "symbol", "testing", "tree"}
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,20 @@
+"""MXNet's `sym`: graphs written down first, bound to arrays later. Every operator of `jitnet.operators` is a function here.
+
+>>> import jitnet as mx
+>>> net = mx.sym.dot(mx.sym.Variable("x"), mx.sym.Variable("w"))
+>>> net.infer_shape(x=(2, 3), w=(3, 4))[1]
+[(2, 4)]
+"""
+from types import SimpleNamespace as _Namespace
+
+from . import make as _make
+from .symbol import Group as Group, NotImplementedForSymbol as NotImplementedForSymbol, Symbol as Symbol, Variable as Variable
+from .symbol import load as load, load_json as load_json, var as var
+
+_made = _make.functions()
+_internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})
+globals().update({name: made for name, made in _made.items() if not name.startswith("_") and name not in globals()})
+globals().update(_make.PAIRS)
+_make.add_methods()
+linalg = _Namespace(**{name.removeprefix("linalg_"): _make.function(op, name.removeprefix("linalg_"))
+                       for name, op in _make.OPERATORS.items() if name.startswith("linalg_")})

@@ -1,0 +1,59 @@
+"""Symbols as JSON, in the layout of MXNet 1.9.1: files go both ways."""
+from __future__ import annotations
+
+import json
+
+from ..errors import MXNetError, OperatorError
+from ..operators import find
+from .node import Entry, Node, order
+
+VERSION = 10901  # of MXNet, whose layout this is
+
+
+def to_json(entries: list[Entry], remove_amp_cast: bool = True) -> str:
+    """The graph as text."""
+    nodes = order(entries)
+    number = {id(node): k for k, node in enumerate(nodes)}
+    rows, pointer = [], [0]
+    for node in nodes:
+        row: dict = {"op": "null" if node.op is None else node.op.name, "name": node.name}
+        attrs = node.all_attrs()
+        if attrs:
+            row["attrs"] = dict(sorted(attrs.items()))
+        row["inputs"] = [[number[id(n)], k, 0] for n, k in node.inputs]
+        rows.append(row)
+        pointer.append(pointer[-1] + node.num_outputs)
+    whole = {"nodes": rows, "arg_nodes": [k for k, node in enumerate(nodes) if node.op is None], "node_row_ptr": pointer,
+             "heads": [[number[id(n)], k, 0] for n, k in entries], "attrs": {"mxnet_version": ["int", VERSION]}}
+    return json.dumps(whole, indent=2)
+
+
+def from_json(text: str) -> list[Entry]:
+    """The entries of a graph saved as text, by this library or by any MXNet 1.x; MXNetError when it is none."""
+    try:
+        whole = json.loads(text)
+        rows, heads = whole["nodes"], whole["heads"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise MXNetError(f"load_json: this is no symbol: {type(error).__name__}: {error}",
+                         "pass the text that `Symbol.tojson` returns") from None
+    nodes: list[Node] = []
+    for row in rows:
+        # older versions call them "param" and "attr"
+        attrs = {**row.get("param", {}), **row.get("attr", {}), **row.get("attrs", {})}
+        try:
+            inputs = [(nodes[entry[0]], entry[1]) for entry in row["inputs"]]
+        except IndexError:
+            raise MXNetError(f"load_json: node {row.get('name')!r} stands before its inputs", "the file is damaged") from None
+        if row["op"] == "null":
+            nodes.append(Node(None, row["name"], inputs, attrs=attrs))
+            continue
+        op = find(row["op"])
+        given = {name: value for name, value in attrs.items() if name in op.schema.kinds}
+        rest = {name: value for name, value in attrs.items() if name not in given}
+        params = op.schema.parse(given)
+        count = len(op.inputs(params))
+        if len(inputs) != count:
+            raise OperatorError(f"load_json: node {row['name']!r} has {len(inputs)} inputs, {op.name} takes {count}",
+                                "the file is damaged, or from a version with other operators")
+        nodes.append(Node(op, row["name"], inputs, given, params, rest))
+    return [(nodes[head[0]], head[1]) for head in heads]

@@ -1,0 +1,71 @@
+"""Symbols: names, attributes, composition, JSON, inference."""
+import pickle
+
+import pytest
+
+import jitnet as mx
+from jitnet.errors import MXNetError
+
+
+def test_names_count_per_hint_and_prefixes_apply():
+    with mx.name.NameManager():
+        a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
+        made = [a + b, a + 1, 1 - a, -a, a ** 2, a > b, mx.sym.dot(a, b), mx.sym.dot(a, b),
+                mx.sym.Reshape(a, shape=(2, -1))]
+        assert [s.name for s in made] == ["_plus0", "_plusscalar0", "_rminusscalar0", "_mulscalar0", "_powerscalar0", "_greater0",
+                                          "dot0", "dot1", "reshape0"]
+        with mx.name.Prefix("net_"):
+            assert mx.sym.relu(a).list_outputs() == ["net_relu0_output"]
+            assert mx.sym.relu(a, name="r").name == "net_r"
+
+
+def test_arguments_are_in_the_order_of_a_depth_first_walk():
+    a, b, c = map(mx.sym.Variable, "abc")
+    s = mx.sym.dot(mx.sym.dot(c, a), b) + c
+    assert s.list_arguments() == ["c", "a", "b"]
+    assert mx.sym.Group([s, a]).list_outputs()[1] == "a"
+    assert mx.sym.Group([s, a]).name is None
+
+
+def test_json_and_pickle_keep_everything():
+    a = mx.sym.Variable("a", shape=(2, 3), lr_mult=2.0)
+    with mx.AttrScope(ctx_group="g"):
+        s = mx.sym.sum(mx.sym.exp(a, name="e") * 3, axis=(0, 1), name="s")
+    for other in (mx.sym.load_json(s.tojson()), pickle.loads(pickle.dumps(s))):
+        assert other.tojson() == s.tojson()
+        assert other.attr_dict() == s.attr_dict()
+        assert other.attr("ctx_group") == "g"
+        assert other.list_outputs() == ["s_output"]
+
+
+def test_composition_puts_symbols_in_place_of_variables():
+    a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
+    s = mx.sym.exp(a, name="e") + b
+    t = s(a=mx.sym.relu(b, name="r"), name="top")
+    assert t.list_arguments() == ["b"]
+    assert t.name == "top"
+    assert s.list_arguments() == ["a", "b"]
+    assert t.get_internals().list_outputs() == ["b", "r_output", "e_output", "top_output"]
+    with pytest.raises(MXNetError, match="there is no variable 'zz'"):
+        s(zz=b)
+
+
+def test_shapes_are_inferred_both_ways():
+    a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
+    s = mx.sym.exp(a + b)
+    assert s.infer_shape(b=(2, 3)) == ([(2, 3), (2, 3)], [(2, 3)], [])
+    with pytest.warns(UserWarning, match="Cannot decide shape"):
+        assert s.infer_shape() == (None, None, None)
+    assert s.infer_shape_partial() == ([(), ()], [()], [])
+    assert mx.sym.Variable("v", shape=(3, 4)).infer_shape() == ([(3, 4)], [(3, 4)], [])
+    with pytest.raises(MXNetError, match=r"Error in operator .*: Shape inconsistent, Provided = \[1,3\]") as caught:
+        s.infer_shape(a=(2, 3), b=(1, 3))
+    assert "s = mx.sym.exp(a + b)" in str(caught.value)  # the line that made the node
+
+
+def test_dtypes_are_inferred():
+    import numpy as np
+
+    a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
+    assert (a + b).infer_type(b="float64") == ([np.float64, np.float64], [np.float64], [])
+    assert (a + b).infer_type() == (None, None, None)
