@@ -153,7 +153,8 @@ class Symbol:
         variables = [node for node in order(self._entries) if node.op is None]
         names = [node.name for node in variables]
         if len(args) > len(names):
-            raise MXNetError(f"compose: {len(args)} symbols for {len(names)} variables", f"the variables are {', '.join(names)}")
+            raise MXNetError(f"compose: {len(args)} symbols for {len(names)} variables",
+                             f"the variables are {', '.join(names)}")
         given = dict(zip(names, args)) | kwargs
         for key, value in given.items():
             if not isinstance(value, Symbol):

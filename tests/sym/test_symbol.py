@@ -12,7 +12,8 @@ def test_names_count_per_hint_and_prefixes_apply():
         a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
         made = [a + b, a + 1, 1 - a, -a, a ** 2, a > b, mx.sym.dot(a, b), mx.sym.dot(a, b),
                 mx.sym.Reshape(a, shape=(2, -1))]
-        assert [s.name for s in made] == ["_plus0", "_plusscalar0", "_rminusscalar0", "_mulscalar0", "_powerscalar0", "_greater0",
+        assert [s.name for s in made] == ["_plus0", "_plusscalar0", "_rminusscalar0", "_mulscalar0", "_powerscalar0",
+                                          "_greater0",
                                           "dot0", "dot1", "reshape0"]
         with mx.name.Prefix("net_"):
             assert mx.sym.relu(a).list_outputs() == ["net_relu0_output"]
