@@ -24,7 +24,7 @@ from .types import ArrayType, known_dtype
 MOST_ATTEMPTS = 8   # of one structure: beyond, its guards cut the sizes into too many pieces
 MOST_FAILURES = 2   # attempts that gave no template
 KEPT = 8            # compiled programs that a family compares with
-LOST = "its programs differ by more than sizes"
+LOST = "programs of different sizes differ by more than sizes"
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class Family:
     attempts: int = 0
     failures: int = 0
     reason: str = ""    # why there was no template
+
+    @property
+    def why_traced(self) -> str:
+        """Why every size of it needs a trace; empty when templates may still come."""
+        return self.reason if self.failures >= MOST_FAILURES else ""
 
     def find(self, dims: tuple[int, ...]) -> tuple[Template | None, Program | str] | None:
         """A template and its program for these sizes, or ALONE."""
@@ -133,14 +138,14 @@ class Family:
         try:
             graph, structure, written = trace(types)
             if scope.pins:
-                raise NoTemplate(f"its Python code needs the size itself at {scope.pins[0].where}")
+                raise NoTemplate(f"Python code needs the size as a number at {scope.pins[0].where}")
             plan = open_plan(graph, written, arrays, scope, sizes)
             scope.open = False
             template = Template(pattern, Writer(plan).function(), structure, written, plan.checks, plan.in_place)
         except Exception as error:  # whatever is wrong with the function shows in the ordinary way, in the terms of this call
             if graph is not None and type(error) is not NoTemplate and config.switched_on("JITNET_CHECK"):
                 raise
-            self.failed(str(error) if type(error) is NoTemplate else f"{type(error).__name__} while sizes were left open")
+            self.failed(str(error) if type(error) is NoTemplate else f"with sizes left open, it ends in a {type(error).__name__}")
             return None
         finally:
             scope.open = False
@@ -150,7 +155,7 @@ class Family:
         """(template, its program for these sizes) once the template is proven; None when it is not, or not yet."""
         program = template.program(dims)
         if type(program) is not Program:
-            self.failed("a guard fails at the sizes of its own trace")
+            self.failed("a size decides otherwise when it is looked at again")
             return None
         proofs = [same_program(made, known) for seen, known in self.seen if type(made := template.program(seen)) is Program]
         if not proofs:   # its guards shut out all that was compiled so far

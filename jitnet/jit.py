@@ -171,7 +171,7 @@ class JitFunction:
                 variant = self._variants.setdefault(key, variant)
                 variant.records[types] = record
                 if record.counts:
-                    self._traces = [*self._traces[-KEPT:], TraceKey(*key, call.types, call.names)]
+                    self._traces = [*self._traces[-KEPT:], TraceKey(*key, call.types, call.names, record.why)]
                 self._connect(call, variant, record)
         return record
 
@@ -234,6 +234,7 @@ class JitFunction:
             compiled = of_program(program, template.checks, template.in_place)
             return Record(None, template.out_structure, template.written, compiled, counts)
         record = self._compile_fixed(call)
+        record.why = family.why_traced
         family.compiled(dims, record.compiled.program)
         return record
 

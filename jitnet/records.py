@@ -25,6 +25,7 @@ class Record:
     written: tuple[int, ...]
     compiled: object = None
     counts: bool = True  # was the function traced for it?
+    why: str = ""  # why its sizes needed a trace
     runs: int = 0  # runs from Python
 
     def run(self, call: Call) -> list:

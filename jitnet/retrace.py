@@ -20,6 +20,7 @@ class TraceKey:
     structure: tuple
     types: tuple
     names: LeafNames
+    why: str = ""  # why a change of sizes alone needs a trace
 
     def changes(self, old: TraceKey) -> list[str]:
         """What differs from an older trace, one line per argument."""
@@ -32,6 +33,14 @@ class TraceKey:
         for k, (before, after) in enumerate(zip(old.types, self.types)):
             if before != after:
                 lines.append(f"argument `{self.names.paths()[k]}`: {_leaf_change(before, after)}")
+        return lines
+
+    def reasons(self, old: TraceKey) -> list[str]:
+        """What differs, and why that needs a trace when it is sizes alone."""
+        without_sizes = [[(len(shape), *rest) for shape, *rest in key.types] for key in (old, self)]
+        lines = self.changes(old)
+        if self.why and (self.form, self.structure) == (old.form, old.structure) and without_sizes[0] == without_sizes[1]:
+            lines.append(f"every size needs a trace: {self.why}")
         return lines
 
     def _structure_changes(self, old: TraceKey) -> list[str]:
@@ -69,7 +78,7 @@ def retrace_text(name: str, traces: list[TraceKey]) -> Text:
         return Text(f"`{name}` was traced once: its first call")
     *earlier, last = traces
     nearest = min(reversed(earlier), key=lambda old: _distance(last, old))
-    lines = last.changes(nearest) or ["its programs had been dropped"]
+    lines = last.reasons(nearest) or ["its programs had been dropped"]
     return Text(f"`{name}` was traced {len(traces)} times, the last time because\n" + "\n".join(f"  {line}" for line in lines))
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
+_TABLES = tuple(_PACKAGE + name for name in ("passes", "codegen", "transforms", "ops", "numpy", "tracer", "ir", "op", "types"))
 Terms = dict[tuple[int, ...], int]   # product of atoms -> coefficient; () -> the constant
 
 
@@ -113,11 +114,11 @@ class Symbol:
         raise TypeError(f"{type(self).__name__} is abstract")
 
     def __hash__(self):
-        # Tables of jitnet's own ask `==` before they take two values for one; others may ask whether a value is there.
+        # Tables of the compiler find what is there already, no more; elsewhere a table may mean something: n in {1, 3}.
         frame = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename in (__file__, "<string>"):
+        while frame is not None and frame.f_code.co_name == "__hash__":   # of a dataclass
             frame = frame.f_back
-        if frame is None or not frame.f_code.co_filename.startswith(_PACKAGE):
+        if frame is None or not frame.f_code.co_filename.startswith(_TABLES):
             self.scope.pin(self)
         return hash(self.value)
 

@@ -23,7 +23,7 @@ LEAST = 2   # sizes of 0 and 1 broadcast and vanish: they are never left open
 def _compare(op: str):
     def method(self, other):
         other = int(other) if isinstance(other, np.integer) else _number(other)
-        return NotImplemented if other is None else compare(self.scope, op, self, other)
+        return NotImplemented if other is None else compare(op, self, other)
     return method
 
 
@@ -48,10 +48,10 @@ class SymInt(Symbol):
     __lt__, __le__, __gt__, __ge__ = _compare("<"), _compare("<="), _compare(">"), _compare(">=")
 
     def __bool__(self):
-        return not compare(self.scope, "==", self, 0)
+        return not compare("==", self, 0)
 
     def __add__(self, other):
-        if type(other) is SymInt:
+        if type(other) is SymInt and other.scope is self.scope:
             return _sum(self, other, 1)
         if type(other) is int:
             if not other:
@@ -74,7 +74,7 @@ class SymInt(Symbol):
         return self if self >= 0 else -self
 
     def __sub__(self, other):
-        if type(other) is SymInt:
+        if type(other) is SymInt and other.scope is self.scope:
             return _sum(self, other, -1)
         return self + -other if type(other) is int else _arithmetic("-", self, other)
 
@@ -86,7 +86,7 @@ class SymInt(Symbol):
             if other == 1:
                 return self
             return _integer(self.scope, {m: k * other for m, k in self.terms.items()}, self.value * other)
-        if type(other) is SymInt:
+        if type(other) is SymInt and other.scope is self.scope:
             terms: Terms = {}
             for m, k in self.terms.items():
                 for n, j in other.terms.items():
@@ -103,7 +103,7 @@ class SymInt(Symbol):
         if type(other) is int and other:
             if all(k % other == 0 for k in self.terms.values()):
                 return _integer(self.scope, {m: k // other for m, k in self.terms.items()}, self.value // other)
-        elif type(other) is SymInt:
+        elif type(other) is SymInt and other.scope is self.scope:
             exact = _exact_quotient(self, other)
             if exact is not None:
                 return exact
@@ -116,7 +116,7 @@ class SymInt(Symbol):
         other = _number(other)
         if type(other) is int and other and all(k % other == 0 for k in self.terms.values()):
             return 0
-        if type(other) is SymInt and _exact_quotient(self, other) is not None:
+        if type(other) is SymInt and other.scope is self.scope and _exact_quotient(self, other) is not None:
             return 0
         return _quotient("%", self, other)
 
@@ -159,6 +159,10 @@ def _bits(op: str):
     return lambda self, other: getattr(self.read(), op)(other.read() if isinstance(other, Symbol) else other)
 
 
+def _read(name: str):
+    return lambda self, *args: getattr(self.read(), name)(*args)
+
+
 for _name in ("and", "or", "xor", "lshift", "rshift"):
     setattr(SymInt, f"__{_name}__", _bits(f"__{_name}__"))
     setattr(SymInt, f"__r{_name}__", _bits(f"__r{_name}__"))
@@ -186,7 +190,7 @@ class SymFloat(Symbol):
     __lt__, __le__, __gt__, __ge__ = _compare("<"), _compare("<="), _compare(">"), _compare(">=")
 
     def __bool__(self):
-        return not compare(self.scope, "==", self, 0)
+        return not compare("==", self, 0)
 
     def __neg__(self):
         return _arithmetic("*", -1.0, self)
@@ -202,6 +206,10 @@ def _operator(op: str, swap: bool):
 for _name, _op in (("add", "+"), ("sub", "-"), ("mul", "*"), ("truediv", "/"), ("pow", "**"), ("floordiv", "//"), ("mod", "%")):
     setattr(SymFloat, f"__{_name}__", _operator(_op, False))
     setattr(SymFloat, f"__r{_name}__", _operator(_op, True))
+
+
+for _name in ("abs", "round", "floor", "ceil", "trunc", "divmod", "rdivmod"):
+    setattr(SymFloat, f"__{_name}__", _read(f"__{_name}__"))
 
 
 class SymScalar(np.lib.mixins.NDArrayOperatorsMixin, Symbol):
@@ -282,11 +290,23 @@ def astype(x, dtype):
 def _number(value):
     """A symbol, int or float as it is; None for what is no Python number, such as NumPy's, with whom NumPy computes."""
     kind = type(value)
-    if kind is int or kind is SymInt or kind is float or kind is SymFloat:
+    if kind is int or kind is float:
         return value
+    if kind is SymInt or kind is SymFloat:
+        return value if value.scope.open else value.value   # of a trace that is over: somebody kept it
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):   # subclasses, such as an IntEnum
         return int(value) if isinstance(value, int) else float(value)
     return None
+
+
+def _operands(a, b) -> tuple:
+    """Two Python numbers, the symbols among them of one trace; (None, None) when one is no number."""
+    a, b = _number(a), _number(b)
+    if a is None or b is None:
+        return None, None
+    if isinstance(a, Symbol) and isinstance(b, Symbol) and a.scope is not b.scope:
+        b = b.read()
+    return a, b
 
 
 def _integer(scope: Scope, terms: Terms, value: int) -> SymInt | int:
@@ -334,27 +354,28 @@ _OPPOSITE = {"!=": "==", ">=": "<", ">": "<="}
 
 def _quotient(op: str, a, b):
     """a // b or a % b."""
-    if a is None or b is None:
+    a, b = _operands(a, b)
+    if a is None:
         return NotImplemented
-    if not {type(a), type(b)} <= {int, SymInt}:
+    if not {type(a), type(b)} <= {int, SymInt} or SymInt not in (type(a), type(b)):
         return _arithmetic(op, a, b)
     scope = a.scope if type(a) is SymInt else b.scope
     value = _PYTHON[op](plain(a), plain(b))
     if not scope.open:
         return value
-    signs = (a >= 0) and (b > 0) if op == "//" else b > 0
-    return integer_atom(scope, op, (a, b), value, 0 if signs else None, (op, key(a), key(b)))
+    positive = all(known(scope, "<", x) is False for x in ((a, b) if op == "//" else (b,)))
+    return integer_atom(scope, op, (a, b), value, 0 if positive else None, (op, key(a), key(b)))
 
 
 def _arithmetic(op: str, a, b):
     """a op b of ints and floats; a SymFloat unless Python gives an int."""
-    a, b = _number(a), _number(b)
-    if a is None or b is None:
+    a, b = _operands(a, b)
+    if a is None:
         return NotImplemented
+    if not isinstance(a, Symbol) and not isinstance(b, Symbol):
+        return _PYTHON[op](a, b)
     scope = a.scope if isinstance(a, Symbol) else b.scope
     value = _PYTHON[op](plain(a), plain(b))
-    if not scope.open:
-        return value
     if type(value) is int:
         if op in ("+", "-", "*"):   # of a bool or a subclass of int, which _number made an int
             return _PYTHON[op](a, b)
@@ -364,12 +385,14 @@ def _arithmetic(op: str, a, b):
     return SymFloat(scope, scope.atom(op, (a, b), None, (op, key(a), key(b))), value)
 
 
-def compare(scope: Scope, op: str, a, b) -> bool:
+def compare(op: str, a, b) -> bool:
     """The outcome of a comparison: from the formulas where these decide it, else a guard."""
-    if not scope.open:
-        return _PYTHON[op](plain(a), plain(b))
+    a, b = _operands(a, b)
+    if not isinstance(a, Symbol) and not isinstance(b, Symbol):
+        return _PYTHON[op](a, b)
+    scope = a.scope if isinstance(a, Symbol) else b.scope
     if op in _OPPOSITE and not (type(a) is SymFloat or type(b) in (float, SymFloat)):
-        return not compare(scope, _OPPOSITE[op], a, b)
+        return not compare(_OPPOSITE[op], a, b)
     if {type(a), type(b)} <= {int, SymInt}:
         outcome = known(scope, op, a - b)
         if outcome is not None:
