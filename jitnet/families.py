@@ -145,7 +145,8 @@ class Family:
         except Exception as error:  # whatever is wrong with the function shows in the ordinary way, in the terms of this call
             if graph is not None and type(error) is not NoTemplate and config.switched_on("JITNET_CHECK"):
                 raise
-            self.failed(str(error) if type(error) is NoTemplate else f"with sizes left open, it ends in a {type(error).__name__}")
+            known = type(error) is NoTemplate
+            self.failed(str(error) if known else f"with its sizes open, it ends in a {type(error).__name__}")
             return None
         finally:
             scope.open = False

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
-_TABLES = tuple(_PACKAGE + name for name in ("passes", "codegen", "transforms", "ops", "numpy", "tracer", "ir", "op", "types"))
+_TABLES = (*(os.path.join(_PACKAGE, name, "") for name in ("passes", "codegen", "transforms", "ops", "numpy")),
+           *(os.path.join(_PACKAGE, name) for name in ("tracer.py", "ir.py", "op.py", "types.py")))
 Terms = dict[tuple[int, ...], int]   # product of atoms -> coefficient; () -> the constant
 
 

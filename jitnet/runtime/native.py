@@ -66,6 +66,7 @@ def address(symbol: str) -> int:
     return _loaded().address[symbol]
 
 
+@functools.cache
 def function(symbol: str):
     """A native function as a Python callable on ints; it keeps the GIL."""
     return ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * SYMBOLS[symbol])(address(symbol))
