@@ -16,10 +16,10 @@ def function(op: Operator, name: str) -> Callable:
     """`nd.name`: inputs by position or name, then parameters by position or name, `out=` for the result."""
     parsed: dict[tuple, dict] = {}
     required = len(op.input_names) - len(op.optional)
-    plain = op.variadic is None and op.input_rule is None and not op.schema.required
+    plain = {count for count in range(1, len(op.input_names) + 1) if _takes(op, count)}
 
     def call(*args, out=None, name=None, **given):
-        if plain and not given and len(args) == required:
+        if not given and len(args) in plain and isinstance(args[-1], NDArray):
             return invoke(op, args, op.schema.defaults, out)
         arrays, given = bind(op, args, given)
         try:
@@ -41,6 +41,17 @@ def function(op: Operator, name: str) -> Callable:
     call.__name__ = call.__qualname__ = name
     call.__doc__ = document(op)
     return call
+
+
+def _takes(op: Operator, count: int) -> bool:
+    """Whether the operator takes so many arrays and no parameter."""
+    if op.variadic is not None or op.schema.required:
+        return False
+    try:
+        op.check_inputs(count, op.schema.defaults)
+    except OperatorError:
+        return False
+    return True
 
 
 def bind(op: Operator, args: tuple, given: dict) -> tuple[list, dict]:

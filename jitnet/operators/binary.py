@@ -48,6 +48,12 @@ def like(x, scalar):
     return x.dtype.type(scalar if x.dtype.kind == "f" else int(scalar))
 
 
+def outer_size(arrays, params) -> int:
+    """Elements of two arrays broadcast against each other, an upper bound."""
+    x, y = arrays
+    return 0 if x.shape == y.shape else x.size * y.size
+
+
 def with_number(function: Callable, reflected: bool = False) -> Callable:
     """The function of an array and a number."""
     def body(data, *, scalar):
@@ -66,7 +72,8 @@ def binary(function: Callable, doc: str, same_names: Sequence[str], wide_names: 
     if same_names:
         operator(same_names[0], aliases=same_names[1:], shape_rule=infer.elementwise)(same(keeping))
     if wide_names:
-        operator(wide_names[0], aliases=wide_names[1:], shape_rule=infer.broadcast, method=True)(wide(keeping))
+        wide_fields = {"shape_rule": infer.broadcast, "growth": outer_size, "method": True}
+        operator(wide_names[0], aliases=wide_names[1:], **wide_fields)(wide(keeping))
     for names, turned in ((scalar_names, False), (reflected_names, True)):
         if names:
             body = with_number(function, turned)

@@ -18,7 +18,7 @@ from . import infer
 from .registry import Operator
 
 ELEMENTWISE = (infer.elementwise, infer.broadcast)
-COMPILE_FROM = 16384  # elements of the largest input: below, NumPy's calls cost less than the trace of a new shape would
+COMPILE_FROM = 16384  # elements of the largest array: below, NumPy's calls cost less than the trace of a new shape would
 
 
 def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], key=None):
@@ -32,6 +32,8 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
         for array in arrays:
             if array.size >= COMPILE_FROM and compilable(op, arrays):
                 return run_compiled(op, arrays, params, key)
+        if op.growth is not None and op.growth(arrays, params) >= COMPILE_FROM and compilable(op, arrays):
+            return run_compiled(op, arrays, params, key)
         with np.errstate(all="ignore"):
             return op.body(*arrays, **params)
     except MXNetError as error:

@@ -112,10 +112,10 @@ def pick(data, index, *, axis, keepdims, mode):
 
 
 @operator("one_hot", params={"depth": Int(), "on_value": Float(1.0), "off_value": Float(0.0), "dtype": DType("float32")},
-          type_rule=infer.forward_type, method=True)
+          growth=lambda arrays, p: arrays[0].size * p["depth"], type_rule=infer.forward_type, method=True)
 def one_hot(indices, *, depth, on_value, off_value, dtype):
     """on_value at the position that each index names along a new last axis, off_value elsewhere."""
-    hit = astype(indices, np.int32)[..., None] == np.arange(depth, dtype=np.int32)
+    hit = astype(indices, np.int32)[..., None] == jnp.arange(depth, dtype=np.int32)
     return np.where(hit, np.asarray(on_value, dtype), np.asarray(off_value, dtype))
 
 

@@ -69,13 +69,14 @@ def split_v2(data, *, indices, axis, squeeze_axis, sections):
     return tuple([np.squeeze(p, axis) for p in parts] if squeeze_axis else parts)
 
 
-@operator("tile", params={"reps": Shape()}, method=True)
+@operator("tile", params={"reps": Shape()}, growth=lambda arrays, p: arrays[0].size * math.prod(p["reps"]), method=True)
 def tile(data, *, reps):
     """The array repeated as a whole, reps[k] times along axis k."""
     return np.tile(data, reps)
 
 
-@operator("repeat", params={"repeats": Int(low=0), "axis": Int(None)}, method=True)
+@operator("repeat", params={"repeats": Int(low=0), "axis": Int(None)}, growth=lambda arrays, p: arrays[0].size * p["repeats"],
+          method=True)
 def repeat(data, *, repeats, axis):
     """Each element repeated, along an axis or (axis None) of the flattened array."""
     return np.repeat(data, repeats, axis=axis)

@@ -9,6 +9,8 @@ from ..types import normalize_axis
 from .params import Bool, DType, Enum, Int
 from .registry import operator
 
+BLOCK = 32768  # elements
+
 
 def _flat(data, axis: int | None):
     """(data, axis), or the flattened data and 0 when no axis is given."""
@@ -25,21 +27,36 @@ def order(data, axis: int, ascending: bool, count: int | None = None):
 
 def _packed_order(data: np.ndarray, ascending: bool, count: int | None) -> np.ndarray:
     """`order` along the last axis: of one number for each element, its value in the upper half and its position in the lower
-    one. NumPy sorts and partitions such numbers five times as fast as it finds positions."""
-    if data.dtype.kind == "f":
-        value = data.astype(np.float32) + np.float32(0)  # -0 equals 0
-        bits = value.view(np.int32)
-        bits = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
-        if np.isnan(value).any():
-            bits = np.where(np.isnan(value), np.int32(2**31 - 1), bits)
-    else:
-        bits = data
-    number = bits.astype(np.int64) if ascending else ~bits.astype(np.int64)
+    one. NumPy sorts and partitions such numbers several times as fast as it finds positions."""
     n = data.shape[-1]
-    packed = (number << 32) | np.arange(n)
-    if count is not None and count < n:
-        packed = np.partition(packed, count - 1, axis=-1)[..., :count]
-    return np.sort(packed, axis=-1) & 0xFFFFFFFF
+    count = n if count is None else min(count, n)
+    rows = data.reshape((-1, n))
+    out = np.empty((len(rows), count), np.int64)
+    step = max(1, BLOCK // n)  # blocks of rows whose numbers stay in cache
+    for start in range(0, len(rows), step):
+        packed = _packed(rows[start:start + step], ascending)
+        if count < n:
+            packed = np.partition(packed, count - 1, axis=-1)[:, :count]
+        packed.sort(axis=-1)
+        np.bitwise_and(packed, 0xFFFFFFFF, out=out[start:start + step])
+    return out.reshape((*data.shape[:-1], count))
+
+
+def _packed(rows: np.ndarray, ascending: bool) -> np.ndarray:
+    """One int64 per element, which sorts by value, then by position in its row; NaN comes after all other values."""
+    bits = rows
+    if rows.dtype.kind == "f":
+        value = rows.astype(np.float32) + np.float32(0)  # -0 equals 0
+        bits = value.view(np.int32)
+        bits = bits ^ (bits >> 31 & np.int32(0x7FFFFFFF))
+        if np.isnan(value.min()):
+            bits[np.isnan(value)] = 2**31 - 1
+    number = bits.astype(np.int64)
+    if not ascending:
+        np.invert(number, out=number)
+    number <<= 32
+    number |= np.arange(rows.shape[-1])
+    return number
 
 
 def _stable_order(data, axis: int, ascending: bool):

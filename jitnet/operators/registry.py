@@ -53,6 +53,7 @@ class Operator:
     mode: bool = False                        # the body takes `training`
     random: bool = False                      # the body takes `key`, an array of type KEY
     kernels: bool = True                      # it can be traced; False: its body always runs at once, through NumPy
+    growth: Callable | None = None            # (arrays, params) -> elements of the output, where these may outnumber the inputs
     method: bool = False                      # a method of NDArray and Symbol as well
     _programs: dict = field(default_factory=dict, repr=False)
 

@@ -138,7 +138,7 @@ def swapaxes(data, *, dim1, dim2):
     return np.swapaxes(data, dim1, dim2)
 
 
-@operator("broadcast_to", params={"shape": Shape(())}, method=True)
+@operator("broadcast_to", params={"shape": Shape(())}, growth=lambda arrays, p: math.prod(p["shape"]), method=True)
 def broadcast_to(data, *, shape):
     """`data` repeated along axes of size 1 up to the sizes of `shape`, in which 0 keeps a size."""
     if len(shape) != data.ndim:
@@ -146,7 +146,8 @@ def broadcast_to(data, *, shape):
     return np.broadcast_to(data, tuple(n or m for n, m in zip(shape, data.shape)))
 
 
-@operator("broadcast_axis", params={"axis": Shape(()), "size": Shape(())}, aliases=("broadcast_axes",), method=True)
+@operator("broadcast_axis", params={"axis": Shape(()), "size": Shape(())},
+          growth=lambda arrays, p: arrays[0].size * math.prod(p["size"]), aliases=("broadcast_axes",), method=True)
 def broadcast_axis(data, *, axis, size):
     """`data` repeated along axes of size 1, each up to its new size."""
     shape = list(data.shape)
@@ -155,7 +156,8 @@ def broadcast_axis(data, *, axis, size):
     return np.broadcast_to(data, tuple(shape))
 
 
-@operator("broadcast_like", params={"lhs_axes": Shape(None), "rhs_axes": Shape(None)}, same_dtype=False, method=True)
+@operator("broadcast_like", params={"lhs_axes": Shape(None), "rhs_axes": Shape(None)},
+          same_dtype=False, method=True)
 def broadcast_like(lhs, rhs, *, lhs_axes, rhs_axes):
     """`lhs` repeated along axes of size 1 up to the sizes of `rhs`, or along lhs_axes to the sizes of rhs_axes."""
     if lhs_axes is None or rhs_axes is None:
