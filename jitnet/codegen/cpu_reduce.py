@@ -11,7 +11,7 @@ import numpy as np
 
 from ..sizes import largest, smallest
 from ..types import is_float, short_dtype
-from .affine import Axis
+from .affine import Affine, Axis
 from .nest import Node, Stage
 from .writer import Dimension, KernelWriter
 
@@ -20,6 +20,7 @@ MOST_ROWS = 8      # and rows at most: in cache, max gains a quarter over 4 rows
 STRIP = 1024       # columns at most that one strip accumulates on the stack
 LEAST_STRIP = 64   # and at least, when there are few columns and many threads could share them
 STRIPS = 16        # strips that are wanted when columns are all there is to share
+SEARCH = 256       # elements among which the first place of something is looked for at a time
 SUM_BLOCK = 4096   # elements summed in lanes before they join the compensated total: as accurate as pairwise
 
 
@@ -106,6 +107,8 @@ def is_float_sum(node: Node) -> bool:
 class RowsWriter(ReduceWriter):
     """Writes nests of the form "rows"."""
 
+    place: Node | None = None   # in a search: the node that is the place
+
     def body(self, depth: int) -> None:
         passes = 0
         for block, stage in zip(self.nest.blocks, self.nest.stages):
@@ -122,6 +125,10 @@ class RowsWriter(ReduceWriter):
         last, sums = self.nest.inner[-1], [r for r in stage.reductions if is_float_sum(r)]
         self.approach(stage, depth)
         self.start(stage, depth)
+        self.place = searched_place(stage, self.nest.inner)
+        if self.place is not None:
+            self.search(stage, depth)
+            return
         inside = self.outer_loops(depth)
         if sums:
             low, high = self.bounds(last)
@@ -141,6 +148,28 @@ class RowsWriter(ReduceWriter):
         for node in sums:
             self.put(depth, f"{self.names[node]} = {short_dtype(node.dtype)}(total_{self.names[node]})")
         self.leave()
+
+    def search(self, stage: Stage, depth: int) -> None:
+        """One pass that looks for the first place of something: block by block, until one has it.
+
+        Places within a block come from a table. LLVM would compute them in vectors of int64 and narrow those: half as fast.
+        """
+        (node,), (low, high) = stage.reductions, self.bounds(self.nest.inner[0])
+        found, name, start = self.names[node], self.axis_names[self.nest.inner[0]], self.start_value(node)
+        self.header += [f"    places = local_i32({SEARCH})", f"    for i in range({SEARCH}):", "        places[i] = i32(i)"]
+        self.put(depth, f"first = {low}")
+        self.put(depth, f"while (first < {high}) & ({found} == {start}):")
+        self.put(depth + 1, f"last = min(first + {SEARCH}, {high})")
+        self.put(depth + 1, f"for {name} in range(first, last):")
+        self.stage_body(stage, depth + 2)
+        self.put(depth + 2, f"{found} = {self.combined(node, found, self.names[node.operands[0]])}")
+        self.put(depth + 1, f"if {found} != {start}:")
+        self.put(depth + 2, f"{found} = i32({found} + first)")
+        self.put(depth + 1, "first = last")
+        self.leave()
+
+    def index(self, node: Node, depth: int) -> str:
+        return f"places[{self.axis_names[self.nest.inner[0]]} - first]" if node is self.place else super().index(node, depth)
 
     def start(self, stage: Stage, depth: int) -> None:
         """Writes the start values of accumulators, and of the totals of float sums."""
@@ -162,6 +191,22 @@ class RowsWriter(ReduceWriter):
         self.put(depth, f"next_{name} = total_{name} + term_{name}")
         self.put(depth, f"error_{name} = (next_{name} - total_{name}) - term_{name}")
         self.put(depth, f"total_{name} = next_{name}")
+
+
+def searched_place(stage: Stage, inner: list[Axis]) -> Node | None:
+    """The node of the place, in a stage that computes nothing but min(where(hit, place, the largest int32)): argmax, argmin."""
+    if stage.stores or len(stage.reductions) != 1 or len(inner) != 1:
+        return None
+    (least,) = stage.reductions
+    (chosen,) = least.operands
+    if least.eqn.op.combine != "min_reduce_" or chosen.kind != "expr" or chosen.eqn.op.name != "where":
+        return None
+    _, place, other = chosen.operands
+    alone = all(node is chosen or place not in node.operands for node in stage.nodes)
+    if (place.kind == "index" and place.dtype == np.int32 and place.value == Affine.of(inner[0]) and alone
+            and other.kind == "const" and other.value == np.iinfo(np.int32).max):
+        return place
+    return None
 
 
 class ColumnsWriter(ReduceWriter):

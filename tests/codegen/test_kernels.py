@@ -7,6 +7,7 @@ from jitnet.codegen import cpu_map
 from jitnet.compile import compile_graph
 from jitnet.control import fori_loop
 from jitnet.ir import check_graph, eval_graph
+from jitnet.jit import jit
 from jitnet.runtime import cache
 from jitnet.tracer import trace
 from jitnet.types import F32, ArrayType
@@ -232,3 +233,17 @@ def test_outputs_written_past_the_caches(case, dtype, monkeypatch):
     for a, b, want in zip(plain.program.run(xs), streamed.program.run(xs), eval_graph(graph, *xs)):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(b, want)
+
+
+@pytest.mark.parametrize("n", [1, 5, 256, 257, 700])
+@pytest.mark.parametrize("op", [np.argmax, np.argmin])
+def test_first_place_of_the_extreme(op, n):
+    """Ties, zeros of both signs and NaN, on rows around the size of the block that is searched at a time."""
+    rng = np.random.default_rng(n)
+    few = rng.integers(-2, 3, (6, n)).astype(np.float32)
+    few[few == 0] *= rng.choice([-1, 1])
+    late = np.where(np.arange(n) < n - 1, 0, rng.choice([-1, 1], (6, 1))).astype(np.float32)
+    nans = np.where(rng.random((6, n)) < 3 / n, np.float32(np.nan), few)
+    for x in (few, late, nans, few.astype(np.int32)):
+        function = jit(lambda x: op(x, axis=1))
+        np.testing.assert_array_equal(function(x), op(x, axis=1))
