@@ -7,6 +7,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from .codegen.cuda import cuda_kernel
+from .codegen.cuda_launch import launch_shape
 from .errors import Source
 from .ir import Eqn, Graph, Var, definitions
 from .passes.kernel import is_view
@@ -44,34 +46,37 @@ def source(name: str, compiled, gpu: bool = False) -> Text:
 
 # Which lines became which kernel
 
-def explain(name: str, compiled) -> Text:
-    """A line per step with the bytes it moves, the user's lines in it, then what was stored between steps and why."""
+def explain(name: str, compiled, gpu: bool = False) -> Text:
+    """A line per step with the bytes it moves, the user's lines in it, then what was stored between steps and why.
+
+    gpu=True: how the steps run on a GPU.
+    """
     graph = compiled.graph
     lines = [f"{name}({_types(graph.input_types)}): {_count('equation', graph.eqns)} became {_counted(compiled.kernels)}; "
              f"{size_text(arena_bytes(compiled))} of scratch memory"]
     infos = {id(info.step): info for info in compiled.kernels}
-    lines += ["", *_steps(compiled.program.steps, infos, "")]
+    lines += ["", *_steps(compiled.program.steps, infos, "", _gpu_headline if gpu else _headline)]
     reasons = list(_unfused(compiled))
     if reasons:
         lines += ["", "stored between steps, not fused:", *(f"  {line}" for line in columns(reasons))]
     return Text("\n".join(lines))
 
 
-def _steps(steps, infos: dict, indent: str) -> Iterator[str]:
+def _steps(steps, infos: dict, indent: str, headline) -> Iterator[str]:
     """The steps, those inside loops and branches further in."""
     for step in steps:
         if hasattr(step, "kernel"):
             info = infos.get(id(step))
-            yield f"{indent}- {_headline(info) if info else step.kernel}"
+            yield f"{indent}- {headline(info) if info else step.kernel}"
             if info:
                 yield from (f"{indent}    {line}" for line in _user_lines(info.eqns))
         elif hasattr(step, "branches"):
             for k, branch in enumerate(step.branches):
                 yield f"{indent}- branch {k} of {len(step.branches)}"
-                yield from _steps(branch, infos, indent + "    ")
+                yield from _steps(branch, infos, indent + "    ", headline)
         else:
             yield f"{indent}- native loop, {_rounds(step)}"
-            yield from _steps((*step.before, *step.body), infos, indent + "    ")
+            yield from _steps((*step.before, *step.body), infos, indent + "    ", headline)
 
 
 def _types(types) -> str:
@@ -108,6 +113,16 @@ def _headline(info) -> str:
     if grain and extent > grain:
         parts.append(f"in {-(-extent // grain)} parallel chunks")
     return ", ".join([*parts, info.note] if info.note else parts)
+
+
+def _gpu_headline(info) -> str:
+    """`kernel_1: reads 4.2 kB, writes 4.1 kB, rows: 33 blocks of 256 threads`; the grid is that of an H200."""
+    moves = f"reads {size_text(info.reads)}, writes {size_text(info.writes)}"
+    if info.nest is None:
+        what = {"copy": "", "blas": " (cuBLASLt)", "callback": " (NumPy, which has no place on a GPU)"}
+        return f"{info.name}{what.get(info.kind, f' ({info.kind})')}: {moves}"
+    kernel = cuda_kernel(info.nest)
+    return f"{info.name}: {moves}, {kernel.launch.template}: {launch_shape(kernel.launch)}"
 
 
 def _user_lines(eqns: tuple[Eqn, ...]) -> list[str]:

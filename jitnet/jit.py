@@ -353,9 +353,12 @@ class JitFunction:
         return explain.source(self._name, self.lower(*args, **kwargs), is_gpu(device, "source"))
 
     @cutting
-    def explain(self, /, *args, **kwargs) -> Text:
-        """Which lines of the function became which kernel, what each moves, and what did not fuse and why."""
-        return explain.explain(self._name, self.lower(*args, **kwargs))
+    def explain(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
+        """Which lines of the function became which kernel, what each moves, and what did not fuse and why.
+
+        device="cuda": also how many threads of a GPU run each, with or without a GPU.
+        """
+        return explain.explain(self._name, self.lower(*args, **kwargs), is_gpu(device, "explain"))
 
     @cutting
     def memory(self, /, *args, **kwargs) -> Text:

@@ -20,6 +20,7 @@ from jitnet.runtime import cuda_compile
 from jitnet.testing_compiled import graph_of
 
 HERE = pathlib.Path(__file__).parent
+GOLDEN = HERE.parent / "golden" / "cuda"
 ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
 SMALL = DeviceProperties(multiprocessors=1, threads_per_multiprocessor=1024)
 HAS_ASSEMBLER = cuda_compile.has_assembler()
@@ -119,6 +120,33 @@ def test_blocks_do_not_depend_on_the_device():
     for template in ("flat", "grid", "squares", "rows", "columns"):
         shape = LaunchShape(template, outer=1000, inner=777, lanes=2, columns=100)
         assert launch_shape(shape, SMALL).block == launch_shape(shape, DeviceProperties()).block
+
+
+@pytest.mark.parametrize("name", ["bias", "turned", "rows_picked", "softmax", "column_sums", "added"])
+def test_golden_texts(name):
+    """After a change that is meant: REFRESH_GOLDEN=1 python -m pytest tests/codegen/test_cuda.py -k golden; read the diff."""
+    path, text = GOLDEN / f"{name}.py", "\n\n".join(f"{k.source}# {launch_shape(k.launch)}\n" for k in kernels(name))
+    if os.environ.get("REFRESH_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_explain_for_a_gpu():
+    @jitnet.jit
+    def total(x):
+        return x.sum(axis=1)
+    text = total.explain(np.zeros((1000, 100), np.float32), device="cuda")
+    assert "- kernel_0: reads 400.0 kB, writes 4.0 kB, rows: 125 blocks of 32x8 threads" in text
+
+
+def test_atomics_only_where_allowed():
+    function, *arrays = CASES["added"]
+    nest = [info.nest for info in compile_graph(graph_of(function, *arrays)).kernels if info.nest is not None][-1]
+    assert "atomic_add_" not in cuda_kernel(nest).source
+    kernel = cuda_kernel(nest, atomics=True)
+    assert "atomic_add_" in kernel.source
+    assert "atom.global.add.f32" in cuda_compile.compile_ptx(kernel.source, (9, 0))
 
 
 def test_source_for_a_gpu_anywhere():
