@@ -74,6 +74,7 @@ class Family:
     seen: list[tuple[tuple[int, ...], Program | None]] = field(default_factory=list)   # sizes, program; the last ones
     templates: list[Template] = field(default_factory=list)
     pending: list[tuple[tuple[int, ...], Template]] = field(default_factory=list)   # not proven yet: sizes of the trace
+    doubt: str = ""     # what the last open trace raised
     attempts: int = 0
     failures: int = 0
     reason: str = ""    # why there was no template
@@ -85,7 +86,7 @@ class Family:
 
     def find(self, dims: tuple[int, ...]) -> tuple[Template | None, Program | str] | None:
         """A template and its program for these sizes, or ALONE."""
-        alone = False
+        self.doubt, alone = "", False
         for template in self.templates:
             program = template.program(dims)
             if type(program) is Program:
@@ -97,7 +98,6 @@ class Family:
         """What should be open for these sizes: where they were others before; None when nothing is, or it was in vain."""
         if not self.seen or self.failures >= MOST_FAILURES or self.attempts >= MOST_ATTEMPTS:
             return None
-        self.attempts += 1
         histories = list(zip(*(d for d, _ in self.seen), dims))
         groups: dict[tuple[int, ...], list[int]] = {}
         for k, history in enumerate(histories):
@@ -110,6 +110,8 @@ class Family:
     def compiled(self, dims: tuple[int, ...], program: Program) -> None:
         """Notes what was compiled the ordinary way."""
         self.seen = [*self.seen[-KEPT:], (dims, program)]
+        if self.doubt:
+            self.failed(self.doubt)
         for own, template in list(self.pending):
             # at the sizes of its own trace, a number in the place of a formula would not show
             if own != dims and type(made := template.program(dims)) is Program:
@@ -120,7 +122,7 @@ class Family:
                     self.failed(LOST)
 
     def failed(self, reason: str) -> None:
-        self.failures, self.reason = self.failures + 1, reason
+        self.failures, self.reason, self.doubt = self.failures + 1, reason, ""
 
     def open(self, leaves: Sequence[tuple], dims: tuple[int, ...], trace: Callable) -> tuple[Template, Program] | None:
         """(template, program) of a trace whose sizes are left open; None where this is of no use, or fails.
@@ -145,8 +147,10 @@ class Family:
         except Exception as error:  # whatever is wrong with the function shows in the ordinary way, in the terms of this call
             if graph is not None and type(error) is not NoTemplate and config.switched_on("JITNET_CHECK"):
                 raise
-            known = type(error) is NoTemplate
-            self.failed(str(error) if known else f"with its sizes open, it ends in a {type(error).__name__}")
+            if graph is None and type(error) is not NoTemplate:
+                self.doubt = f"with its sizes open, it ends in a {type(error).__name__}"   # as it may without
+            else:
+                self.failed(str(error) or type(error).__name__)
             return None
         finally:
             scope.open = False
@@ -154,6 +158,7 @@ class Family:
 
     def take(self, template: Template, dims: tuple[int, ...]) -> tuple[Template, Program] | None:
         """(template, its program for these sizes) once the template is proven; None when it is not, or not yet."""
+        self.attempts += 1
         program = template.program(dims)
         if type(program) is not Program:
             self.failed("a size decides otherwise when it is looked at again")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .ir import Graph
+from .op import Op
 from .passes.plan import Arena
 from .runtime.cache import Kernel, LazyKernel
 from .runtime.program import CallbackKernel, KernelStep, LoopStep, Program, Slot, SwitchStep
@@ -22,6 +22,7 @@ from .symbols import SYMBOLS, SymInt, integer_atom, plain
 from .types import ArrayType
 
 PARTS = (Slot, KernelStep, LoopStep, SwitchStep, ArrayType)   # what is made again for other sizes
+DATA = (int, float, str, np.dtype, np.generic, np.ndarray, Op, Slot, type(None))
 ALONE = "alone"   # a program for this size alone is wanted
 
 
@@ -129,6 +130,8 @@ class Writer:
         if kind is int or kind is bool or value is None:
             return repr(value)
         if not is_open(value):
+            if kind is KernelStep and type(value.kernel) is CallbackKernel:
+                check_data(value.kernel.function.params)
             return self.object(value)
         if kind is tuple:
             return f"({''.join(self.text(v) + ', ' for v in value)})"
@@ -138,15 +141,15 @@ class Writer:
             return f"{{{', '.join(f'{self.text(k)}: {self.text(v)}' for k, v in value.items())}}}"
         if kind is Deferred:
             return self.call(value)
+        if kind is KernelStep and type(value.kernel) is CallbackKernel:
+            check_data(value.kernel.function.params)
         if kind in PARTS:
             parts = ", ".join(self.text(getattr(value, f.name)) for f in fields(kind))
             return self.named_once(value, f"{kind.__name__}({parts})")
         raise NoTemplate(f"a {kind.__name__} holds sizes")
 
     def call(self, value: Deferred) -> str:
-        for part in (*value.args, *value.kwargs.values()):
-            if holds_graph(part):
-                raise NoTemplate("a graph within a call holds sizes")
+        check_data((value.args, value.kwargs))
         args = [self.text(a) for a in value.args] + [f"{k}={self.text(v)}" for k, v in value.kwargs.items()]
         return f"{self.object(value.function)}({', '.join(args)})"
 
@@ -198,11 +201,15 @@ def is_one_size(guard: Guard) -> bool:
     return len([product for product in guard.left.terms if product]) == 1
 
 
-def holds_graph(value) -> bool:
-    """Is there a Graph in it? What sizes its equations hold, nobody would fill in."""
+def check_data(value) -> None:
+    """NoTemplate unless a value is numbers and containers of them: a function or a Graph may hold sizes that nobody sees."""
     if isinstance(value, dict):
         value = tuple(value.values())
-    return isinstance(value, Graph) or (isinstance(value, (tuple, list)) and any(map(holds_graph, value)))
+    if isinstance(value, (tuple, list)):
+        for part in value:
+            check_data(part)
+    elif type(value) not in SYMBOLS and not isinstance(value, DATA):
+        raise NoTemplate(f"a {type(value).__name__} may hold sizes")
 
 
 # Comparing
@@ -228,5 +235,5 @@ def _described(value):
     if isinstance(value, (Kernel, LazyKernel)):
         return value.source
     if isinstance(value, CallbackKernel):
-        return value.source, value.arguments
+        return value.source, value.arguments, repr(getattr(value.function, "params", None))
     return value

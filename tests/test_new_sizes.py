@@ -176,6 +176,17 @@ def test_errors_at_a_size_are_the_ordinary_ones():
     np.testing.assert_array_equal(f(np.ones(9), np.ones(9)), np.full(9, 2.0))
 
 
+def test_errors_do_not_count_against_templates():
+    f = jitnet.jit(lambda x, y: x @ y)
+    f(normal(1, 5, 4), normal(2, 4, 3))
+    for n in range(6, 18):
+        with pytest.raises(jitnet.errors.TraceTypeError):
+            f(normal(1, n, 4), normal(2, n, 3))
+    for n in (6, 7, 8):
+        f(normal(1, n, 4), normal(2, 4, 3))
+    assert f.traces == 2 and families(f)[0].failures == 0
+
+
 def test_index_errors_of_a_template():
     f = jitnet.jit(lambda x, i: x[i])
     for n in (5, 7):

@@ -234,7 +234,7 @@ def callback_kernel(op: Op, params: dict, n: int, arguments: list[tuple]) -> Cal
         for target, value in zip(arrays[n:], op.evaluate([a.copy() for a in arrays[:n]], params)):
             target[...] = value
 
-    run.__qualname__ = op.name
+    run.__qualname__, run.params = op.name, params
     return CallbackKernel(run, arguments)
 
 
