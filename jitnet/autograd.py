@@ -101,7 +101,7 @@ def _record(op, arrays, params, out):
                             "autograd", "make a new array (`x = x + y`), or write inside `autograd.pause()`")
     written = {id(o._data) for o in outs}
     values = [a._data.copy() if id(a._data) in written else a._data for a in arrays]
-    key = hooks.draw_key(arrays[0]._ctx) if op.random else None
+    key = hooks.draw_key(arrays[0]._ctx) if op.draws(params) else None
     result = execute(op, arrays, params, out, key)
     node = Node(op, *tape.record_options(op, params), key, values, sources, op.num_visible(params))
     for k, array in enumerate(result if isinstance(result, list) else (result,)):

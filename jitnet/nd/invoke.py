@@ -58,7 +58,7 @@ def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None,
         params = {"training": state.training, **params}
     if out is not None and arrays and out is arrays[0] and ctx.kind != "gpu" and dispatch.run_in_place(op, values, params):
         return out
-    if op.random and key is None:
+    if key is None and op.draws(params):
         key = hooks.draw_key(ctx)
     if ctx.kind == "gpu":
         return finish(op, arrays, params, dispatch.run_on(Device("gpu", ctx.index), op, values, params, key), ctx, out)

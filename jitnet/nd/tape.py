@@ -76,8 +76,8 @@ class Step:
             return self.operator.pull(values)
         options = dict(self.options)
         options.update(zip(self.operator.schema.scalars, [arguments[k] for k in self.scalars]))
-        if self.key is not None:
-            options["key"] = arguments[self.key]
+        if self.operator.random:
+            options["key"] = None if self.key is None else arguments[self.key]
         out = self.operator.body(*values, **options)
         return (list(out) if isinstance(out, (tuple, list)) else [out])[:self.outputs]
 

@@ -29,6 +29,8 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
     try:
         if key is not None:  # the NumPy body of the cipher is slower than any kernel
             return run_compiled(op, arrays, params, key)
+        if op.random:
+            params = {**params, "key": None}
         for array in arrays:
             if array.size >= COMPILE_FROM and compilable(op, arrays):
                 return run_compiled(op, arrays, params, key)

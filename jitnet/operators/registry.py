@@ -51,7 +51,7 @@ class Operator:
     type_rule: Callable = infer.same_type
     same_dtype: bool = True                   # mixed dtypes among the inputs are an error
     mode: bool = False                        # the body takes `training`
-    random: bool = False                      # the body takes `key`, an array of type KEY
+    random: bool | Callable = False           # the body takes `key`, an array of type KEY; or params -> whether it draws
     kernels: bool = True                      # it can be traced; False: its body always runs at once, through NumPy
     growth: Callable | None = None            # (arrays, params) -> elements of the output, where these may outnumber the inputs
     method: bool = False                      # a method of NDArray and Symbol as well
@@ -90,6 +90,10 @@ class Operator:
             return self.num_outputs(params)
         return self.visible(params) if callable(self.visible) else self.visible
 
+    def draws(self, params: Mapping[str, Any]) -> bool:
+        """Whether the body draws random numbers with these parameters; else its key is None."""
+        return self.random(params) if callable(self.random) else self.random
+
     def output_names(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """What follows `<name>_` in the names of the outputs."""
         names = self.output_rule(params) if callable(self.output_rule) else self.output_rule
@@ -127,7 +131,7 @@ class Operator:
         key = ("types", *types, *map(params.__getitem__, self.schema.names))
         known = self._programs.get(key)
         if known is None:
-            types = [*types, *[KEY] * self.random]
+            types = [*types, *[KEY] * self.draws(params)]
             graph = trace(self._flat(params, len(types)), types, self.name).graph
             if len(self._programs) > 4096:
                 self._programs.clear()
@@ -139,9 +143,12 @@ class Operator:
         options = dict(params)
         if self.mode:
             options.setdefault("training", False)
+        if self.random:
+            options["key"] = None
+        draws = self.draws(options)
 
         def flat(*arrays):
-            if self.random:
+            if draws:
                 arrays, options["key"] = arrays[:-1], arrays[-1]
             out = self.body(*arrays, **options)
             return list(out) if isinstance(out, (tuple, list)) else [out]
@@ -162,12 +169,14 @@ class Operator:
         return function
 
     def _positional(self, params: dict[str, Any]) -> Callable:
-        scalars, random, body = self.schema.scalars, self.random, self.body
+        scalars, draws, body = self.schema.scalars, self.draws(params), self.body
         fixed = {name: value for name, value in params.items() if name not in scalars}
 
         def run(*values):
             options = dict(fixed)
-            if random:
+            if self.random:
+                options["key"] = None
+            if draws:
                 values, options["key"] = values[:-1], values[-1]
             count = len(values) - len(scalars)
             options.update(zip(scalars, values[count:]))
