@@ -13,7 +13,7 @@ def results(library, group):
     mx = importlib.import_module(library)
     found = {}
     for number, call in enumerate(calls.GROUPS[group]):
-        scope = {"mx": mx, "nd": mx.nd, "np": np, **calls.inputs(mx.nd, np)}
+        scope = {"mx": mx, "nd": mx.nd, "np": np, "grad": calls.gradients(mx), **calls.inputs(mx.nd, np)}
         try:
             value = eval(call, scope)
             parts = value if isinstance(value, (list, tuple)) and value and hasattr(value[0], "asnumpy") else [value]

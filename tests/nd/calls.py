@@ -20,6 +20,19 @@ def inputs(nd, np):
     return scope
 
 
+def gradients(mx):
+    """The function `grad` of expressions: gradients of the sum of f(*arrays) weighted by 1, 2, 3, ... at each array."""
+    def grad(f, *arrays):
+        arrays = [a.copy() for a in arrays]
+        for a in arrays:
+            a.attach_grad()
+        with mx.autograd.record():
+            y = f(*arrays)
+        y.backward(mx.nd.arange(1, y.size + 1).reshape(y.shape).astype(y.dtype))
+        return [a.grad for a in arrays]
+    return grad
+
+
 def words(text):
     """The words of a text."""
     return text.split()
@@ -177,4 +190,26 @@ GROUPS = {
         str(mx.cpu(3)) ; mx.cpu(0) == mx.cpu() ; mx.cpu(1).device_typeid ; mx.Context('cpu', 2).device_id ;
         mx.current_context() ; [float(r.sum().asscalar()) for r in m] ; x.stype ; nd.histogram(row, bins=2, range=(-1, 1))
         """)],
+    "gradient": [
+        *[f"grad(nd.{f}, x)" for f in UNARY if f not in words("size_array shape_array logical_not zeros_like ones_like")],
+        *[f"grad(nd.{f}, p)" for f in POSITIVE],
+        *[f"grad(nd.broadcast_{f}, p, col)" for f in words("add sub mul div power maximum minimum hypot")],
+        *[f"grad(lambda a: {e}, x)"
+          for e in words("a*2 a-1 3-a a/2 2/a a*a -a a%1.5 a[1] a[0,1] a[:,1] a[:,::2] a[...,1:3] a.T 2**a")],
+        *[f"grad(lambda a: nd.{f}(a{rest}), t)" for f in words("sum mean max min norm nansum")
+          for rest in ("", ", axis=1", ", axis=0, keepdims=True")],
+        *[f"grad(lambda a: nd.{f}, m)" for f in (
+            "softmax(a)", "log_softmax(a, axis=0)", "softmin(a)", "softmax(a, temperature=3.0)", "clip(a, -.5, .5)",
+            "dot(a, w)",
+            "dot(w, a, transpose_a=True, transpose_b=True)", "concat(a, a, dim=1)", "stack(a, a)", "tile(a, reps=(2, 2))",
+            "repeat(a, repeats=2, axis=1)", "reverse(a, axis=0)", "slice(a, begin=(0, 1), end=(2, 3))", "take(a, idx)",
+            "slice_axis(a, axis=1, begin=1, end=3)", "pick(a, lens)", "where(a > 0, a, 2 * a)", "gather_nd(a, idx)", "diag(a)",
+            "topk(a, k=2, ret_typ='value')", "sort(a, axis=1)", "expand_dims(a, axis=1)", "reshape(a, shape=(-1, 2))",
+            "maximum(a, 0)",
+            "broadcast_to(a.reshape((1, 3, 4)), shape=(2, 3, 4))",
+            "SequenceMask(a, nd.array([1, 2, 1, 3]), use_sequence_length=True)",
+            "linalg.gemm2(a, a, transpose_b=True)", "linalg.syrk(a)", "transpose(a)", "split(a, 2)[1]", "swapaxes(a, 0, 1)",
+            "maximum(a, a)", "add_n(a, a, a)", "cast(a, dtype='float64')", "squeeze(a.reshape((1, 3, 4)))", "flatten(a)")],
+        *[f"grad(lambda a: nd.linalg.{f}, spd)" for f in ("det(a)", "inverse(a)", "potrf(a)", "slogdet(a)[1]", "sumlogdiag(a)",
+                                                          "extractdiag(a)", "trmm(a, a)", "trsm(a, nd.ones((2, 3, 1)))")]],
 }

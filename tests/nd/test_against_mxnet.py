@@ -27,13 +27,6 @@ calls = load("calls")
 ask = load("ask")
 
 
-@pytest.mark.parametrize("group", calls.GROUPS)
-def test_every_call_runs_or_raises_a_known_error(group):
-    """Without MXNet at hand: calls give arrays; those that cannot raise jitnet's errors or Python's own."""
-    found = ask.results("jitnet", group)
-    assert {key.partition(".")[0] for key in found} == {str(k) for k in range(len(calls.GROUPS[group]))}
-
-
 @pytest.mark.skipif(PYTHON is None, reason="JITNET_MXNET_PYTHON names no Python with MXNet")
 @pytest.mark.parametrize("group", calls.GROUPS)
 def test_results_are_those_of_mxnet(group, tmp_path):
