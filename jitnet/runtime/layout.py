@@ -9,7 +9,7 @@ functions, and the pool of large freed blocks. All of them are arrays of int64.
 (ARRAY_TYPE, FLOAT_TYPE, LONG_TYPE, TRUE, FALSE, NEW_ARRAY, ARRAY_RETURN, INCREF, DECREF, TUPLE_NEW, TUPLE_SET, NEW_OBJECT,
  VECTORCALL, SAVE_THREAD, RESTORE_THREAD, LONG_AS_LONG, LONG_FROM_LONG, MALLOC, FREE, MADVISE, PARALLEL_FOR,
  NUM_THREADS, POOL_EXCLUSIVE, POOL_BUSY, CHUNKS, MEMORY_HANDLER, ALIGNED_FROM, HELD_LOCK, HELD_BYTES, HELD_BOUND,
- HELD_COUNT, HELD) = range(32)
+ HELD_COUNT, CHECK_SIGNALS, HELD) = range(33)
 HELD_MAX = 32  # freed blocks kept at most: pairs (address, capacity) from HELD on
 API_WORDS = HELD + 2 * HELD_MAX
 POOLED_FROM = 1 << 20  # bytes: smaller blocks go back to malloc at once
@@ -37,7 +37,7 @@ BLOCK_WORDS = 16
 
 # frame
 (F_NEXT, F_ARENA, F_OWNS_ARENA, F_KERNEL, F_BUFFERS, F_SIZES, F_EXTENT, F_GRAIN, F_POOL_ARGS, F_POOL_DIMS,
- F_POOL_STEPS) = range(11)
+ F_POOL_STEPS, F_THREAD) = range(12)
 F_IO = 16  # input addresses, then output addresses, scalar cells, loop states, buffer lists
 
 # instructions: eight words each
@@ -69,5 +69,5 @@ OBJECT_TYPE, OBJECT_VALUE = 1, 2
 ARRAY_DATA, ARRAY_NDIM, ARRAY_SHAPE, ARRAY_DESCR, ARRAY_FLAGS, ARRAY_HANDLER = 2, 3, 4, 7, 8, 11
 C_CONTIGUOUS, OWNDATA, ALIGNED, WRITEABLE = 0x1, 0x4, 0x100, 0x400
 
-# what a run returns
-DONE, STATUS_SET, CALLBACK_FAILED, NO_MEMORY = range(4)
+# what a run returns; in a call from Python, an exception is set already from NO_MEMORY on
+DONE, STATUS_SET, CALLBACK_FAILED, NO_MEMORY, INTERRUPTED = range(5)

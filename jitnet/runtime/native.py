@@ -86,7 +86,7 @@ class Api:
                            (layout.VECTORCALL, "PyObject_Vectorcall"), (layout.SAVE_THREAD, "PyEval_SaveThread"),
                            (layout.RESTORE_THREAD, "PyEval_RestoreThread"), (layout.MALLOC, "PyMem_RawMalloc"),
                            (layout.LONG_AS_LONG, "PyLong_AsLongLongAndOverflow"), (layout.FREE, "PyMem_RawFree"),
-                           (layout.LONG_FROM_LONG, "PyLong_FromLongLong")]:
+                           (layout.LONG_FROM_LONG, "PyLong_FromLongLong"), (layout.CHECK_SIGNALS, "PyErr_CheckSignals")]:
             self.words[word] = ctypes.cast(getattr(python, name), ctypes.c_void_p).value
         if sys.platform == "linux":
             self.words[layout.MADVISE] = ctypes.cast(ctypes.CDLL(None).madvise, ctypes.c_void_p).value

@@ -5,9 +5,8 @@ Whoever calls these functions holds the GIL.
 # ruff: noqa: F403, F405  (the numbers of table words come from layout.py, all of them)
 from .layout import *
 from .native_memory import allocate, free
-from .native_program import finish, run, take_frame
+from .native_program import finish, run_released, take_frame
 from .words import (
-    call0,
     call1,
     call2,
     call3,
@@ -197,12 +196,7 @@ def call(self, args, count, names):
     result = 0
     code = NO_MEMORY
     if made == outputs:
-        if load64(record + 8 * R_RELEASE) != 0:
-            thread = call0(load64(api + 8 * SAVE_THREAD))
-            code = run(frame, block)
-            call1(load64(api + 8 * RESTORE_THREAD), thread)
-        else:
-            code = run(frame, block)
+        code = run_released(frame, block, load64(record + 8 * R_RELEASE))
     if code == DONE:
         shape = load64(record + 8 * R_SINGLE)
         if shape == SINGLE:
@@ -217,7 +211,7 @@ def call(self, args, count, names):
     else:
         for i in range(made):
             call1(decref, load64(arrays + 8 * i))
-        if code != NO_MEMORY:  # on_error(owner, code, address of the status cells) raises, or gives another result
+        if code < NO_MEMORY:  # on_error(owner, code, address of the status cells) raises, or gives another result
             own = frame + 8 * F_POOL_ARGS
             store64(own, owner)
             store64(own + 8, call1(load64(api + 8 * LONG_FROM_LONG), code))

@@ -77,6 +77,29 @@ def chunks(args, dims, steps, frame):
     return 0
 
 
+def interrupted(api, frame):
+    """Whether the handler of a signal raised: Ctrl-C. Takes the GIL for the question where the run goes without."""
+    thread = load64(frame + 8 * F_THREAD)
+    if thread != 0:
+        call1(load64(api + 8 * RESTORE_THREAD), thread)
+    raised = lower_half(call0(load64(api + 8 * CHECK_SIGNALS)))
+    if thread != 0:
+        store64(frame + 8 * F_THREAD, call0(load64(api + 8 * SAVE_THREAD)))
+    return raised
+
+
+def run_released(frame, block, release_gil):
+    """Runs a program, without the GIL if that is wanted. Needs the GIL."""
+    api = load64(block + 8 * B_API)
+    store64(frame + 8 * F_THREAD, 0)
+    if release_gil == 0:
+        return run(frame, block)
+    store64(frame + 8 * F_THREAD, call0(load64(api + 8 * SAVE_THREAD)))
+    result = run(frame, block)
+    call1(load64(api + 8 * RESTORE_THREAD), load64(frame + 8 * F_THREAD))
+    return result
+
+
 def run(frame, block):
     """Runs a program whose inputs and outputs stand in the frame."""
     api = load64(block + 8 * B_API)
@@ -121,13 +144,16 @@ def run(frame, block):
                       frame + 8 * F_POOL_DIMS, frame + 8 * F_POOL_STEPS, frame, 0, 1, threads)
                 if exclusive:
                     store_atomic(api + 8 * POOL_BUSY, 0)
-        elif op == OP_NEXT:  # loop state, moves, number of moves, target
+        elif op == OP_NEXT:  # loop state, moves, number of moves, target, rounds between two looks for signals, less one
             for i in range(c):
                 word = frame + 8 * load64(b + 16 * i)
                 store64(word, load64(word) + load64(b + 16 * i + 8))
             state = frame + 8 * a
-            store64(state, load64(state) + 1)
+            turns = load64(state) + 1
+            store64(state, turns)
             pc = code + d
+            if turns & e == 0 and interrupted(api, frame) != 0:
+                return INTERRUPTED
         elif op == OP_TEST_COUNT:  # loop state, exit
             if load64(frame + 8 * a) >= load64(frame + 8 * a + 8):
                 pc = code + b
@@ -163,12 +189,12 @@ def run(frame, block):
 
 
 def finish(block, frame, result):
-    """Gives the frame back. After a callback's exception its buffers may have moved: then it is freed. Needs the GIL.
+    """Gives the frame back. After an exception inside a loop its buffers may have moved: then it is freed. Needs the GIL.
 
     A large arena goes to the pool, or a thousand programs that ran once would hold a thousand of them.
     """
     api = load64(block + 8 * B_API)
-    if result == CALLBACK_FAILED:
+    if result == CALLBACK_FAILED or result == INTERRUPTED:  # noqa: SIM109  (the language has no `in`)
         free(api, load64(frame + 8 * F_ARENA))
         free(api, frame)
     else:
@@ -182,18 +208,12 @@ def finish(block, frame, result):
 
 def run_arrays(block, buffers, cells, release_gil):
     """Runs a program on addresses (inputs, then outputs) and copies its status cells out."""
-    api = load64(block + 8 * B_API)
     frame = take_frame(block)
     if frame == 0:
         return NO_MEMORY
     for i in range(load64(block + 8 * B_INPUTS) + load64(block + 8 * B_OUTPUTS)):
         store64(frame + 8 * (F_IO + i), load64(buffers + 8 * i))
-    if release_gil != 0:
-        thread = call0(load64(api + 8 * SAVE_THREAD))
-        result = run(frame, block)
-        call1(load64(api + 8 * RESTORE_THREAD), thread)
-    else:
-        result = run(frame, block)
+    result = run_released(frame, block, release_gil)
     status = load64(frame + 8 * F_ARENA) + load64(block + 8 * B_STATUS)
     for i in range(load64(block + 8 * B_STATUS_COUNT)):
         store64(cells + 8 * i, load64(status + 8 * i))

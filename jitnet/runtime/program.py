@@ -22,6 +22,7 @@ import numpy as np
 from . import layout, native, threads
 
 GOOD_FLAGS = layout.C_CONTIGUOUS | layout.ALIGNED
+LOOK_AFTER = 1 << 26  # bytes touched by a loop between two looks for signals: about 10 ms of work
 RELEASE_FROM = 1 << 20  # bytes touched from which on other Python threads may run meanwhile: about 0.1 ms of work
 
 
@@ -138,8 +139,10 @@ def _view(address, shape, dtype):
 class _Encoder:
     """Steps -> the tables of a block; word numbers are those of a frame."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, round_bytes: int):
         self.program = program
+        # Rounds of a loop between two looks for Ctrl-C, a power of two; round_bytes: what a round touches at most.
+        self.patience = 1 << min(16, max(1, LOOK_AFTER // max(round_bytes, 1)).bit_length() - 1)
         self.code: list[list[int]] = []
         self.static: list[tuple[int, int, int]] = []  # (word, 1 if in the arena, address or offset)
         self.io: list[tuple[int, int, int]] = []  # (word, word of the input or output, offset)
@@ -246,7 +249,7 @@ class _Encoder:
             self.steps_of_round(step, lambda slot: _later(step.odd(slot), step.level, 1))
         moves = self.moves.pop(step.level)
         table = self.array([n for move in moves for n in move])
-        self.emit(layout.OP_NEXT, state, table, len(moves), start)
+        self.emit(layout.OP_NEXT, state, table, len(moves), start, self.patience - 1)
         for exit_ in exits:
             self.code[exit_][2] = self.here()
         self.emit(layout.OP_EXIT, state, table, len(moves))
@@ -317,12 +320,12 @@ class Program:
         self.consts = tuple(np.require(c, requirements="CA") for c in consts)
         self._check_slots()
         api = native.api()
-        encoder = _Encoder(self)
+        bytes_once = arena_bytes + sum(d.itemsize * math.prod(s) for s, d in self.inputs + self.outputs)
+        encoder = _Encoder(self, bytes_once)
         encoder.steps(self.steps)
         encoder.emit(layout.OP_END)
         self._keep = (encoder.keep, api)
         self.cell_word = encoder.cell_word
-        bytes_once = arena_bytes + sum(d.itemsize * math.prod(s) for s, d in self.inputs + self.outputs)
         self.work = work if work is not None else bytes_once * _rounds(self.steps)
         block = np.zeros(layout.BLOCK_WORDS, np.int64)
         block[layout.B_API] = api.address
