@@ -15,8 +15,7 @@ from .affine import Affine, Axis
 from .nest import Node, Stage
 from .writer import Dimension, KernelWriter
 
-VISIT = 32         # nodes at most in the text of one visit to a strip, which takes several rows at a time
-MOST_ROWS = 8      # and rows at most: in cache, max gains a quarter over 4 rows, sum 4%
+VISITS = ((8, 2), (4, 16))   # (rows that a strip takes at a time, nodes of a stage at most): text and registers grow with both
 STRIP = 1024       # columns at most that one strip accumulates on the stack
 LEAST_STRIP = 64   # and at least, when there are few columns and many threads could share them
 STRIPS = 16        # strips that are wanted when columns are all there is to share
@@ -245,9 +244,7 @@ class ColumnsWriter(ReduceWriter):
         self.approach(stage, depth)
         depth = self.outer_loops(depth)
         name, (low, high) = self.axis_names[last], self.bounds(last)
-        rows = MOST_ROWS
-        while rows > 1 and (stage.stores or rows * len(stage.nodes) > VISIT):
-            rows //= 2
+        rows = 1 if stage.stores else next((rows for rows, most in VISITS if len(stage.nodes) <= most), 1)
         if rows == 1:
             self.put(depth, f"for {name} in range({low}, {high}):")
             self.columns(stage, depth + 1, [name])
