@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import tree
-from .errors import DeviceError, StaticArgumentError, TraceTypeError, TraceValueError
+from .errors import DeviceError, StaticArgumentError, TraceOverflowError, TraceTypeError, TraceValueError
 from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, default_device
@@ -245,6 +245,15 @@ def placement(device: Device | None, leaves: Sequence, names: LeafNames) -> Devi
                                   f"move it first: `x.to({place.kind!r})`" if place.index == 0 else
                                   f"move it first: `x.to(jitnet.{place})`")
     return place if place is not None else default_device()
+
+
+def check_limits(limits: Sequence[tuple[int, np.dtype]], leaves: list, names: Sequence[str]) -> None:
+    """TraceOverflowError when a Python integer is beyond the range of an array that it meets in the function, as in NumPy."""
+    for k, dtype in limits:
+        value, info = leaves[k], np.iinfo(dtype)
+        if isinstance(value, int) and not info.min <= value <= info.max:
+            raise TraceOverflowError(f"{names[k]}: Python integer {value} out of bounds for {dtype}",
+                                     f"pass an array for it: `np.int64({value})`")
 
 
 class LeafNames(Sequence):

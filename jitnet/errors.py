@@ -88,6 +88,10 @@ class TraceValueError(JitnetError, ValueError):
     """A value that the operation cannot take."""
 
 
+class TraceOverflowError(JitnetError, OverflowError):
+    """A Python integer beyond the range of the array that it meets."""
+
+
 class TraceIndexError(JitnetError, IndexError):
     """An index out of bounds, or of a kind that cannot index."""
 

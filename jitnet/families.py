@@ -78,6 +78,7 @@ class Family:
     attempts: int = 0
     failures: int = 0
     reason: str = ""    # why there was no template
+    limits: tuple = ()  # arguments that are Python integers, and dtypes that they must fit into
 
     @property
     def why_traced(self) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import config, explain, tree
-from .arguments import WEAK, Binder, Call, LeafNames, Plan, is_instance, placement
+from .arguments import WEAK, Binder, Call, LeafNames, Plan, check_limits, is_instance, placement
 from .compile import compile_graph, of_program
 from .errors import TraceTypeError
 from .families import Family
@@ -125,6 +125,7 @@ class JitFunction:
             call = Call(self._name, plan, statics, structure, leaves, CPU)
             record = self._record(call)
             check_writable(record.written, leaves, call.names)
+            check_limits(record.limits, leaves, call.names)
             return _result(write_back(record.copied, leaves, record.run(call)), record.out_structure, arrays)
         except BaseException as error:
             leave(error)
@@ -137,6 +138,7 @@ class JitFunction:
         if not record.written and set(map(type, call.prepared)) == {DeviceBuffer}:
             self._variants[call.key].away[tuple([b.kind for b in call.prepared])] = record
         check_writable(record.written, leaves, call.names)
+        check_limits(record.limits, leaves, call.names)
         outs = write_back(record.written, leaves, record.run(call))
         if arrays:
             return _result(outs, record.out_structure, True)
@@ -203,7 +205,7 @@ class JitFunction:
                        mutable=[isinstance(leaf, (np.ndarray, Array)) for leaf in call.leaves])
         if config.switched_on("JITNET_CHECK"):
             check_graph(traced.graph)
-        return Record(traced, structures[0], traced.written)
+        return Record(traced, structures[0], traced.written, limits=traced.limits)
 
     def _check_attributes(self, instance, before: dict):
         after = vars(instance)
@@ -223,6 +225,7 @@ class JitFunction:
 
         def trace_open(types):
             record = self._trace(call, types)
+            family.limits = record.limits
             return record.traced.graph, record.out_structure, record.written
 
         found = family.find(dims)
@@ -232,7 +235,7 @@ class JitFunction:
         template, program = found or (None, None)
         if template is not None:
             compiled = of_program(program, template.checks, template.in_place)
-            return Record(None, template.out_structure, template.written, compiled, counts)
+            return Record(None, template.out_structure, template.written, compiled, counts, family.limits)
         record = self._compile_fixed(call)
         record.why = family.why_traced
         family.compiled(dims, record.compiled.program)
@@ -257,7 +260,7 @@ class JitFunction:
         """Makes the program reachable without Python, where the arguments and the result are of a kind that allows it."""
         from .runtime.entry import Entry
 
-        if call.place is not CPU:
+        if call.place is not CPU or record.limits:   # native code knows no limits
             return
         program, structure, written = record.compiled.program, record.out_structure, record.written
         shared = structure, written, record.copied

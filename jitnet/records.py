@@ -25,6 +25,7 @@ class Record:
     written: tuple[int, ...]
     compiled: object = None
     counts: bool = True  # was the function traced for it?
+    limits: tuple[tuple[int, np.dtype], ...] = ()  # arguments that are Python integers, and dtypes that they must fit into
     why: str = ""  # why its sizes needed a trace
     runs: int = 0  # runs from Python
 

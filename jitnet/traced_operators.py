@@ -8,10 +8,26 @@ import numpy as np
 from .errors import TraceTypeError
 from .op import NUMPY_FUNCTIONS, Elementwise
 from .symbols import SymFloat, SymInt, SymScalar
-from .types import broadcast_shapes, same_kind, short_dtype
+from .types import broadcast_shapes, known_dtype, same_kind, short_dtype
 
 NUMBERS = {int: int, float: float, bool: bool, SymInt: int, SymFloat: float}
 _OPERANDS = (np.ndarray, np.generic, SymScalar, int, float, list, tuple)
+
+
+def operand_dtype(value, name: str):
+    """The dtype of an operand that is no tracer, or its class when it is a weak Python scalar."""
+    kind = type(value)
+    if kind in NUMBERS:
+        return NUMBERS[kind]
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None:
+        return known_dtype(dtype, name)
+    if isinstance(value, (list, tuple)):
+        return known_dtype(np.asarray(value).dtype, name)
+    if isinstance(value, (int, float)):  # subclasses, such as IntEnum
+        return int if isinstance(value, int) else float
+    raise TraceTypeError(f"{name}: an operand is a {kind.__name__}, not an array or a number",
+                         "pass NumPy arrays, jitnet arrays or Python numbers")
 
 
 def _weak_class(value) -> type | None:

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import LeakedTracerError, Source, TraceBranchError, TraceTypeError, TraceValueError, user_source
+from .errors import LeakedTracerError, Source, TraceBranchError, TraceOverflowError, TraceTypeError, user_source
 from .ir import Const, Eqn, Graph, Var, interpret
 from .op import METHODS, NUMPY_FUNCTIONS, Op
 from .sizes import constant
 from .symbols import SYMBOLS, SymScalar
-from .traced_operators import NUMBERS, Operators
+from .traced_operators import Operators, operand_dtype
 from .types import I64, ArrayType, known_dtype, promote
 
 _local = threading.local()
@@ -66,6 +66,7 @@ class Trace:
         self._consts: dict[tuple, tuple] = {}
         self._scalars: dict[tuple, Const] = {}
         self.created: dict[Var, tuple] = {}  # Var of a 1-d iota -> its shape
+        self.limits: set[tuple[Var, np.dtype]] = set()  # weak integers, and the dtype of an array that they meet
 
     def __enter__(self) -> Trace:
         self.parent, self.open = current_trace(), True
@@ -123,6 +124,8 @@ class Trace:
 
             if type(atom) is Const:
                 return Const(atom.value.astype(dtype))
+            if name != "where":  # NumPy's wraps around
+                value.must_fit(dtype)
             return self.emit(cast, [atom], {"dtype": dtype})[0].current()
         if type(value) in SYMBOLS:
             return Const(constant(value, dtype if dtype is not None or type(value) is SymScalar else promote(value.__class__)))
@@ -134,7 +137,7 @@ class Trace:
                 known = Const(np.asarray(value, dtype if dtype is not None else promote(type(value))))
                 return self._scalars.setdefault(key, known) if key else known
             except OverflowError as error:
-                raise TraceValueError(f"{name}: {error}", "use a wider dtype") from None
+                raise TraceOverflowError(f"{name}: {error}", "use a wider dtype") from None
         array = np.asarray(value) if not hasattr(value, "__jitnet_numpy__") else value.__jitnet_numpy__()
         target = dtype if dtype is not None else known_dtype(array.dtype, name)
         known = self._consts.get((id(value), target))
@@ -151,22 +154,6 @@ class Trace:
 
     def graph(self, outputs: Sequence) -> Graph:
         return Graph((*self.inputs, *self.captured.values()), tuple(self.eqns), tuple(outputs), self.name, ("trace",))
-
-
-def _dtype_of(value, op: Op):
-    """The dtype of an operand that is no tracer, or its class when it is a weak Python scalar."""
-    kind = type(value)
-    if kind in NUMBERS:
-        return NUMBERS[kind]
-    dtype = getattr(value, "dtype", None)
-    if dtype is not None:
-        return known_dtype(dtype, op.name)
-    if isinstance(value, (list, tuple)):
-        return known_dtype(np.asarray(value).dtype, op.name)
-    if isinstance(value, (int, float)):  # subclasses, such as IntEnum
-        return int if isinstance(value, int) else float
-    raise TraceTypeError(f"{op.name}: an operand is a {kind.__name__}, not an array or a number",
-                         "pass NumPy arrays, jitnet arrays or Python numbers")
 
 
 def bind(op: Op, arrays: Sequence, params) -> Any:
@@ -186,7 +173,7 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
             dtypes.append(a.weak or atom.type.dtype)
         else:
             atoms.append(None)
-            dtypes.append(_dtype_of(a, op))
+            dtypes.append(operand_dtype(a, op.name))
     if op.name in _COMPARISONS and int in dtypes and any(not isinstance(d, type) and d.kind in "iu" for d in dtypes):
         # the value of a Python integer that is an argument is not known here, and may lie beyond the range of the array's dtype
         dtypes = [I64 if d is int and type(a) is Tracer else d for a, d in zip(arrays, dtypes)]
@@ -195,7 +182,7 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
         if atom is None or (atom.type.dtype is not dtype and atom.type.dtype != dtype):
             try:
                 atoms[i] = trace.atom(arrays[i], dtype, op.name)
-            except TraceValueError:
+            except TraceOverflowError:
                 if op.name not in _COMPARISONS:
                     raise
                 # a Python integer beyond the range of the array's dtype still compares, as in NumPy
@@ -298,6 +285,11 @@ class Tracer(Operators):
         if not self.shape:
             raise TraceTypeError("iteration over a 0-d array", "a 0-d array is one number")
         return (self[i] for i in range(self.shape[0]))
+
+    def must_fit(self, dtype: np.dtype) -> None:
+        """Notes that a Python integer meets an array of that dtype: a value beyond its range is an error, as in NumPy."""
+        if self.weak is int and dtype is not None and dtype.kind in "iu":
+            self.owner.limits.add((self._atom, dtype))
 
     # Views and writes
 
@@ -407,11 +399,13 @@ class Tracer(Operators):
 @dataclass(frozen=True)
 class Traced:
     """A function as a Graph. `captured`: tracers of the enclosing trace, the last inputs of the graph. `written`: which of
-    the arguments were written in place; their new values are the last outputs."""
+    the arguments were written in place; their new values are the last outputs. `limits`: arguments that are Python
+    integers, and dtypes that they must fit into."""
 
     graph: Graph
     captured: tuple[Tracer, ...]
     written: tuple[int, ...]
+    limits: tuple[tuple[int, np.dtype], ...] = ()
 
 
 def trace(function: Callable[..., Sequence], types: Sequence[ArrayType], name: str, *, weak: Sequence[type | None] = (),
@@ -428,7 +422,8 @@ def trace(function: Callable[..., Sequence], types: Sequence[ArrayType], name: s
         results += [tracers[i].current() for i in written]
         graph = t.graph(results)
     parent = t.parent
-    return Traced(graph, tuple(Tracer(parent, v) for v in t.captured), written)
+    limits = tuple([(i, dtype) for i, v in enumerate(t.inputs) for atom, dtype in t.limits if atom is v])
+    return Traced(graph, tuple(Tracer(parent, v) for v in t.captured), written, limits)
 
 
 def check_output(value, name: str):

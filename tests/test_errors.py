@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+import jitnet
 import jitnet.numpy as jnp
 from jitnet.errors import (
     LONGEST,
@@ -12,6 +13,7 @@ from jitnet.errors import (
     Source,
     TraceBranchError,
     TraceIndexError,
+    TraceOverflowError,
     TraceTypeError,
     TraceValueError,
 )
@@ -329,3 +331,49 @@ def test_numpy_errors_that_a_traced_value_caused_come_in_own_words():
     assert what.startswith("a traced value where NumPy needs a number that is known now: ")
     assert line.endswith("return x + np.zeros(n)")
     assert "static_argnames" in hint
+
+
+def assigned(u, n):
+    u = u.copy()
+    u[0] = n
+    return u
+
+
+@pytest.mark.parametrize("function", [
+    lambda u, n: u + n, lambda u, n: n - u, lambda u, n: np.maximum(u, n), lambda u, n: np.full_like(u, n), assigned],
+    ids=["add", "reflected", "maximum", "full", "assigned"])
+def test_python_integers_that_do_not_fit_raise_as_in_numpy(function):
+    compiled = jitnet.jit(function)
+    for dtype, good, bad in ((np.uint8, 255, 256), (np.uint8, 0, -1), (np.int32, -2 ** 31, 2 ** 31), (np.uint64, 1, -1)):
+        u = np.array([1, 2], dtype)
+        for _ in range(2):
+            with np.errstate(over="ignore"):
+                np.testing.assert_array_equal(compiled(u, good), function(u, good))
+        for call in (function, compiled):
+            with pytest.raises(OverflowError, match=f"Python integer {bad} out of bounds for {np.dtype(dtype).name}"):
+                call(u, bad)
+
+
+def test_a_python_integer_that_does_not_fit():
+    def shift(u, n):
+        return u + n
+
+    with pytest.raises(TraceOverflowError) as error:
+        jitnet.jit(shift)(np.zeros(2, np.uint8), 300)
+    assert str(error.value).splitlines()[0] == "shift: argument `n`: Python integer 300 out of bounds for uint8"
+    assert str(error.value).splitlines()[2].strip() == "pass an array for it: `np.int64(300)`"
+
+
+def test_integers_that_do_not_fit_and_do_no_harm():
+    u = np.array([1, 50, 255], np.uint8)
+    for function in (lambda u, n: np.where(u > 1, u, n), lambda u, n: u < n, lambda u, n: np.clip(u, -n, n), lambda u, n: u / n,
+                     lambda u, n: np.clip(u, 2, 300)):
+        np.testing.assert_array_equal(jitnet.jit(function)(u, 300), function(u, 300))
+
+
+def test_negative_powers_of_integers():
+    with pytest.raises(OverflowError, match="assignment: Python integer 300 out of bounds for uint8"):
+        jitnet.jit(lambda u: assigned(u, 300))(np.arange(3, dtype=np.uint8))
+    for exponent in (-1, np.int64(-1), np.array([-1, 2, 3])):
+        with pytest.raises(ValueError, match="Integers to negative integer powers are not allowed"):
+            jitnet.jit(lambda x, n=exponent: x ** n)(np.arange(1, 4))

@@ -6,7 +6,7 @@ import pytest
 
 import jitnet.numpy as jnp
 from jitnet import ops
-from jitnet.errors import LeakedTracerError, TraceTypeError, TraceValueError
+from jitnet.errors import LeakedTracerError, TraceOverflowError, TraceTypeError
 from jitnet.ir import Const, check_graph, eval_graph
 from jitnet.tracer import current_trace, inline, trace
 from jitnet.types import BOOL, F32, F64, I32, I64, ArrayType
@@ -36,7 +36,7 @@ def test_scalars_become_typed_constants():
     graph = trace(lambda x: [x * 2 + 2.5], [ArrayType((3,), F32)], "f").graph
     consts = [a for e in graph.eqns for a in e.inputs if type(a) is Const]
     assert [(c.value.dtype, c.value[()]) for c in consts] == [(F32, 2), (F32, 2.5)]
-    with pytest.raises(TraceValueError, match="Python integer 300 out of bounds for uint8"):
+    with pytest.raises(TraceOverflowError, match="Python integer 300 out of bounds for uint8"):
         trace(lambda x: [x + 300], [ArrayType((3,), np.dtype(np.uint8))], "f")
 
 

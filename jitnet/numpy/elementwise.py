@@ -1,6 +1,7 @@
 """Functions of each element that are made of several ops, and ufuncs whose NumPy meaning depends on the dtype."""
 from __future__ import annotations
 
+import builtins
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..promotion import float_rule, ufunc_rule
 from ..tracer import Tracer
-from ..types import finfo, is_float, promote
+from ..types import I64, finfo, is_float, promote
 from .protocol import as_array, fresh, implements, implements_special, into
 
 LN2 = math.log(2)
@@ -126,18 +127,24 @@ def reciprocal(x):
     return ops.where(ops.equal(ops.abs(x), _like(1, x)), x, _like(0, x))
 
 
+def _negative_power() -> TraceValueError:
+    return TraceValueError("power: Integers to negative integer powers are not allowed.",
+                           "convert the array first: `x.astype(float)`")
+
+
 @implements(np.power, eager=np.power)
 def power(x, y):
     """x to the power y. Whole Python exponents up to 4 become products, 0.5 a square root, -1 a reciprocal."""
     if isinstance(y, Tracer) or type(y) not in (int, float):
+        if isinstance(y, (np.ndarray, np.integer)) and np.any(y < 0) and promote(as_array(x).dtype, y.dtype).kind in "iu":
+            raise _negative_power()
         return ops.power(x, y)
     base = as_array(x)
     kind = "f" if is_float(base.dtype) else base.dtype.kind
     weak = getattr(base, "weak", None)
     if (kind in "iu" and type(y) is int and y < 0) or weak is not None:
         if weak is None:
-            raise TraceValueError("power: Integers to negative integer powers are not allowed.",
-                                  "convert the array first: `x.astype(float)`")
+            raise _negative_power()
         return ops.power(x, y)
     if kind == "f" or (kind in "iu" and type(y) is int):
         if y in (1, 2, 3, 4):
@@ -266,6 +273,18 @@ def where(condition, *choices):
 _MISSING = object()
 
 
+def _bound(value, x):
+    """A limit of `clip`: a Python integer beyond the range of integers x is at the end of it."""
+    dtype = as_array(x).dtype
+    if dtype.kind not in "iu" or (getattr(value, "weak", None) or type(value)) is not int:
+        return value
+    low, high = builtins.max(np.iinfo(dtype).min, -1 << 63), builtins.min(np.iinfo(dtype).max, (1 << 63) - 1)
+    if type(value) is int:
+        return builtins.min(builtins.max(value, low), np.iinfo(dtype).max)
+    wide = ops.minimum(ops.maximum(as_array(value), np.asarray(low, I64)), np.asarray(high, I64))
+    return ops.cast(wide, dtype=dtype)
+
+
 @implements(np.clip, method="clip")
 def clip(a, a_min=_MISSING, a_max=_MISSING, out=None, *, min=_MISSING, max=_MISSING, **options):
     """a limited to [a_min, a_max]; either may be None. At a limit the gradient is shared evenly with it.
@@ -278,9 +297,9 @@ def clip(a, a_min=_MISSING, a_max=_MISSING, out=None, *, min=_MISSING, max=_MISS
     high = max if a_max is _MISSING else a_max
     value = a
     if low is not _MISSING and low is not None:
-        value = ops.maximum(value, low)
+        value = ops.maximum(value, _bound(low, value))
     if high is not _MISSING and high is not None:
-        value = ops.minimum(value, high)
+        value = ops.minimum(value, _bound(high, value))
     return into(out, fresh(as_array(a)) if value is a else value, "clip")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import ops
-from ..errors import TraceIndexError, TraceValueError
+from ..errors import TraceIndexError, TraceOverflowError, TraceValueError
 from ..op import has_priority
 from ..ops.indexing import take_along
 from ..ops.movement import flip
@@ -306,7 +306,10 @@ def plain_value(x: Tracer, value) -> Tracer:
 
 def fitted(value, x, shape):
     """The value cast to the dtype of x and broadcast to a shape, as an assignment does."""
-    value = astype(as_array(value), x.dtype)
+    try:
+        value = np.asarray(value, x.dtype) if type(value) is int else as_array(value, x.dtype)
+    except OverflowError as error:
+        raise TraceOverflowError(f"assignment: {error}", "use a wider dtype") from None
     while value.ndim > len(shape) and value.shape[0] == 1:
         value = ops.reshape(value, shape=value.shape[1:])
     if value.shape == shape:

@@ -81,7 +81,11 @@ def as_array(x, dtype=None):
         x = array(x)
     if not has_priority(x) and not isinstance(x, np.ndarray):
         x = np.asarray(x)
-    return x if dtype is None or x.dtype == dtype else astype(x, dtype)
+    if dtype is None or x.dtype == dtype:
+        return x
+    if isinstance(x, Tracer):
+        x.must_fit(np.dtype(dtype))
+    return astype(x, dtype)
 
 
 def astype(x, dtype):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..op import between, elementwise
-from .logical import equal, greater, isnan, where
+from .logical import equal, greater, greater_equal, isnan, where
 
 
 def _t(t, out, *inputs):
@@ -61,10 +61,11 @@ def fmod(x, y):
 
 @elementwise("pow_({x}, {y})", cheap=False, samples=between(0.2, 3, (-2, 3)), jvp=(
     lambda t, out, x, y: t * where(equal(y, 0), _number(0, y), y * power(x, where(equal(y, 0), _number(1, y), y - 1))),
-    lambda t, out, x, y: t * where(equal(x, 0), where(greater(y, 0), _number(0, x), out),
+    lambda t, out, x, y: t * where(equal(x, 0), where(greater_equal(y, 0), _number(0, x), -out),
                                    out * _log(where(equal(x, 0), _number(1, x), x)))))
 def power(x, y):
-    """x to the power y; integers stay integers (their power must not be negative)."""
+    """x to the power y; integers stay integers (their power must not be negative). The derivative by x of x ** 0 is 0
+    everywhere; that by y of 0 ** y is 0 from y = 0 on, and -inf below."""
     return np.power(x, y)
 
 
