@@ -196,6 +196,12 @@ def test_reductions_of_every_dtype(name, shape):
         check(lambda x, axes=axes, some=some: [op(x, axis=axes) for op in some], x)
 
 
+@pytest.mark.parametrize("name", [n for n in DTYPES if is_float(DTYPES[n])])
+def test_products_of_floats(name):
+    x = np.random.default_rng(2).uniform(0, 3, (5, 7)).astype(DTYPES[name])
+    check(lambda x: [ops.prod(x, axis=axes) for axes in ((0,), (1,), (0, 1))], x)
+
+
 def test_extremes_of_nan_and_infinities():
     x = random((40, 70), F64)
     x[3, 5], x[7], x[9], x[:, 2] = np.nan, np.inf, -np.inf, -np.inf

