@@ -359,7 +359,7 @@ def test_odd_and_even_rows_that_are_skipped_through_share_a_kernel():
     before = jitnet.cache.info().compiles
     for shape in ((4, 9), (3, 16), (5, 17), (4, 30)):
         x = np.random.default_rng(0).normal(size=shape)
-        np.testing.assert_allclose(f(x), np.tanh(x[1:2, ::2]) - x[1:2, 1:2], rtol=1e-14)
+        np.testing.assert_allclose(f(x), np.tanh(x[1:2, ::2]) - x[1:2, 1:2], rtol=1e-12)
     assert jitnet.cache.info().compiles == before
 
 

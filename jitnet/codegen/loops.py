@@ -232,8 +232,8 @@ class Lowering:
     def merge(self) -> None:
         """Joins neighbouring axes that every access walks as one.
 
-        Where the inner one skips places (`x[:, ::2]`), that depends on the size being even. These are two kernels, for rows of 4
-        elements are 5 times faster as one loop; one row alone is as fast either way, and stays as it is.
+        Where the inner one skips places (`x[:, ::2]`), that depends on the size being even. These are two kernels, for rows of
+        4 elements are 5 times faster as one loop; one row alone is as fast either way, and stays as it is.
         """
         k = 0
         while k + 1 < len(self.domain):
