@@ -149,13 +149,14 @@ def _steps(graph: Graph, targets: dict[int, tuple], arena: Arena, make: Callable
 
 
 def _compile_for_gpu(graph: Graph, device: Device) -> Compiled:
-    from .codegen.gpu_steps import GpuBuilder
+    from .codegen.gpu_steps import GpuBuilder, gpu_pipeline
     from .runtime.cuda.program import GpuProgram
     from .runtime.cuda.stream import open_gpu
 
-    gpu, stages = open_gpu(device.index), pipeline(graph)
+    gpu = open_gpu(device.index)
+    stages = gpu_pipeline(graph, gpu)
     final = stages[-1][1]
-    builder, steps, outputs = _steps(final, {}, Arena(), functools.partial(GpuBuilder, toolchain=gpu.driver.toolchain))
+    builder, steps, outputs = _steps(final, {}, Arena(), functools.partial(GpuBuilder, gpu=gpu))
     labels = {id(info.step): (info.name, next((e.source for e in info.eqns if e.source is not None), None))
               for info in builder.infos}
     status = Slot("arena", 0, builder.status_offset)

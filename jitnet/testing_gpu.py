@@ -27,7 +27,7 @@ from .runtime.cuda import driver as cuda_driver
 from .runtime.cuda import stream as cuda_stream
 from .runtime.cuda.driver import DriverError, Properties
 from .runtime.cuda.module import GpuKernel
-from .runtime.cuda.products import Product
+from .runtime.cuda.products import EPILOGUES, Product
 
 FREED, FRESH = 0xDB, 0xCB   # what bytes are before and after their time
 GUARD = 64                  # bytes before and after a block that belong to nobody
@@ -356,6 +356,8 @@ class FakeDriver:
 
 class FakeProducts:
     """Products by NumPy."""
+
+    epilogues = frozenset(EPILOGUES) - {""}
 
     def __init__(self, driver: FakeDriver, gpu):
         self.driver, self.gpu = driver, gpu

@@ -12,7 +12,6 @@ import numpy as np
 
 from ..ir import Eqn, Graph, Var, subgraphs
 from ..op import OPS
-from ..passes.pipeline import pipeline
 from ..passes.plan import updated_in_place, written_after_reads
 from ..runtime.program import LoopStep, Slot, SwitchStep
 from ..types import BOOL, I64, ArrayType
@@ -22,7 +21,7 @@ from .steps import Builder, lowering
 
 def nested(builder: Builder, graph: Graph, inputs: list[Slot], outputs: list[Slot], level: int) -> tuple:
     """The steps of a graph inside another."""
-    return tuple(builder.inner(pipeline(graph)[-1][1], level).build(inputs, outputs))
+    return tuple(builder.inner(builder.passes(graph)[-1][1], level).build(inputs, outputs))
 
 
 def moving(slot: Slot, level: int, nbytes: int, length: int, reverse: bool) -> Slot:
@@ -80,7 +79,7 @@ def holds_loops(graph: Graph) -> bool:
 def scan(builder: Builder, eqn: Eqn) -> None:
     p, level = eqn.params, builder.level + 1
     n_consts, n_carry, length, reverse = p["num_consts"], p["num_carry"], p["length"], p["reverse"]
-    body = pipeline(p["body"])[-1][1]
+    body = builder.passes(p["body"])[-1][1]
     consts = [builder.stored(a) for a in eqn.inputs[:n_consts]]
     stacked = [moving(builder.stored(a), level, v.type.nbytes, length, reverse)
                for a, v in zip(eqn.inputs[n_consts + n_carry:], body.inputs[n_consts + n_carry:])]
@@ -102,7 +101,7 @@ def while_loop(builder: Builder, eqn: Eqn) -> None:
     n_cond, n_body = p["cond_consts"], p["body_consts"]
     cond_consts = [builder.stored(a) for a in eqn.inputs[:n_cond]]
     body_consts = [builder.stored(a) for a in eqn.inputs[n_cond:n_cond + n_body]]
-    body = pipeline(p["body"])[-1][1]
+    body = builder.passes(p["body"])[-1][1]
     carry = Carry(builder, eqn.inputs[n_cond + n_body:], eqn.outputs, body, n_body)
     test = builder.allocate(ArrayType((), BOOL))
     before = nested(builder, p["cond"], [*cond_consts, *carry.read], [test], level)

@@ -10,9 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from ..ir import Atom, Eqn, Graph
+from ..passes.epilogue import epilogue, product_op
+from ..passes.pipeline import pipeline
 from ..passes.plan import Arena
 from ..runtime.cuda.operations import Copy, HostOp
 from ..runtime.cuda.products import Product
+from ..runtime.cuda.stream import Gpu
 from ..runtime.program import KernelStep, Slot
 from ..types import is_float
 from .matmul_steps import aligned, joined_rows, matrix
@@ -20,17 +23,27 @@ from .nest import LoopNest, row_major
 from .steps import LOWERINGS, Builder, KernelInfo
 
 
+def gpu_pipeline(graph: Graph, gpu: Gpu) -> list[tuple[str, Graph]]:
+    """The graph after every pass, the last one that of the epilogues which the device's library has."""
+    stages = pipeline(graph)
+    return [*stages, ("epilogue", epilogue(stages[-1][1], lambda: gpu.products.epilogues))]
+
+
 class GpuBuilder(Builder):
     """Builds the steps of a graph for a GPU."""
 
     def __init__(self, graph: Graph, parent: GpuBuilder | None = None, level: int = 0, arena: Arena | None = None,
-                 toolchain=None):
+                 gpu: Gpu | None = None):
         super().__init__(graph, parent, level, arena)
-        self.toolchain = parent.toolchain if parent else toolchain
+        self.gpu = parent.gpu if parent else gpu
+
+    def passes(self, graph: Graph) -> list[tuple[str, Graph]]:
+        """The graph after every pass."""
+        return gpu_pipeline(graph, self.gpu)
 
     def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source, serial: bool = False) -> None:
         """One step that runs a loop nest on these slots."""
-        kernel = self.toolchain.kernel(nest)
+        kernel = self.gpu.driver.toolchain.kernel(nest)
         buffers = [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots else self.slot(b.atom)
                    for b in nest.buffers]
         step = KernelStep(kernel, tuple(buffers), kernel.sizes, 1)
@@ -59,8 +72,8 @@ class GpuBuilder(Builder):
 
 
 def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
-    """A product of floats by the device's library; integers were expanded into loops by a pass, or run through NumPy."""
-    x, y = eqn.inputs
+    """A product of floats, and its epilogue, by the device's library; integers are loops by now, or run through NumPy."""
+    x, y, *bias = eqn.inputs
     (out,) = eqn.outputs
     if not is_float(out.type.dtype):
         builder.callback(eqn)
@@ -76,11 +89,12 @@ def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
         batch, m, a = [], *rows
     strides = tuple(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch),
                         row_major(out.type.shape)[:-2]))
-    product = Product(out.type.dtype, m, n, k, a.transposed, b.transposed, a.leading, b.leading, tuple(batch), strides)
-    step = KernelStep(product, (a.slot, b.slot, builder.slots[out]), (), 1)
+    product = Product(out.type.dtype, m, n, k, a.transposed, b.transposed, a.leading, b.leading, tuple(batch), strides,
+                      eqn.params.get("epilogue", ""))
+    step = KernelStep(product, (a.slot, b.slot, builder.slots[out], *(builder.stored(atom) for atom in bias)), (), 1)
     builder.steps.append(step)
-    builder.infos.append(KernelInfo("matmul", "blas", product.source, (eqn,), x.type.nbytes + y.type.nbytes,
+    builder.infos.append(KernelInfo("matmul", "blas", product.source, (eqn,), sum(atom.type.nbytes for atom in eqn.inputs),
                                     out.type.nbytes, note=f"cuBLASLt: {product}", step=step))
 
 
-GpuBuilder.lowerings = {**LOWERINGS, "matmul": matmul}
+GpuBuilder.lowerings = {**LOWERINGS, "matmul": matmul, product_op.name: matmul}

@@ -14,6 +14,7 @@ from ..errors import Source as UserSource
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions
 from ..op import OPS, Op
 from ..passes.kernel import is_view, kernel_op
+from ..passes.pipeline import pipeline
 from ..passes.plan import Arena, last_uses, output_places, overwrites
 from ..runtime.cache import LazyKernel
 from ..runtime.program import CallbackKernel, KernelStep, Slot
@@ -67,6 +68,10 @@ class Builder:
     def inner(self, graph: Graph, level: int) -> Builder:
         """The builder of a graph inside this one."""
         return type(self)(graph, self, level)
+
+    def passes(self, graph: Graph) -> list[tuple[str, Graph]]:
+        """A graph inside this one after every pass."""
+        return pipeline(graph)
 
     # Storage
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 import ctypes
 import functools
 
+import numpy as np
+
 from ...errors import DeviceError
 from ...types import short_dtype
+from .buffer import DeviceBuffer
 from .products import Product
+from .transfer import send
 
 TYPES = {"f64": 1, "f32": 0, "f16": 2, "bf16": 14}         # cudaDataType
 COMPUTE_64F, COMPUTE_32F = 70, 68                            # cublasComputeType_t: float32 and narrower are summed in float32
@@ -55,6 +59,22 @@ class CublasLt:
         if status != 0:
             raise DeviceError(f"{self.gpu.device}: cublasLt{name} failed with status {status}",
                               "run with CUBLASLT_LOG_LEVEL=5 to see why")
+
+    @functools.cached_property
+    def epilogues(self) -> frozenset[str]:
+        """The epilogues that mean here what they mean in NumPy: of relu it has to be seen that NaN stays NaN."""
+        names = frozenset(EPILOGUES) - {""}
+        return names if self.keeps_nan("relu") else names - {"relu", "relu_bias"}
+
+    def keeps_nan(self, epilogue: str) -> bool:
+        """Whether a product of NaNs is NaN after an epilogue. Asks the device, and waits."""
+        n, gpu = 64, self.gpu
+        plan = self.plan(Product(np.dtype(np.float32), n, n, n, False, False, n, n, epilogue=epilogue), 1, (0, 0, 0))
+        with gpu.doing("asking cuBLASLt about NaN"):
+            (x,) = send(gpu, [np.full((n, n), np.nan, np.float32)])
+            out = DeviceBuffer(gpu, gpu.pool.take(x.nbytes), x.shape, x.dtype)
+            plan.enqueue(x.pointer, x.pointer, out.pointer, 0)
+        return bool(np.isnan(out.host()).all())
 
     def plan(self, product: Product, count: int, strides: tuple[int, int, int]) -> Plan:
         """How one kind of product is done: `count` of them whose operands lie `strides` elements apart."""

@@ -1,0 +1,113 @@
+"""epilogue: a product and the kernel after it become one, where the GPU's library can do the kernel's work as it stores.
+
+    x @ w + b   ->  product(x, w, b, epilogue="bias")
+    relu(...)   ->  product(..., epilogue="relu_bias")        also without b; likewise gelu in its form with tanh
+
+For float32: narrower floats would be rounded less often than each op by itself is. Of a product that is read elsewhere too,
+as derivatives often do, nothing changes.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+
+import numpy as np
+
+from ..ir import Atom, Const, Eqn, Graph, Var, definitions, eval_graph, uses
+from ..op import OPS, Control
+from ..types import F32
+from .kernel import kernel_op
+
+COMMUTATIVE = ("add", "multiply", "maximum")
+GELU = (0.5, 0.044715, math.sqrt(2 / math.pi))
+
+
+class ProductOp(Control):
+    """A matrix product with an epilogue. inputs: x, y and a bias if there is one; params: epilogue, and `after`, the Graph of
+    what it does to the product (and the bias)."""
+
+    kind = "product"
+
+    def out_types(self, types, params):
+        return [a.type for a in params["after"].outputs]
+
+    def evaluate(self, arrays, params):
+        x, y, *bias = arrays
+        return eval_graph(params["after"], np.matmul(x, y), *bias)
+
+
+def product(*arrays, epilogue, after):
+    """The product of two matrices, with what follows it."""
+    x, y, *bias = arrays
+    return eval_graph(after, np.matmul(x, y), *bias)[0]
+
+
+product_op = ProductOp(product, register=False)
+
+
+def epilogue(graph: Graph, known: Callable[[], Collection[str]]) -> Graph:
+    """The graph with products and what follows them as one, for the epilogues that `known()` gives."""
+    if not any(eqn.op is OPS["matmul"] for eqn in graph.eqns):
+        return graph
+    readers, definition = uses(graph), definitions(graph)
+    gone: set[int] = set()   # ids of products that became part of another equation
+    eqns: list[Eqn] = []
+    for eqn in graph.eqns:
+        made = fused(eqn, readers, definition, known) if eqn.op is kernel_op else None
+        if made is not None:
+            gone.add(id(definition[made[0]]))
+        eqns.append(eqn if made is None else made[1])
+    return graph.replace("epilogue", eqns=tuple(e for e in eqns if id(e) not in gone))
+
+
+def fused(eqn: Eqn, readers: dict, definition: dict[Var, Eqn], known: Callable) -> tuple[Var, Eqn] | None:
+    """(the product's Var, the equation of product and kernel in one), where there is one."""
+    body = eqn.params["body"]
+    if len(body.outputs) != 1 or eqn.params["reduce"] or len(eqn.inputs) > 2:
+        return None
+    for k, atom in enumerate(eqn.inputs):
+        origin = definition.get(atom) if type(atom) is Var else None
+        if origin is None or origin.op is not OPS["matmul"] or readers[atom] != [eqn] or atom.type.dtype != F32:
+            continue
+        shape, bias = body.outputs[0].type.shape, [v for j, v in enumerate(body.inputs) if j != k]
+        if shape != atom.type.shape or atom.type.size == 0 or any(b.type.shape != shape[-1:] for b in bias):
+            continue
+        name = FORMS.get(form(body.outputs[0], {body.inputs[k]: "x", **dict.fromkeys(bias, "b")}, definitions(body)))
+        if name is not None and name in known():
+            after = body.replace(inputs=(body.inputs[k], *bias))
+            inputs = (*origin.inputs, *(a for a in eqn.inputs if a is not atom))
+            return atom, Eqn(product_op, inputs, {"epilogue": name, "after": after}, eqn.outputs, eqn.source or origin.source)
+    return None
+
+
+def form(atom: Atom, names: dict[Var, str], definition: dict[Var, Eqn]) -> str:
+    """The expression that a value is, as text: equal for equal expressions, also with the operands of a sum exchanged."""
+    if type(atom) is Const:
+        return f"{float(atom.value):.6g}" if atom.is_scalar else "?"
+    if atom in names:
+        return names[atom]
+    eqn = definition[atom]
+    return call(eqn.op.name, *(form(a, names, definition) for a in eqn.inputs)) if not eqn.params else "?"
+
+
+def call(name: str, *parts: str) -> str:
+    return f"{name}({', '.join(sorted(parts) if name in COMMUTATIVE else parts)})"
+
+
+def _forms() -> dict[str, str]:
+    """Expression -> name of the epilogue that computes it."""
+    half, cubic, scale = (f"{c:.6g}" for c in GELU)
+    table = {}
+    for end, h in (("", "x"), ("bias", call("add", "x", "b"))):
+        cube = call("multiply", call("multiply", h, h), h)
+        inner = call("multiply", scale, call("add", h, call("multiply", cubic, cube)))
+        gelu = call("multiply", call("multiply", half, h), call("add", "1", f"tanh({inner})"))
+        relus = (f"where(less_equal({h}, 0), 0, {h})", call("maximum", h, "0"))
+        if end:
+            table[h] = end
+        for name, forms in (("relu", relus), ("gelu", (gelu,))):
+            table |= dict.fromkeys(forms, f"{name}_{end}" if end else name)
+    return table
+
+
+FORMS = _forms()

@@ -1,0 +1,79 @@
+"""Products and what follows them as one equation: which kernels are taken, and that the graph means what it meant."""
+import numpy as np
+import pytest
+
+import jitnet
+from jitnet.ir import check_graph, eval_graph
+from jitnet.nn.functional import gelu, relu
+from jitnet.passes.epilogue import epilogue
+from jitnet.passes.pipeline import pipeline
+from jitnet.testing_compiled import graph_of
+from jitnet.testing_gpu import fake_gpus
+
+RNG = np.random.default_rng(5)
+X, W, B = (RNG.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (4, 5), 5))
+ALL = ("bias", "relu", "relu_bias", "gelu", "gelu_bias")
+
+TAKEN = {
+    "bias": lambda x, w, b: x @ w + b,
+    "bias first": lambda x, w, b: b + x @ w,
+    "relu": lambda x, w, b: relu(x @ w),
+    "maximum": lambda x, w, b: np.maximum(0, x @ w),
+    "relu_bias": lambda x, w, b: relu(x @ w + b),
+    "gelu": lambda x, w, b: gelu(x @ w, approximate="tanh"),
+    "gelu_bias": lambda x, w, b: gelu(b + x @ w, approximate="tanh"),
+    "of a view": lambda x, w, b: relu(x[1:] @ w + b),
+}
+LEFT = {
+    "another bias": lambda x, w, b: x @ w + b[:3, None],
+    "another function": lambda x, w, b: np.tanh(x @ w + b),
+    "gelu with erf": lambda x, w, b: gelu(x @ w + b),
+    "another constant": lambda x, w, b: np.maximum(x @ w, 1),
+    "read twice": lambda x, w, b: (x @ w + b, x @ w),
+    "more results": lambda x, w, b: (relu(x @ w + b), x @ w + b),
+    "a sum": lambda x, w, b: np.sum(x @ w + b, axis=1),
+}
+
+
+def passed(function, *arrays, known=ALL):
+    graph = graph_of(function, *arrays)
+    before = pipeline(graph)[-1][1]
+    after = check_graph(epilogue(before, lambda: known))
+    for got, want in zip(eval_graph(after, *arrays), eval_graph(before, *arrays), strict=True):
+        np.testing.assert_array_equal(got, want)
+    return [eqn.params["epilogue"] for eqn in after.eqns if eqn.op.name == "product"]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_is_taken(name):
+    found = passed(TAKEN[name], X, W, B)
+    assert len(found) == 1 and (name == found[0] or name not in ALL)
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_is_left(name):
+    assert passed(LEFT[name], X, W, B) == []
+
+
+def test_other_dtypes_and_unknown_epilogues_are_left():
+    assert passed(TAKEN["bias"], X.astype(np.float64), W.astype(np.float64), B.astype(np.float64)) == []
+    assert passed(TAKEN["relu_bias"], X, W, B, known=("bias",)) == []
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_programs_with_epilogues(name):
+    f = jitnet.jit(TAKEN[name])
+    with fake_gpus() as driver:
+        arrays = [jitnet.asarray(a, device="gpu") for a in (X, W, B)]
+        np.testing.assert_allclose(f(*arrays).numpy(), f(X, W, B), rtol=2e-6, atol=1e-6)
+        assert driver.calls["product"] == 1 and driver.calls["launch"] == 0
+        assert "cuBLASLt" in f.explain(*arrays)
+
+
+def test_products_in_loops():
+    f = jitnet.jit(lambda x, w, b: jitnet.fori_loop(0, 3, lambda i, h: relu(h @ w + b), x))
+    w = W[:, :4]
+    with fake_gpus() as driver:
+        arrays = [jitnet.asarray(a, device="gpu") for a in (X, w, B[:4])]
+        np.testing.assert_allclose(f(*arrays).numpy(), f(X, w, B[:4]), rtol=2e-6, atol=1e-6)
+        assert driver.calls["product"] == 3
