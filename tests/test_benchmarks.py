@@ -96,3 +96,18 @@ def test_report(tmp_path):
     assert report.line(figures(0.5e-3)["jobs"][0]).endswith("us | ratio 2.00 | 100% of copy")
     report.picture(figures(0.5e-3), tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_of_a_gpu(tmp_path):
+    import gpu
+    from jitnet.testing_gpu import fake_gpus
+
+    with fake_gpus():
+        gpu.main(["--quick", "--output", str(tmp_path / "gpu.md")])
+    text = (tmp_path / "gpu.md").read_text()
+    assert "Card: Fake GPU, compute capability 9.0" in text and "| MLP step, batch 8 |" in text and "Not measured" not in text
+
+
+def test_the_page_that_is_there_was_measured_or_says_that_it_was_not():
+    text = (HERE.parents[1] / "docs" / "gpu.md").read_text()
+    assert text == "# GPU\n\nnot measured\n" or "Written by `python tests/benchmarks/gpu.py`" in text

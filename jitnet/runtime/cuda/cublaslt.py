@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import DeviceError
 from ...types import short_dtype
 from .buffer import DeviceBuffer
+from .driver import INSTALL
 from .products import Product
 from .transfer import send
 
@@ -23,7 +24,6 @@ BATCH_COUNT, STRIDED_BATCH_OFFSET = 5, 6                     # cublasLtMatrixLay
 MAX_WORKSPACE_BYTES, MIN_ALIGNMENT = 1, 5                    # cublasLtMatmulPreferenceAttributes_t; alignments of a, b, c and d
 EPILOGUES = {"": 1, "bias": 4, "relu": 2, "relu_bias": 6, "gelu": 32, "gelu_bias": 36}   # cublasLtEpilogue_t
 WORKSPACE = 32 << 20
-INSTALL = "install it: `pip install nvidia-cublas`"
 
 
 class Heuristic(ctypes.Structure):
@@ -84,8 +84,8 @@ class CublasLt:
 class Plan:
     """Descriptors of one kind of product, and the algorithm for each alignment of its operands."""
 
-    def __init__(self, library: CublasLt, product: Product, count: int, strides: tuple[int, int, int]):
-        self.library, self.product = library, product
+    def __init__(self, owner: CublasLt, product: Product, count: int, strides: tuple[int, int, int]):
+        self.library, self.product, self.code = owner, product, library()
         kind = short_dtype(product.dtype)
         double = kind == "f64"
         self.scale = ctypes.c_double if double else ctypes.c_float
@@ -150,5 +150,5 @@ class Plan:
     def __del__(self):
         if getattr(self, "layouts", None):
             for layout in self.layouts:
-                library().cublasLtMatrixLayoutDestroy(layout)
-            library().cublasLtMatmulDescDestroy(self.operation)
+                self.code.cublasLtMatrixLayoutDestroy(layout)
+            self.code.cublasLtMatmulDescDestroy(self.operation)

@@ -312,7 +312,7 @@ def report() -> str:
     from importlib import metadata
 
     found = []
-    for package in ("numba-cuda", "cuda-bindings", "cuda-toolkit"):
+    for package in ("cuda-bindings", "nvidia-nvjitlink", "nvidia-cublas"):
         try:
             found.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:

@@ -54,7 +54,8 @@ class Gpu:
     @functools.cached_property
     def products(self):
         """The library of matrix products on this device: `plan(product, count, strides)`."""
-        return self.driver.products(self)
+        with self.doing("loading its library of matrix products"):
+            return self.driver.products(self)
 
     # Work
 

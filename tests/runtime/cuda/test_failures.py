@@ -179,4 +179,4 @@ def test_nothing_is_there_without_a_gpu():
         with pytest.raises(errors.DeviceError) as error:
             jitnet.gpu()
         assert first_line(error) == "gpu(0): there is no GPU that jitnet can use"
-        assert "numba-cuda" in str(error.value) and "CUDA driver" in str(error.value)
+        assert "cuda-bindings" in str(error.value) and "CUDA driver" in str(error.value)
