@@ -113,12 +113,16 @@ def squares(shape: LaunchShape, device: DeviceProperties) -> Launch:
     return Launch((bounded(shape.outer, device, BLOCK), 1, 1), (32, BLOCK // 32, 1))
 
 
-def rows(shape: LaunchShape, device: DeviceProperties) -> Launch:
-    """A few threads for a short row, a warp for a longer one, a block for a long one."""
-    x = power_of_two(ceil_div(shape.inner, LEAST_SERIAL), 1, BLOCK)
-    if shape.inner >= LONG_ROW * 4 * LEAST_SERIAL:
+def row_block(inner: int) -> tuple[int, int]:
+    """Threads along a row, rows in a block: few threads for a short row, a warp for a longer one, a block for a long one."""
+    x = power_of_two(ceil_div(inner, LEAST_SERIAL), 1, BLOCK)
+    if inner >= LONG_ROW * 4 * LEAST_SERIAL:
         x = LONG_ROW
-    y = max(1, BLOCK // x) if x <= 32 else 1
+    return x, max(1, BLOCK // x) if x <= 32 else 1
+
+
+def rows(shape: LaunchShape, device: DeviceProperties) -> Launch:
+    x, y = row_block(shape.inner)
     kept = shape.kept_bytes * y
     return Launch((bounded(ceil_div(shape.outer, y), device, x * y), 1, 1), (x, y, 1), kept)
 

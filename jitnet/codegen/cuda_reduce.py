@@ -14,10 +14,11 @@ import math
 from ..types import short_dtype
 from .affine import Axis
 from .cpu_reduce import ReduceWriter, is_float_sum
-from .cuda_launch import LaunchShape
+from .cuda_keep import MOST_BYTES, Kept, kept_values, pointer, slot_sizes
+from .cuda_launch import LaunchShape, row_block
 from .cuda_writer import CudaWriter, most_lanes
 from .loops import divided
-from .nest import Block, LoopNest, Node, Stage
+from .nest import Block, LoopNest, Node, Stage, Store
 from .writer import Dimension
 
 UNROLL = 4         # elements that a thread loads before it adds them up
@@ -38,10 +39,12 @@ class TeamWriter(CudaWriter, ReduceWriter):
     def __init__(self, nest: LoopNest):
         super().__init__(nest)
         self.dims: list[Dimension] = self.dimensions()
+        self.number = 0   # of the stage that is written
 
     def parts(self) -> None:
         """Writes the blocks and the stages of a grid point."""
-        for block, stage in zip(self.nest.blocks, self.nest.stages):
+        for k, (block, stage) in enumerate(zip(self.nest.blocks, self.nest.stages)):
+            self.number = k
             self.statements(block.nodes, [], 2)
             if block.stores:
                 self.block_stores(block)
@@ -105,10 +108,14 @@ class TeamWriter(CudaWriter, ReduceWriter):
         for node in moving:
             for self.names, place in zip(lanes, places):
                 self.axis_names.update(place)
-                if node in stage.reloads:
+                kept = self.kept_element(node)
+                if kept:
+                    self.assign(node, kept, depth)
+                elif node in stage.reloads:
                     self.assign(node, self.element(stage.reloads[node], depth), depth)
                 else:
                     self.node(node, depth)
+        self.keep(lanes, places, depth)
         if stage.stores:
             self.put(depth, "if live:")
             for store in stage.stores:
@@ -121,6 +128,13 @@ class TeamWriter(CudaWriter, ReduceWriter):
                 name = self.names[node]
                 self.put(depth, f"{name} = {self.combined(node, name, lane[node.operands[0]])}")
         self.put(depth, f"q += {f'{count} * ' if count > 1 else ''}{self.members}")
+
+    def kept_element(self, node: Node) -> str:
+        """Where an earlier pass over a row left this value; empty when none did."""
+        return ""
+
+    def keep(self, lanes: list[dict[Node, str]], places: list[dict[Axis, str]], depth: int) -> None:
+        """Writes what leaves the loads of this pass to later ones."""
 
     def place(self, position: str, depth: int) -> dict[Axis, str]:
         """The reduced axes at a position; writes the lines that take it apart where there are several."""
@@ -181,11 +195,26 @@ class RowsWriter(TeamWriter):
 
     across, member, members, store_if = "row", "thread_x()", "threads_x()", "live & (thread_x() == 0)"
 
+    def __init__(self, nest: LoopNest):
+        super().__init__(nest)
+        self.kept = kept_values(nest)
+        self.memory = {value: f"kept{k}" for k, value in enumerate(self.kept)}
+        _, together = row_block(self.reduced_elements())
+        self.row_bytes = self.reduced_elements() * sum(slot_sizes(self.kept))
+        self.keeps = self.row_bytes * together <= MOST_BYTES
+
     def launch(self) -> LaunchShape:
-        return LaunchShape("rows", outer=self.points(self.dims), inner=self.reduced_elements())
+        return LaunchShape("rows", outer=self.points(self.dims), inner=self.reduced_elements(),
+                           kept_bytes=self.row_bytes if self.keeps else 0)
 
     def lines_of(self) -> None:
         self.base_depth = 2
+        if self.kept:
+            length = self.extent_of(self.nest.inner[0])
+            self.header.append(f"    keep = {self.size(('keep',), int(self.keeps), 'k')} != 0")
+            for value, name in self.memory.items():
+                buffer = self.buffer_names[value.access.buffer]
+                self.header.append(f"    {name} = {pointer(value, slot_sizes(self.kept), length, buffer)}")
         if self.dims:
             rows = self.count(self.dims)
             self.put(1, "first = block_x() * threads_y()")
@@ -198,8 +227,36 @@ class RowsWriter(TeamWriter):
             self.put(1, "first = block_x()")
             self.put(1, "while first < 1:")
             self.put(2, "live = thread_y() == 0")
+        for value, name in self.memory.items():
+            base = self.base(value.access) or "0"
+            self.put(2, f"{name}_at = thread_y() * {self.extent_of(self.nest.inner[0])} if keep else {base}")
         self.parts()
         self.put(2, "first += blocks_x() * threads_y()")
+
+
+    def kept_element(self, node: Node) -> str:
+        value = next((v for v in self.kept if v.node is node and v.first < self.number), None)
+        return self.kept_place(value) if value else ""
+
+    def kept_place(self, value: Kept) -> str:
+        name = self.memory[value]
+        return f"{name}[{name}_at + {self.axis_names[self.nest.inner[0]]}]"
+
+    def keep(self, lanes: list[dict[Node, str]], places: list[dict[Axis, str]], depth: int) -> None:
+        loaded = [v for v in self.kept if v.first == self.number and v.store is None]
+        if loaded:
+            self.put(depth, "if keep:")
+        for value in loaded:
+            for self.names, place in zip(lanes, places):
+                self.axis_names.update(place)
+                self.put(depth + 1, f"{self.kept_place(value)} = {self.names[value.node]}")
+
+    def store(self, store: Store, depth: int) -> None:
+        value = next((v for v in self.kept if v.store is store), None)
+        if value is None:
+            super().store(store, depth)
+        else:
+            self.put(depth, f"{self.kept_place(value)} = {self.names[store.node]}")
 
 
 class ColumnsWriter(TeamWriter):

@@ -161,11 +161,18 @@ def make_kept(name: str):
         kind = storage(name)
 
         def codegen(context, builder, sig, args):
-            memory = generic_pointer(builder, shared_array(builder.module, "jitnet.kept", I8, 0), I8)
+            memory = generic_pointer(builder, shared_array(builder.module, "jitnet_kept", I8, 0), I8)
             return builder.bitcast(builder.gep(memory, [args[0]]), ir.PointerType(kind))
         return BufferType(NUMBA_TYPES[name], None)(types.int64), codegen
     kept.__name__ = f"kept_{name}"
     return intrinsic(kept)
+
+
+@intrinsic
+def either_(typingctx, condition, yes, no):
+    def codegen(context, builder, sig, args):
+        return builder.select(*args)
+    return BufferType(yes.dtype, None)(types.boolean, yes, no), codegen
 
 
 @intrinsic
@@ -300,7 +307,7 @@ def make_combination(name: str, kind: str, combine):
 
 CUDA_SCOPE = {name: value for name, value in NUMBA_SCOPE.items() if not name.startswith(("buffer_", "transpose_"))}
 CUDA_SCOPE |= {name: make_coordinate(name, register) for name, register in COORDINATES.items()}
-CUDA_SCOPE |= {f.__name__: f for f in (sync, div_, aligned_, load_vector_, store_vector_, atomic_add_)}
+CUDA_SCOPE |= {f.__name__: f for f in (sync, div_, aligned_, load_vector_, store_vector_, either_, atomic_add_)}
 CUDA_SCOPE |= {f"shared_{dtype}": make_shared(dtype) for dtype in DTYPES}
 CUDA_SCOPE |= {f"kept_{dtype}": make_kept(dtype) for dtype in DTYPES}
 CUDA_SCOPE |= {f"{kind}_{name}_": make_combination(name, kind, combine)

@@ -59,7 +59,7 @@ def simulator_scope(cuda, aligned: bool) -> dict[str, object]:
         kind = f"np.dtype('{NUMPY_NAMES[dtype]}')"
         define(scope, f"shared_{dtype}", "n, k", f"shared_array(k, n, {kind})")
         define(scope, f"kept_{dtype}", "at", f"elements(cuda.shared.array(0, np.dtype('u1')), at, {kind})")
-    for function in (elements, shared_array, sync, div_, aligned_, load_vector_, store_vector_, atomic_add_, exchanged,
+    for function in (elements, shared_array, sync, div_, aligned_, load_vector_, store_vector_, either_, atomic_add_, exchanged,
                      combined_row, combined_column):
         scope[function.__name__] = within(function, scope)
     for name in COMBINATIONS:
@@ -112,6 +112,10 @@ def store_vector_(x, at, values):
         x[at + k] = value
 
 
+def either_(condition, yes, no):
+    return yes if condition else no
+
+
 def atomic_add_(x, at, value):
     cuda.atomic.add(x, at, value)   # noqa: F821
 
@@ -153,4 +157,3 @@ def combined_column(value, combine):
         thread = y * width + x
         value = combine(value, exchanged(value, thread, thread + height * width if y < height else thread))
     return exchanged(value, y * width + x, x)
-

@@ -34,6 +34,7 @@ def load_cases():
 
 
 CASES = load_cases()
+softmax = CASES["softmax"][0]
 
 
 def kernels(name):
@@ -75,6 +76,17 @@ def test_vectors_of_16_bytes():
     ptx = cuda_compile.compile_ptx(kernel.source, (9, 0))
     assert "ld.global.nc.v4.b32" in ptx
     assert "st.global.v4.b32" in ptx
+
+
+def test_rows_are_kept_while_they_fit():
+    def kernel(n):
+        x = np.zeros((4, n), np.float32)
+        (info,) = compile_graph(graph_of(softmax, x)).kernels
+        return cuda_kernel(info.nest)
+    short, long = kernel(11_000), kernel(12_000)
+    assert short.source == long.source
+    assert (short.launch.kept_bytes, long.launch.kept_bytes) == (44_000, 0)
+    assert launch_shape(short.launch).shared_bytes == 44_000
 
 
 def test_one_text_for_all_sizes():
