@@ -60,7 +60,8 @@ def test_formulas_of_random_programs(seed):
 
 def test_floats_and_numpy_scalars():
     functions = [lambda n: 1 / n, lambda n: (n - 1) / n * 0.5 + 2, lambda n: n ** 0.5, lambda n: 2.0 ** -n,
-                 lambda n: n / 3 // 2, np.sqrt, lambda n: np.float32(2) * n, lambda n: 1 / np.sqrt(n), lambda n: np.log(n + 1) * n]
+                 lambda n: n / 3 // 2, np.sqrt, lambda n: np.float32(2) * n, lambda n: 1 / np.sqrt(n),
+                 lambda n: np.log(n + 1) * n]
     for function in functions:
         scope, (n,) = opened(9)
         value = function(n)
