@@ -4,6 +4,7 @@ The values are symbols; their classes are in symbols.py.
 """
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 _PACKAGE = os.path.dirname(__file__) + os.sep
 _TABLES = (*(os.path.join(_PACKAGE, name, "") for name in ("passes", "codegen", "transforms", "ops", "numpy")),
            *(os.path.join(_PACKAGE, name) for name in ("tracer.py", "ir.py", "op.py", "types.py")))
+_WAYS_OUT = {"len(x)": "x.shape[0]", "math.sqrt(n)": "np.sqrt(n)", "np.zeros(n)": "jitnet.numpy.zeros(n)",
+             "np.ones(n)": "jitnet.numpy.ones(n)", "np.arange(n)": "jitnet.numpy.arange(n)"}
 Terms = dict[tuple[int, ...], int]   # product of atoms -> coefficient; () -> the constant
 
 
@@ -91,11 +94,17 @@ class Scope:
 
 
 def _reader() -> str:
-    """File and line of the first frame outside of jitnet."""
+    """File and line of the first frame outside of jitnet, and a way out where the line has one."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<")):
+    while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<string>")):
         frame = frame.f_back
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else ""
+    if frame is None:
+        return "an unknown line"
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(path, line)
+    hint = next((f" (`{use}` in place of `{found}` does not)" for found, use in _WAYS_OUT.items()
+                 if found.partition("(")[0] + "(" in text), "")
+    return f"{os.path.basename(path)}:{line}{hint}"
 
 
 def key(value) -> tuple:

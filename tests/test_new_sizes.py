@@ -149,6 +149,12 @@ def test_rounds_of_python_loops():
         f"  every size needs a trace: Python code needs the size as a number at test_new_sizes.py:{line}")
 
 
+def test_a_way_out_of_reading_a_size():
+    f = check(lambda x: x.sum(axis=0) / len(x), rows)
+    assert families(f)[0].reason.endswith("(`x.shape[0]` in place of `len(x)` does not)")
+    assert check(lambda x: x.sum(axis=0) / x.shape[0], rows).traces == 2
+
+
 def test_sizes_equal_by_coincidence():
     """A batch as large as a width: rows and columns must not be taken for one another, in any order of sizes."""
     def function(x, w):
