@@ -119,7 +119,11 @@ def known_context(ctx) -> Context:
     """The Context that an argument `ctx=` names; None: the current one."""
     if ctx is None:
         return _stack.entered[-1]
-    return ctx if type(ctx) is Context else Context(devices.known_device(ctx, "ctx"))
+    if type(ctx) is Context:
+        return ctx
+    if isinstance(ctx, str):
+        return context_named(ctx.replace(":", "(") + ")" * (":" in ctx))
+    return Context(devices.known_device(ctx, "ctx"))
 
 
 def context_named(text: str | None) -> Context:

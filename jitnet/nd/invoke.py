@@ -73,7 +73,8 @@ def operands(op: Operator, arrays: Sequence, params: Mapping[str, Any]) -> tuple
     if not arrays:
         if not op.input_names and op.variadic is None:
             return [], context_named(params.get("ctx"))
-        raise OperatorError(f"{op.name}: it needs at least one array", f"its inputs are {', '.join(op.input_names)}")
+        raise OperatorError(f"{op.name}: it needs at least one array",
+                            f"its inputs are {', '.join(op.input_names) or 'any number of arrays'}")
     values, ctx = [], None
     for array in arrays:
         if not isinstance(array, Base):

@@ -94,6 +94,10 @@ class NDArray(Base):
 
     item = asscalar
 
+    def tolist(self) -> list:
+        """The values as nested lists of Python numbers."""
+        return memory.host(self._data).tolist()
+
     def wait_to_read(self) -> None:
         """Returns once the values are there (on the CPU they always are); errors of what ran on a GPU come up here."""
         if type(self._data) is not np.ndarray:

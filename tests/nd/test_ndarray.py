@@ -119,7 +119,7 @@ def test_contexts():
         assert mx.current_context() == mx.cpu(1) and nd.zeros(1).context == mx.cpu(1)
     assert mx.current_context() == mx.cpu(0) and mx.cpu(2).device_typeid == 1
     x = nd.ones(2)
-    assert x.as_in_context(mx.cpu()) is x
+    assert x.as_in_context(mx.cpu()) is x and x.as_in_context("cpu:1").context == nd.zeros(1, ctx="cpu(1)").context == mx.cpu(1)
     with pytest.raises(mx.errors.DeviceError, match=r"different devices: cpu\(0\) and cpu\(3\)"):
         x + x.as_in_context(mx.cpu(3))
     with pytest.raises(mx.errors.MXNetError, match="no GPU"):
