@@ -23,9 +23,10 @@ from . import errors as base, nd as ndarray  # as MXNet names them
 from .errors import MXNetError as MXNetError
 from . import attribute as attribute, name as name, sym as sym
 from . import sym as symbol
+from . import executor as executor
 from .attribute import AttrScope as AttrScope
 
-_MODULES = {"attribute", "autograd", "cache", "config", "context", "errors", "name", "nd", "ndarray", "nn",
+_MODULES = {"attribute", "autograd", "cache", "config", "context", "errors", "executor", "name", "nd", "ndarray", "nn",
             "numpy", "operators", "random", "sym", "symbol", "testing", "tree"}
 
 

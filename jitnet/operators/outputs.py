@@ -43,7 +43,7 @@ def _softmax(data, multi_output: bool, preserve_shape: bool):
     return functional.softmax(data.reshape((data.shape[0], -1)), -1).reshape(data.shape)
 
 
-@operator("SoftmaxOutput", aliases=("Softmax",), shape_rule=_softmax_shapes, params={
+@operator("SoftmaxOutput", aliases=("Softmax",), loss=True, shape_rule=_softmax_shapes, params={
     "grad_scale": Float(1.0), "ignore_label": Float(-1.0), "multi_output": Bool(False), "use_ignore": Bool(False),
     "preserve_shape": Bool(False), "normalization": NORMALIZATION, "out_grad": Bool(False),
     "smooth_alpha": Float(0.0, low=0, high=1)})
@@ -117,7 +117,7 @@ def _regression(name: str, forward: Callable, slope: Callable, doc: str) -> None
             return slope(out - label) * out.dtype.type(grad_scale / per_sample), None
         return with_gradient(lambda data, label: forward(data), backward)(data, label)
     body.__doc__ = doc
-    operator(name, params={"grad_scale": Float(1.0)}, shape_rule=_regression_shapes)(body)
+    operator(name, params={"grad_scale": Float(1.0)}, loss=True, shape_rule=_regression_shapes)(body)
 
 
 _regression("LinearRegressionOutput", lambda x: x + x.dtype.type(0), lambda d: d,
@@ -135,7 +135,7 @@ def _svm_shapes(op, ins, outs, params):
 
 
 @operator("SVMOutput", params={"margin": Float(1.0), "regularization_coefficient": Float(1.0), "use_linear": Bool(False)},
-          shape_rule=_svm_shapes)
+          loss=True, shape_rule=_svm_shapes)
 def svm_output(data, label, *, margin, regularization_coefficient, use_linear):
     """`data`; its gradient is that of the hinge loss of each class against all others, squared unless `use_linear`."""
     def backward(arrays, out, ct):
@@ -152,7 +152,7 @@ def svm_output(data, label, *, margin, regularization_coefficient, use_linear):
 # Losses computed by the user
 
 @operator("MakeLoss", params={"grad_scale": Float(1.0), "valid_thresh": Float(0.0), "normalization": NORMALIZATION},
-          shape_rule=infer.elementwise)
+          loss=True, shape_rule=infer.elementwise)
 def make_loss_layer(data, *, grad_scale, valid_thresh, normalization):
     """`data`, taken as a loss: its gradient is grad_scale everywhere, divided as `normalization` says."""
     def backward(arrays, out, ct):
@@ -166,13 +166,13 @@ def make_loss_layer(data, *, grad_scale, valid_thresh, normalization):
     return with_gradient(lambda data: data + data.dtype.type(0), backward)(data)
 
 
-@operator("make_loss", shape_rule=infer.elementwise)
+@operator("make_loss", loss=True, shape_rule=infer.elementwise)
 def make_loss(data):
     """`data`, taken as a loss: its gradient is 1 everywhere."""
     return with_gradient(lambda data: data + data.dtype.type(0), lambda arrays, out, ct: (jnp.ones_like(out),))(data)
 
 
-@operator("BlockGrad", aliases=("stop_gradient",), shape_rule=infer.elementwise)
+@operator("BlockGrad", aliases=("stop_gradient",), loss=True, shape_rule=infer.elementwise)
 def block_grad(data):
     """`data`, through which no gradient passes."""
     return stop_gradient(data) if type(data) is not np.ndarray else data.copy()

@@ -54,6 +54,7 @@ class Operator:
     random: bool | Callable = False           # the body takes `key`, an array of type KEY; or params -> whether it draws
     kernels: bool = True                      # it can be traced; False: its body always runs at once, through NumPy
     growth: Callable | None = None            # (arrays, params) -> elements of the output, where these may outnumber the inputs
+    loss: bool = False                        # a head of a network: it needs no gradient from behind
     method: bool = False                      # a method of NDArray and Symbol as well
     _programs: dict = field(default_factory=dict, repr=False)
 
