@@ -169,8 +169,8 @@ def structure(entries: Sequence[Entry]) -> tuple:
     """The graph without its names: what is computed of what."""
     nodes = order(entries)
     number = {id(node): k for k, node in enumerate(nodes)}
-    return (tuple([(node.op, tuple(node.params.items()), tuple([(number[id(n)], k) for n, k in node.inputs])) for node in nodes]),
-            tuple([(number[id(n)], k) for n, k in entries]))
+    rows = [(node.op, tuple(node.params.items()), tuple([(number[id(n)], k) for n, k in node.inputs])) for node in nodes]
+    return tuple(rows), tuple([(number[id(n)], k) for n, k in entries])
 
 
 def programs(entries: Sequence[Entry], arguments: Sequence[Node], states: Sequence[Node], types: Sequence[ArrayType],
