@@ -20,6 +20,7 @@ STRIP = 1024       # columns at most that one strip accumulates on the stack
 LEAST_STRIP = 64   # and at least, when there are few columns and many threads could share them
 STRIPS = 16        # strips that are wanted when columns are all there is to share
 SEARCH = 256       # elements among which the first place of something is looked for at a time
+WHOLE = 64         # elements at a time that need no mask: four vectors of 64 bytes
 SUM_BLOCK = 4096   # elements summed in lanes before they join the compensated total: as accurate as pairwise
 
 
@@ -135,13 +136,9 @@ class RowsWriter(ReduceWriter):
             inside += 1
             for node in sums:
                 self.put(inside, f"{self.names[node]} = {short_dtype(node.dtype)}(0)")
-            self.put(inside, f"for {self.axis_names[last]} in range(first, min(first + {SUM_BLOCK}, {high})):")
+            self.over_row(stage, inside, "first", f"min(first + {SUM_BLOCK}, {high})")
         else:
-            self.loop(last, inside)
-        self.stage_body(stage, inside + 1)
-        for node in stage.reductions:
-            name = self.names[node]
-            self.put(inside + 1, f"{name} = {self.combined(node, name, self.names[node.operands[0]])}")
+            self.over_row(stage, inside, *self.bounds(last))
         for node in sums:
             self.join_total(self.names[node], node.dtype, inside)
         for node in sums:
@@ -169,6 +166,32 @@ class RowsWriter(ReduceWriter):
 
     def index(self, node: Node, depth: int) -> str:
         return f"places[{self.axis_names[self.nest.inner[0]]} - first]" if node is self.place else super().index(node, depth)
+
+    def over_row(self, stage: Stage, depth: int, low: str, high: str) -> None:
+        """Writes the innermost loop over a part of a row.
+
+        Where it computes what takes long, the last elements are a loop of their own, which is one masked vector or a few: one
+        by one, ten elements of exp take as long as a hundred and sixty.
+        """
+        name = self.axis_names[self.nest.inner[-1]]
+        if not any(node.kind == "expr" and not node.eqn.op.cheap for node in stage.nodes if node not in stage.reloads):
+            self.put(depth, f"for {name} in range({high if low == '0' else f'{low}, {high}'}):")
+            self.row_body(stage, depth + 1)
+            return
+        count = high if low == "0" else f"({high} - {low})"
+        self.put(depth, f"whole = {'' if low == '0' else f'{low} + '}({count} & -{WHOLE})")
+        self.put(depth, f"for {name} in range({low}, whole):")
+        self.row_body(stage, depth + 1)
+        self.put(depth, f"for {name} in range(whole, {high}):")
+        self.row_body(stage, depth + 1)
+        self.put(depth + 1, "masked_()")
+
+    def row_body(self, stage: Stage, depth: int) -> None:
+        """Writes what happens to one element of a row."""
+        self.stage_body(stage, depth)
+        for node in stage.reductions:
+            name = self.names[node]
+            self.put(depth, f"{name} = {self.combined(node, name, self.names[node.operands[0]])}")
 
     def start(self, stage: Stage, depth: int) -> None:
         """Writes the start values of accumulators, and of the totals of float sums."""

@@ -63,6 +63,8 @@ COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minim
 PYTHON_SCOPE |= {f"{name}_reduce_": quiet(COMBINE[name]) for name in REDUCTIONS}
 PYTHON_SCOPE["select_"] = lambda condition, yes, no: yes if condition else no
 
+PYTHON_SCOPE["masked_"] = lambda: None
+
 PYTHON_SCOPE |= memory.python_scope(NUMPY_NAMES)
 
 globals().update(PYTHON_SCOPE)

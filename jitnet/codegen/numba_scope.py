@@ -206,6 +206,16 @@ def make_select():
     return intrinsic(select_)
 
 
+def make_masked():
+    """masked_() at the end of a loop's body: its last elements are a vector too, in which those beyond are masked out."""
+    def masked_(typingctx):
+        def codegen(context, builder, sig, args):
+            builder.block.loop_hint = "masked"   # the block ends with the branch that runtime/frontend.py marks
+            return context.get_dummy_value()
+        return types.void(), codegen
+    return intrinsic(masked_)
+
+
 def make_reduction(name):
     """<name>_reduce_(total, x): one step of a reduction, in the form that LLVM vectorizes."""
     def body(typingctx, args):
@@ -224,4 +234,5 @@ NUMBA_SCOPE |= {f"buffer_{dtype}": make_buffer(dtype) for dtype in DTYPES}
 NUMBA_SCOPE |= {f"{name}_": make_function(name) for name in SCALAR_FUNCTIONS}
 NUMBA_SCOPE |= {f"{name}_reduce_": make_reduction(name) for name in REDUCTIONS}
 NUMBA_SCOPE["select_"] = make_select()
+NUMBA_SCOPE["masked_"] = make_masked()
 NUMBA_SCOPE |= memory.numba_scope(BufferType, storage, NUMBA_TYPES)

@@ -8,6 +8,8 @@ Imported only when something has to be compiled.
 from __future__ import annotations
 
 import functools
+import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from llvmlite import ir
@@ -37,6 +39,8 @@ from numba.extending import intrinsic
 from . import llvm as backend
 
 ERROR_MODEL = "numpy"
+LOOP_HINTS = {"masked": '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'}
+_loops = itertools.count()   # each loop is marked apart
 
 BUFFERS = types.CPointer(types.voidptr)
 SIZES = types.CPointer(types.int64)
@@ -308,13 +312,30 @@ def lower_functions(functions: Mapping[str, tuple[Callable, typing.Signature]]) 
     return texts
 
 
+def _mark_loops(module) -> None:
+    """Marks the branches that end the bodies of loops with a hint, for `_with_loop_hints` to find."""
+    for function in module.functions:
+        for block in function.blocks:
+            hint = getattr(block, "loop_hint", None)
+            if hint:
+                block.terminator.set_metadata("llvm.loop", module.add_metadata([f"jitnet.{hint}.{next(_loops)}"]))
+
+
+def _with_loop_hints(text: str) -> str:
+    """The IR text with LLVM's hints in place of every mark: a loop's node names itself, which llvmlite cannot write."""
+    def hinted(mark):
+        return f"{mark[1]} = distinct !{{{mark[1]}, {LOOP_HINTS[mark[2]]}}}"
+    return re.sub(r'^(!\d+) = !{ !"jitnet\.([a-z]+)\.\d+" }$', hinted, text, flags=re.MULTILINE)
+
+
 def _texts(library) -> list[str]:
     """The IR texts of a library."""
     for module in library.all_modules():
+        _mark_loops(module)
         for variable in module.global_values:
             if isinstance(variable, ir.GlobalVariable) and variable.linkage == "common":
                 variable.linkage = "internal"  # Numba's slot for an environment that C functions never have
-    return [str(module) for module in library.all_modules()]
+    return [_with_loop_hints(str(module)) for module in library.all_modules()]
 
 
 def _integer_choice(name, doc):

@@ -247,3 +247,23 @@ def test_first_place_of_the_extreme(op, n):
     for x in (few, late, nans, few.astype(np.int32)):
         function = jit(lambda x: op(x, axis=1))
         np.testing.assert_array_equal(function(x), op(x, axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 10, 63, 64, 65, 200, 4096 + 70])
+def test_rows_that_end_in_a_masked_vector(dtype, n):
+    """Elements beyond the end of a row are neither read nor written nor counted."""
+    def f(x):
+        e = np.exp(x - np.max(x, axis=1, keepdims=True))
+        return e, np.sum(e, axis=1), np.max(np.tanh(x), axis=1)
+
+    def light(x):
+        return np.sum(x * x, axis=1)
+
+    whole = np.full((5, n + 1), np.nan, dtype)
+    x = whole.reshape(-1)[:5 * n].reshape(5, n)   # NaN right behind it
+    x[:] = np.random.default_rng(n).standard_normal((5, n))
+    for got, want in zip(jit(f)(x), f(x), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5 if dtype == np.float32 else 1e-13)
+    assert n == 1 or "masked_()" in jit(f).source(x)
+    assert "masked_()" not in jit(light).source(x)
