@@ -112,30 +112,39 @@ def _fresh(result: np.ndarray, values: Sequence, ctx: Context, kind: type):
 
 def finish(op: Operator, arrays: Sequence, params: Mapping[str, Any], results, ctx: Context, out=None):
     """What `invoke` returns for the values that the body gave: new states are written, `out` is filled."""
-    results = list(results) if isinstance(results, (tuple, list)) else [results]
-    count = op.num_outputs(params)
+    results = [np.asarray(r) if isinstance(r, np.generic) else r
+               for r in (results if isinstance(results, (tuple, list)) else [results])]
+    visible = results[:op.num_visible(params)]
+    targets = None if out is None else list(out) if isinstance(out, (tuple, list)) else [out]
+    if targets is not None:
+        check_out(op.name, targets, visible)  # before anything is written
     if op.aux_names:
         states = [a for a, name in zip(arrays, op.inputs(params)) if name in op.aux_names]
-        for array, new in zip(states, results[count:], strict=True):
+        for array, new in zip(states, results[op.num_outputs(params):], strict=True):
             if new is not array._data:
                 array._data[...] = placed(new, array._ctx)
-    values = [a._data for a in arrays]
-    visible = [np.asarray(r) if isinstance(r, np.generic) else r for r in results[:op.num_visible(params)]]
-    if out is None:
+    if targets is None:
         kind = type(arrays[0]) if arrays else hooks.array_type
-        outs = [_fresh(r, values, ctx, kind) for r in visible]
+        values = [a._data for a in arrays]
+        targets = [_fresh(r, values, ctx, kind) for r in visible]
     else:
-        outs = list(out) if isinstance(out, (tuple, list)) else [out]
-        if len(outs) != len(visible):
-            raise OperatorError(f"{op.name}: out= has {len(outs)} arrays for {len(visible)} outputs", "pass one for each")
-        for target, value in zip(outs, visible):
-            write(op.name, target, value)
-    return outs[0] if len(outs) == 1 else outs
+        if len(visible) > 1:  # parts of an input, which the first write may change
+            visible = [r.copy() if getattr(r, "base", None) is not None else r for r in visible]
+        for target, value in zip(targets, visible):
+            target._data[...] = placed(value, target._ctx)
+    return targets[0] if len(targets) == 1 else targets
 
 
-def write(name: str, target, value: np.ndarray) -> None:
-    """Writes a result into an NDArray of its shape; the dtype of the NDArray stays."""
-    if target.shape != value.shape:
-        raise OperatorError(f"{name}: out= has the shape {list(target.shape)}, the result {list(value.shape)}",
-                            "give `out` the shape of the result")
-    target._data[...] = placed(value, target._ctx)
+def check_out(name: str, targets: Sequence, values: Sequence) -> None:
+    """OperatorError when results do not fit into the arrays of `out=`."""
+    if len(targets) != len(values):
+        raise OperatorError(f"{name}: out= has {len(targets)} arrays for {len(values)} outputs", "pass one for each")
+    for target, value in zip(targets, values):
+        if not isinstance(target, Base):
+            raise OperatorError(f"{name}: out= must be an NDArray, got {type(target).__name__}", "make one with `nd.empty`")
+        if target._data.shape != value.shape:
+            raise OperatorError(f"{name}: out= has the shape {list(target._data.shape)}, the result {list(value.shape)}",
+                                "give `out` the shape of the result")
+        if target._data.dtype != value.dtype:
+            raise OperatorError(f"{name}: out= expected {value.dtype}, got {target._data.dtype}",
+                                "give `out` the dtype of the result")

@@ -44,7 +44,7 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
         raise failure(op, arrays, error.what, error.hint) from None
     except JitnetError as error:
         raise failure(op, arrays, error.what, error.hint) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise failure(op, arrays, str(error), "") from None
 
 

@@ -173,3 +173,16 @@ def test_a_loop_leaves_memory_flat():
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 20_000
+
+
+def test_out_is_checked_before_anything_is_written():
+    x, a, b = nd.array([[1, 2], [3, 4]]), nd.zeros((2, 1)), nd.zeros((2, 3))
+    with pytest.raises(mx.MXNetError, match=r"out= has the shape \[2, 3\], the result \[2, 1\]"):
+        nd.split(x, 2, out=[a, b])
+    same(a, [[0], [0]])
+    with pytest.raises(mx.MXNetError, match="out= expected float32, got int32"):
+        nd.tanh(x, out=nd.zeros((2, 2), dtype="int32"))
+    with pytest.raises(mx.MXNetError, match="out= has 1 arrays for 2 outputs"):
+        nd.split(x, 2, out=a)
+    assert nd.dot(x, x, out=x) is x
+    same(x, [[7, 10], [15, 22]])
