@@ -165,7 +165,8 @@ class FakeDriver:
         return self._new([None, 0])
 
     def record(self, event: int, stream: int) -> None:
-        self.things[event][:] = self._stream(stream), self._stream(stream).enqueued
+        with self._lock:   # while nothing runs: what is being run is counted neither as done nor as work to do
+            self.things[event][:] = self._stream(stream), self._stream(stream).enqueued
 
     def is_done(self, event: int) -> bool:
         self._here()
@@ -266,21 +267,27 @@ class FakeDriver:
         return self._new((int(head.split()[1]), text))
 
     def function(self, module: int, name: str) -> int:
-        buffers, text = self.things[module]
-        return self._new((buffers, get_kernel(text)))
+        count, text = self.things[module]
+        kernel = get_kernel(text)
+        native = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(kernel.address)
+
+        def call(shape, words):
+            buffers, sizes = (ctypes.c_int64 * count)(*words[:count]), (ctypes.c_int64 * (len(words) - count))(*words[count:])
+            native(ctypes.addressof(buffers), ctypes.addressof(sizes), 0, words[-1])
+
+        return self._new((count, count + text.count("sizes[") + 1, call))
 
     def allow_shared(self, function: int, nbytes: int) -> None:
         self._count("allow_shared")
 
     def launch(self, function: int, grid, block, shared: int, stream: int, parameters: int) -> None:
         self._count("launch")
-        self._enqueue(stream, *self._kernel(self._stream(stream).device, function, parameters), patchable=True)
+        kernel = self._kernel(self._stream(stream).device, function, (grid, block, shared), parameters)
+        self._enqueue(stream, *kernel, patchable=True)
 
-    def _kernel(self, device: FakeDevice, function: int, parameters: int) -> tuple:
+    def _kernel(self, device: FakeDevice, function: int, shape: tuple, parameters: int) -> tuple:
         """(what runs a kernel, its parameters as they are now)"""
-        count, kernel = self.things[function]
-        native = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(kernel.address)
-        total = kernel.source.count("sizes[") + count + 1
+        count, total, call = self.things[function]
         words = [ctypes.c_int64.from_address(ctypes.c_int64.from_address(parameters + 8 * k).value).value for k in range(total)]
         crash = False
         if self.crash_in is not None:
@@ -294,8 +301,7 @@ class FakeDriver:
             for address in words[:count]:
                 if address:   # an array without elements lies nowhere
                     self._check(device, address)
-            buffers, sizes = (ctypes.c_int64 * count)(*words[:count]), (ctypes.c_int64 * (total - count))(*words[count:])
-            native(ctypes.addressof(buffers), ctypes.addressof(sizes), 0, words[-1])
+            call(shape, words)
 
         return run, *words
 
@@ -337,7 +343,7 @@ class FakeDriver:
         target = self.things[executable][node - 1]
         if not target[2]:
             raise DriverError("INVALID_VALUE", "no kernel node", "set_kernel_node")
-        target[0], *args = self._kernel(self._here(), function, parameters)
+        target[0], *args = self._kernel(self._here(), function, (grid, block, shared), parameters)
         target[1] = tuple(args)
 
     def free_graph(self, graph: int) -> None:

@@ -70,8 +70,12 @@ class Gpu:
 
     def refuse(self) -> None:
         """Raises what use of a lost device is."""
-        raise DeviceError(f"{self.device} was lost, and with it the arrays there: {self.lost}",
-                          "make them again: the device is opened anew; if that fails, start the process again")
+        raise self.gone()
+
+    def gone(self) -> DeviceError:
+        """The error that use of a lost device is."""
+        return DeviceError(f"{self.device} was lost, and with it the arrays there: {self.lost}",
+                           "make them again: the device is opened anew; if that fails, start the process again")
 
     def now(self, what: str, source: Source | None) -> None:
         """Says more closely what is being done, within `doing`."""
@@ -119,6 +123,8 @@ class Gpu:
 
     def lose(self, error: DriverError) -> DeviceError:
         """Takes the device out of use after an error that ruined its context; other devices do not notice."""
+        if self.lost:   # told already, to another thread
+            return self.gone()
         text = error.text or error.name.lower().replace("_", " ")
         names = ", ".join(dict.fromkeys(name for name, _ in self.recent)) or self._what
         source = next((s for _, s in reversed(self.recent) if s is not None), None) or self._source
@@ -133,16 +139,35 @@ class Gpu:
                            "its arrays are gone, other devices are not; CUDA_LAUNCH_BLOCKING=1 finds the kernel", source)
 
     def wait(self) -> None:
-        """Waits until everything on the stream is done, and raises what went wrong there since the last time."""
+        """Waits until everything that is on the stream now is done, and raises what went wrong there since the last time.
+
+        Other threads may go on using the device meanwhile.
+        """
         with self.doing("waiting"):
-            self.driver.synchronize(self.stream)
+            event = self.take_event()
+            self.driver.record(event, self.stream)
+            checks, self.checks = list(self.checks), {}   # what other threads start from here on is for the next wait
+        self.wait_for_event(event)
+        with self.doing("waiting"):
+            self.events.append(event)
             self.pinned.collect()
             self.let_go()
             self.recent.clear()
-            checks, self.checks = list(self.checks), {}
             errors = [error for program in checks if (error := program.take_index_error()) is not None]
         if errors:
             raise errors[0]
+
+    def wait_for_event(self, event: int) -> None:
+        """Waits for an event with the device's context, but without its lock."""
+        before = self.driver.make_current(self.context)
+        try:
+            self.driver.wait_for(event)
+        except DriverError as error:
+            with self.lock:
+                raise self.failure(error) from None
+        finally:
+            if before and before != self.context:
+                self.driver.make_current(before)
 
     # Other streams
 

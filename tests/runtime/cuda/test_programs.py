@@ -266,3 +266,22 @@ def test_one_sum_has_the_same_bits_again(driver):
     f = jitnet.jit(lambda x: np.sum(x * x))
     a = on_gpu(x)
     assert float(f(a)) == float(f(a)) == float(f(on_gpu(x)))
+
+
+def test_threads_share_a_device(driver):
+    from concurrent.futures import ThreadPoolExecutor
+
+    f = jitnet.jit(layer)
+    g = jitnet.jit(lambda x, i: np.sum(x[i], axis=1))
+    x, w = on_gpu(X), on_gpu(W)
+
+    def work(k):
+        for n in range(20):
+            out = f(x + k, w)
+            picked = g(x + n, on_gpu(np.array([n % 3, k % 3])))
+            close(out.numpy(), layer(X + k, W))
+            close(picked.numpy(), np.sum((X + n)[[n % 3, k % 3]], axis=1))
+        return k
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [0, 1, 2, 3]
