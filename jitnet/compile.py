@@ -41,6 +41,11 @@ class Compiled:
         name = self.graph.name if self.graph is not None else "by a template"
         return f"<compiled {name}: kernels {', '.join(k.name for k in self.kernels) or 'none'}>"
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return not isinstance(self.program, Program)
+
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for C-contiguous inputs of the graph's types; TraceIndexError for an index out of bounds."""
         try:

@@ -119,8 +119,9 @@ def _gpu_headline(info) -> str:
     """`kernel_1: reads 4.2 kB, writes 4.1 kB, rows: 33 blocks of 256 threads`; the grid is that of an H200."""
     moves = f"reads {size_text(info.reads)}, writes {size_text(info.writes)}"
     if info.nest is None:
-        what = {"copy": "", "blas": " (cuBLASLt)", "callback": " (NumPy, which has no place on a GPU)"}
-        return f"{info.name}{what.get(info.kind, f' ({info.kind})')}: {moves}"
+        what = {"copy": "", "blas": " (cuBLASLt)", "callback": " (NumPy, on the host: waits for its operands)"}
+        note = f", {info.note}" if info.kind == "blas" and "cuBLASLt" in info.note else ""
+        return f"{info.name}{what.get(info.kind, f' ({info.kind})')}: {moves}{note}"
     kernel = cuda_kernel(info.nest)
     return f"{info.name}: {moves}, {kernel.launch.template}: {launch_shape(kernel.launch)}"
 

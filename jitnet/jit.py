@@ -351,9 +351,12 @@ class JitFunction:
     def source(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
         """The source of the kernels for these arguments: Python text that runs.
 
-        device="cuda": that of GPU kernels, with or without a GPU; it runs in Numba's CUDA simulator.
+        device="cuda", or arrays on a GPU: that of GPU kernels, with or without a GPU; it runs in Numba's CUDA simulator.
         """
-        return explain.source(self._name, self.lower(*args, **kwargs), is_gpu(device, "source"))
+        compiled, gpu = self.lower(*args, **kwargs), is_gpu(device, "source")
+        if compiled.on_gpu:   # the same steps as a text for both; epilogues of products stand in it as kernels
+            compiled, gpu = compile_graph(compiled.graph), True
+        return explain.source(self._name, compiled, gpu)
 
     @cutting
     def explain(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
@@ -361,7 +364,8 @@ class JitFunction:
 
         device="cuda": also how many threads of a GPU run each, with or without a GPU.
         """
-        return explain.explain(self._name, self.lower(*args, **kwargs), is_gpu(device, "explain"))
+        compiled = self.lower(*args, **kwargs)
+        return explain.explain(self._name, compiled, compiled.on_gpu or is_gpu(device, "explain"))
 
     @cutting
     def memory(self, /, *args, **kwargs) -> Text:

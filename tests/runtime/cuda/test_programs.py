@@ -211,7 +211,7 @@ def test_ops_of_numpy_come_to_the_host(driver):
     f = jitnet.jit(lambda x: np.argsort(x, axis=1) + 1)
     close(f(on_gpu(-X)), f(-X))
     assert waits(driver) == 2
-    assert "runs through NumPy on the host" in f.explain(on_gpu(X))
+    assert "argsort (NumPy, on the host: waits for its operands)" in f.explain(on_gpu(X))
 
 
 def test_products_of_every_kind(driver):
@@ -257,8 +257,10 @@ def test_what_can_be_looked_at(driver):
     f = jitnet.jit(layer)
     assert "cuBLASLt: 3 x 4 x 5 of f32" in f.explain(on_gpu(X), on_gpu(W))
     assert "def kernel" in f.lower(on_gpu(X), on_gpu(W)).kernels[-1].source
-    assert f.steps(on_gpu(X), on_gpu(W))[0][0] == "trace"
-    assert f.traces == 1
+    assert "rows: " in f.explain(on_gpu(X), on_gpu(W)) and "threads" in f.explain(on_gpu(X), on_gpu(W))
+    assert "@simulated" in f.source(on_gpu(X), on_gpu(W)) and "in the arena" in f.memory(on_gpu(X), on_gpu(W))
+    assert [name for name, _ in f.steps(on_gpu(X), on_gpu(W))][::len(f.steps(X, W))] == ["trace", "epilogue"]
+    assert f.traces == 2   # for the GPU and for the CPU
 
 
 def test_one_sum_has_the_same_bits_again(driver):
