@@ -30,7 +30,7 @@ class Context(Device):
         if isinstance(device_type, Device):
             device_type, device_id = device_type.kind, device_type.index
         if device_type not in TYPE_IDS:
-            raise DeviceError(f"Context: {device_type!r} is no kind of device", f"use one of {', '.join(TYPE_IDS)}")
+            raise DeviceError(f"Context: {device_type!r} is no device", f"use one of {', '.join(TYPE_IDS)}")
         object.__setattr__(self, "kind", device_type)
         object.__setattr__(self, "index", int(device_id))
 
