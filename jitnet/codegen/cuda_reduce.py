@@ -21,7 +21,8 @@ from .loops import divided
 from .nest import Block, LoopNest, Node, Stage, Store
 from .writer import Dimension
 
-UNROLL = 4         # elements that a thread loads before it adds them up
+IN_FLIGHT = 16     # bytes that a thread loads of each operand before it adds them up
+LEAST_LANES, MOST_LANES = 4, 8
 SUM_BLOCK = 256    # elements of a float sum that a thread adds up before they join its total
 
 TREE = {"add_reduce_": "add", "or": "add", "mul_reduce_": "mul", "and": "mul", "max_reduce_": "max", "min_reduce_": "min"}
@@ -40,6 +41,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         super().__init__(nest)
         self.dims: list[Dimension] = self.dimensions()
         self.number = 0   # of the stage that is written
+        self.strides: dict[Axis, str] = {}
 
     def parts(self) -> None:
         """Writes the blocks and the stages of a grid point."""
@@ -72,7 +74,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.start(stage)
         start, stop = self.range_of_positions()
         self.put(2, f"q = {start}{self.member}")
-        depth = 2
+        first, depth = self.first_place(), 2
         if sums:
             self.put(2, f"while q < {stop}:")
             depth = 3
@@ -80,12 +82,13 @@ class TeamWriter(CudaWriter, ReduceWriter):
                 self.put(3, f"{self.names[node]} = {short_dtype(node.dtype)}(0)")
             self.put(3, f"end = min(q + {SUM_BLOCK} * {self.members}, {stop})")
             stop = "end"
-        lanes = most_lanes(stage, UNROLL)
+        widest = max((n.dtype.itemsize for n in moving if n.kind == "load"), default=IN_FLIGHT)
+        lanes = most_lanes(stage, min(max(IN_FLIGHT // widest, LEAST_LANES), MOST_LANES))
         if lanes > 1:
             self.put(depth, f"while q + {lanes - 1} * {self.members} < {stop}:")
-            self.visit(stage, moving, lanes, depth + 1)
+            self.visit(stage, moving, first, lanes, depth + 1)
         self.put(depth, f"while q < {stop}:")
-        self.visit(stage, moving, 1, depth + 1)
+        self.visit(stage, moving, first, 1, depth + 1)
         for node in sums:
             self.join_total(node, depth)
         self.combine(stage)
@@ -100,10 +103,9 @@ class TeamWriter(CudaWriter, ReduceWriter):
         rest = self.size(("rest",), math.prod(a.extent for a in inner[1:]), "n")
         return ("" if low == "0" else f"{low} * {rest} + "), f"{high} * {rest}"
 
-    def visit(self, stage: Stage, moving: list[Node], count: int, depth: int) -> None:
+    def visit(self, stage: Stage, moving: list[Node], first: dict[Axis, str], count: int, depth: int) -> None:
         """Writes the work on so many positions, all loads first, and the step to the next ones."""
-        places = [self.place("q" if k == 0 else f"(q + {k if k > 1 else ''}{' * ' if k > 1 else ''}{self.members})", depth)
-                  for k in range(count)]
+        places = self.places(first, count, depth)
         known, lanes = self.names, [dict(self.names) for _ in places]
         for node in moving:
             for self.names, place in zip(lanes, places):
@@ -127,6 +129,9 @@ class TeamWriter(CudaWriter, ReduceWriter):
             for lane in lanes:
                 name = self.names[node]
                 self.put(depth, f"{name} = {self.combined(node, name, lane[node.operands[0]])}")
+        if len(first) > 1:
+            for axis, name in self.next_place(places[-1], depth).items():
+                self.put(depth, f"{first[axis]} = {name}")
         self.put(depth, f"q += {f'{count} * ' if count > 1 else ''}{self.members}")
 
     def kept_element(self, node: Node) -> str:
@@ -136,21 +141,57 @@ class TeamWriter(CudaWriter, ReduceWriter):
     def keep(self, lanes: list[dict[Node, str]], places: list[dict[Axis, str]], depth: int) -> None:
         """Writes what leaves the loads of this pass to later ones."""
 
-    def place(self, position: str, depth: int) -> dict[Axis, str]:
-        """The reduced axes at a position; writes the lines that take it apart where there are several."""
-        inner = self.nest.inner
-        if len(inner) == 1:
-            return {inner[0]: position}
-        place, left = {}, position
-        for k, axis in reversed(list(enumerate(inner))):
-            if k == 0:
-                place[axis] = left
-                break
+    # Positions of several axes, row-major: a thread counts along them as an odometer does, for divisions cost more than loads
+
+    def first_place(self) -> dict[Axis, str]:
+        """Writes the reduced axes at a thread's first position; their names, which the loops go on with."""
+        *outer, last = self.nest.inner
+        if not outer:
+            return {last: "q"}
+        place, left = {}, "q"
+        for axis in (last, *reversed(outer[1:])):
             name, quotient = self.fresh("r"), self.fresh("q")
-            self.put(depth, f"{quotient} = div_({left}, {self.extent_of(axis)})")
-            self.put(depth, f"{name} = {left} - {quotient} * {self.extent_of(axis)}")
+            self.put(2, f"{quotient} = div_({left}, {self.extent_of(axis)})")
+            self.put(2, f"{name} = {left} - {quotient} * {self.extent_of(axis)}")
             place[axis], left = name, quotient
+        place[outer[0]] = self.fresh("r")
+        self.put(2, f"{place[outer[0]]} = {left}")
         return place
+
+    def steps(self) -> dict[Axis, str]:
+        """How far each axis moves from a thread's position to its next one; written once, in front of all loops."""
+        if not self.strides:
+            left = self.members
+            for axis in reversed(self.nest.inner[1:]):
+                name, quotient = self.fresh("step"), self.fresh("q")
+                self.header.append(f"    {quotient} = div_({left}, {self.extent_of(axis)})")
+                self.header.append(f"    {name} = {left} - {quotient} * {self.extent_of(axis)}")
+                self.strides[axis], left = name, quotient
+            self.strides[self.nest.inner[0]] = left
+        return self.strides
+
+    def next_place(self, place: dict[Axis, str], depth: int) -> dict[Axis, str]:
+        """Writes a thread's next position; its names."""
+        after, carry, steps = {}, "", self.steps()
+        for axis in reversed(self.nest.inner):
+            name = after[axis] = self.fresh("r")
+            self.put(depth, f"{name} = {place[axis]} + {steps[axis]}{carry}")
+            if axis is not self.nest.inner[0]:
+                over, extent = self.fresh("over"), self.extent_of(axis)
+                self.put(depth, f"{over} = i64({name} >= {extent})")
+                self.put(depth, f"{name} = {name} - {over} * {extent}")
+                carry = f" + {over}"
+        return after
+
+    def places(self, first: dict[Axis, str], count: int, depth: int) -> list[dict[Axis, str]]:
+        """The places of that many positions of a thread."""
+        if len(first) == 1:
+            (axis,) = first
+            return [{axis: "q" if k == 0 else f"(q + {f'{k} * ' if k > 1 else ''}{self.members})"} for k in range(count)]
+        places = [first]
+        while len(places) < count:
+            places.append(self.next_place(places[-1], depth))
+        return places
 
     # Accumulators
 

@@ -90,6 +90,8 @@ REDUCTIONS = {
     "sum_middle": (lambda x: x.sum(axis=1), random_array((3, 7, 5), np.float32, 9)),
     "sum_outer_inner": (lambda x: x.sum(axis=(0, 2)), random_array((4, 3, 21), np.float32, 10)),
     "sum_outer_middle": (lambda x: x.sum(axis=(0, 2)), random_array((4, 3, 5, 6), np.float32, 11)),
+    "sum_of_three_axes": (lambda x: x.sum(axis=(0, 2, 4)), random_array((3, 2, 5, 2, 7), np.float32, 18)),
+    "empty_axes": (lambda x: x.sum(axis=(0, 2)), np.zeros((4, 3, 0), np.float32)),
     "total": (lambda x: x.sum(), F),
     "total_of_many": (lambda x: (x * x).sum(), random_array((33_000,), np.float32, 12)),
     "column_sums_of_many": (lambda x: x.sum(axis=0), random_array((800, 170), np.float32, 13)),

@@ -71,6 +71,14 @@ def test_kernels_compile_and_assemble(name):
                 assert cuda_compile.assemble(ptx, cc)[:4] == b"\x7fELF"
 
 
+def test_products_are_fused_into_sums_of_reductions_alone():
+    def text(function):
+        (info,) = compile_graph(graph_of(function, *[np.ones((3, 5), np.float32)] * 2)).kernels
+        return cuda_compile.compile_ptx(cuda_kernel(info.nest).source, (9, 0))
+    assert "fma.rn.f32" not in text(lambda x, y: x * y + x)
+    assert "fma.rn.f32" in text(lambda x, y: (x * y).sum(axis=1))
+
+
 def test_vectors_of_16_bytes():
     (kernel,) = kernels("bias")
     ptx = cuda_compile.compile_ptx(kernel.source, (9, 0))
