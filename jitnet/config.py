@@ -17,7 +17,8 @@ from .errors import TraceValueError
 VARIABLES: dict[str, tuple[str, str]] = {
     "JITNET_DEBUG": ("0", "what is written to standard error when a function is compiled: 1 a line with its time, "
                           "2 also `f.explain`, 3 also the kernels' source, 4 also the Graph after every pass"),
-    "JITNET_CHECK": ("0", "1: the Graph is checked after tracing and after every pass; a template that fails to compile is an error"),
+    "JITNET_CHECK": ("0", "1: the Graph is checked after tracing and after every pass; "
+                           "a template that fails to compile is an error"),
     "JITNET_FULL_TRACEBACK": ("0", "1: tracebacks keep jitnet's own frames"),
     "JITNET_CACHE": ("1", "0: compiled kernels are not kept on disk"),
     "JITNET_CACHE_DIR": ("", "folder of the compiled kernels; empty: `jitnet` in the user's cache folder"),
