@@ -25,9 +25,11 @@ from . import attribute as attribute, name as name, sym as sym
 from . import sym as symbol
 from . import executor as executor
 from .attribute import AttrScope as AttrScope
+from . import lr_scheduler as lr_scheduler, optimizer as optimizer
 
 _MODULES = {"attribute", "autograd", "cache", "config", "context", "errors", "executor", "name", "nd", "ndarray", "nn",
             "numpy", "operators", "random", "sym", "symbol", "testing", "tree"}
+_MODULES |= {"lr_scheduler", "optimizer"}
 
 
 def __dir__() -> list[str]:

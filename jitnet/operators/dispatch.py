@@ -67,7 +67,8 @@ def run_in_place(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str
     target = arrays[0]
     if target.size < COMPILE_FROM or op.shape_rule not in ELEMENTWISE or not op.same_dtype or not compilable(op, arrays):
         return False
-    if any(np.may_share_memory(target, other) for other in arrays[1:]) or op.num_outputs(params) != 1 or op.random:
+    if any(np.may_share_memory(target, other) for other in arrays[1:]) or op.num_outputs(params) != 1 or op.random \
+            or op.aux_names:
         return False
     if broadcast_shapes(*[a.shape for a in arrays]) != target.shape:
         return False
