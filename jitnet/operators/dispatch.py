@@ -77,8 +77,8 @@ def run_in_place(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str
 
 
 def compilable(op: Operator, arrays: Sequence[np.ndarray]) -> bool:
-    """Whether kernels exist for the operator and the dtypes."""
-    return op.kernels and all(array.dtype in SHORT_NAMES for array in arrays)
+    """Whether kernels are there for the operator and the dtypes, and worth it."""
+    return op.kernels and not op.copies and all(array.dtype in SHORT_NAMES for array in arrays)
 
 
 def run_compiled(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], key=None):

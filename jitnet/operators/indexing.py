@@ -51,7 +51,7 @@ def _thawed(key: tuple, arrays) -> tuple:
                   for k in key])
 
 
-@operator("_index", params={"key": Key()}, variadic="num_args", same_dtype=False, type_rule=infer.forward_type)
+@operator("_index", params={"key": Key()}, variadic="num_args", same_dtype=False, copies=True, type_rule=infer.forward_type)
 def index(*data, key, num_args):
     """`data[key]` of the first input; the others are its index arrays. A single element has the shape (1,)."""
     out = data[0][_thawed(key, data[1:])]
@@ -60,7 +60,7 @@ def index(*data, key, num_args):
     return out if out.ndim or not data[0].ndim else out.reshape((1,))
 
 
-@operator("_index_set", params={"key": Key()}, variadic="num_args", same_dtype=False, type_rule=infer.forward_type)
+@operator("_index_set", params={"key": Key()}, variadic="num_args", same_dtype=False, copies=True, type_rule=infer.forward_type)
 def index_set(*data, key, num_args):
     """The first input with the second written at `key`; the others are the index arrays of the key."""
     out = data[0].copy()

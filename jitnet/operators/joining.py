@@ -89,20 +89,20 @@ def reverse(data, *, axis):
 
 
 @operator("slice", params={"begin": Shape(holes=True), "end": Shape(holes=True), "step": Shape((), holes=True)},
-          aliases=("crop",), method=True)
+          aliases=("crop",), copies=True, method=True)
 def slice_(data, *, begin, end, step):
     """data[begin:end:step], one number per axis; None is a bound that is not given."""
     step = (*step, *[None] * (len(begin) - len(step)))
     return data[tuple([slice(b, e, s) for b, e, s in zip(begin, end, step, strict=True)])]
 
 
-@operator("slice_axis", params={"axis": Int(), "begin": Int(), "end": Int(optional=True)}, method=True)
+@operator("slice_axis", params={"axis": Int(), "begin": Int(), "end": Int(optional=True)}, copies=True, method=True)
 def slice_axis(data, *, axis, begin, end):
     """The elements from `begin` to `end` (None: the last) along one axis."""
     return data[(slice(None),) * normalize_axis(axis, data.ndim, "slice_axis") + (slice(begin, end),)]
 
 
-@operator("slice_like", params={"axes": Shape(())}, same_dtype=False, method=True)
+@operator("slice_like", params={"axes": Shape(())}, same_dtype=False, copies=True, method=True)
 def slice_like(data, shape_like, *, axes):
     """`data` cut to the sizes of `shape_like`, along `axes` or all axes."""
     chosen = [normalize_axis(a, data.ndim, "slice_like") for a in axes] or range(data.ndim)
@@ -110,7 +110,7 @@ def slice_like(data, shape_like, *, axes):
 
 
 @operator("_slice_assign", params={"begin": Shape(holes=True), "end": Shape(holes=True), "step": Shape((), holes=True)},
-          aliases=("_crop_assign", "slice_assign"), method=True)
+          aliases=("_crop_assign", "slice_assign"), copies=True, method=True)
 def slice_assign(lhs, rhs, *, begin, end, step):
     """`lhs` with the elements of begin:end:step replaced by those of `rhs`."""
     step = (*step, *[None] * (len(begin) - len(step)))
@@ -121,7 +121,7 @@ def slice_assign(lhs, rhs, *, begin, end, step):
 
 @operator("_slice_assign_scalar", params={"scalar": Float(0.0), "begin": Shape(holes=True), "end": Shape(holes=True),
                                           "step": Shape((), holes=True)},
-          aliases=("_crop_assign_scalar", "slice_assign_scalar"), shape_rule=infer.elementwise, method=True)
+          aliases=("_crop_assign_scalar", "slice_assign_scalar"), shape_rule=infer.elementwise, copies=True, method=True)
 def slice_assign_scalar(data, *, scalar, begin, end, step):
     """`data` with the elements of begin:end:step replaced by a number."""
     step = (*step, *[None] * (len(begin) - len(step)))

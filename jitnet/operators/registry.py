@@ -28,6 +28,7 @@ from . import infer
 from .params import Int, Param, Schema
 
 OPERATORS: dict[str, Operator] = {}  # every name and alias -> record
+MOST_KEPT = 512  # programs, and inferred types, of one operator
 KEY = ArrayType((2,), np.dtype(np.uint64))  # what a random operator draws from: the seed's key and the position in its stream
 
 
@@ -52,11 +53,13 @@ class Operator:
     same_dtype: bool = True                   # mixed dtypes among the inputs are an error
     mode: bool = False                        # the body takes `training`
     random: bool | Callable = False           # the body takes `key`, an array of type KEY; or params -> whether it draws
-    kernels: bool = True                      # it can be traced; False: its body always runs at once, through NumPy
+    kernels: bool = True                      # False: its body always runs at once, through NumPy, on the host
+    copies: bool = False                      # it cuts, which NumPy does as fast: no program per place that it cuts at
     growth: Callable | None = None            # (arrays, params) -> elements of the output, where these may outnumber the inputs
     loss: bool = False                        # a head of a network: it needs no gradient from behind
     method: bool = False                      # a method of NDArray and Symbol as well
-    _programs: dict = field(default_factory=dict, repr=False)
+    _programs: dict = field(default_factory=dict, repr=False)  # what `program` gives, the oldest first
+    _types: dict = field(default_factory=dict, repr=False)     # what `abstract` gives
 
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
@@ -129,14 +132,14 @@ class Operator:
 
     def abstract(self, types: Sequence[ArrayType], params: Mapping[str, Any]) -> list[ArrayType]:
         """Types of what the body returns for inputs of these types; the body is traced, nothing runs."""
-        key = ("types", *types, *map(params.__getitem__, self.schema.names))
-        known = self._programs.get(key)
+        key = (*types, *map(params.__getitem__, self.schema.names))
+        known = self._types.get(key)
         if known is None:
             types = [*types, *[KEY] * self.draws(params)]
             graph = trace(self._flat(params, len(types)), types, self.name).graph
-            if len(self._programs) > 4096:
-                self._programs.clear()
-            known = self._programs[key] = list(graph.output_types)
+            if len(self._types) >= MOST_KEPT:
+                self._types.clear()
+            known = self._types[key] = list(graph.output_types)
         return known
 
     def _flat(self, params: Mapping[str, Any], count: int) -> Callable:
@@ -166,6 +169,8 @@ class Operator:
         function = self._programs.get(key)
         if function is None:
             body = self._positional(dict(params))
+            if len(self._programs) >= MOST_KEPT:
+                self._programs.pop(next(iter(self._programs)), None)
             function = self._programs[key] = jit(_writing(body) if in_place else body)
         return function
 

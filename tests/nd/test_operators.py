@@ -115,3 +115,19 @@ def test_a_missing_size_follows_from_the_others():
     assert concat.infer_shape([(2, 3), (2, 0)], {"dim": 1, "num_args": 2}, [(2, 7)]) == ([(2, 3), (2, 4)], [(2, 7)])
     with pytest.raises(errors.MXNetError, match="Error in operator cat: "):
         concat.infer_shape([(2, 3), (3, 3)], {"dim": 1, "num_args": 2}, name="cat")
+
+
+def test_cutting_at_many_places_compiles_nothing():
+    cut, x = find("slice_axis"), np.arange(40000, dtype=np.float32)
+    before = len(cut._programs)
+    for k in range(0, 40000, 500):
+        np.testing.assert_array_equal(run(cut, [x], {"axis": 0, "begin": k, "end": k + 500}), x[k:k + 500])
+    assert len(cut._programs) == before
+
+
+def test_programs_of_an_operator_are_bounded(monkeypatch):
+    monkeypatch.setattr("jitnet.operators.registry.MOST_KEPT", 3)
+    op = find("expand_dims")
+    for axis in range(-6, 6):
+        op.program({"axis": axis})
+    assert ("program", 5) in op._programs and ("program", -6) not in op._programs
