@@ -33,11 +33,12 @@ def cuda_source_text(name: str, compiled) -> str:
     parts = [CUDA_HEADER]
     for info in compiled.kernels:
         kernel = made.get(id(info.step))
-        if kernel is not None and kernel.source not in kernels:
+        source, note = (kernel.source, "@simulated\n") if kernel else (info.source, "# On a GPU this is a call of cuBLASLt.\n")
+        if source not in kernels and (kernel or (info.kind == "blas" and "def kernel(" in source)):
             function = info.name if info.name not in kernels.values() else f"{info.name}_{len(kernels)}"
-            kernels[kernel.source] = function
+            kernels[source] = function
             comments = "".join(f"# {line}\n" for line in places(info.eqns))
-            parts.append(f"{comments}@simulated\n{kernel.source.strip().replace('def kernel(', f'def {function}(', 1)}\n")
+            parts.append(f"{comments}{note}{source.strip().replace('def kernel(', f'def {function}(', 1)}\n")
     parts.append(CudaProgram(compiled, kernels, made).text(identifier(name, "function")))
     return "\n\n".join(parts)
 

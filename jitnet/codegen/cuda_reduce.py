@@ -43,6 +43,9 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.number = 0   # of the stage that is written
         self.strides: dict[Axis, str] = {}
 
+    def reduced_elements(self) -> int:
+        return min(super().reduced_elements(), math.prod(a.extent for a in self.nest.inner))   # a chunk may be larger than all
+
     def parts(self) -> None:
         """Writes the blocks and the stages of a grid point."""
         for k, (block, stage) in enumerate(zip(self.nest.blocks, self.nest.stages)):

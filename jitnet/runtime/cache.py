@@ -31,6 +31,7 @@ TOUCH_AFTER = 3600.0  # seconds: a file read again is marked as used at most thi
 # Modules of codegen that write source text or build steps: their work is in the key itself.
 WRITERS = {"affine", "loops", "writer", "cpu", "cpu_map", "cpu_reduce", "steps", "control_steps", "matmul_steps",
            "cuda", "cuda_keep", "cuda_launch", "cuda_map", "cuda_reduce", "cuda_scatter", "cuda_simulator", "cuda_writer"}
+COMPILERS = ("frontend.py", "llvm.py", "cuda_compile.py")   # modules of runtime that decide what comes of a source
 SWEEP_EVERY = 64  # writes of one process between two looks at the size of the folder
 
 
@@ -217,7 +218,7 @@ def _surroundings() -> str:
     codegen = os.path.join(package, "codegen")
     meaning = [os.path.join(codegen, name) for name in os.listdir(codegen)
                if name.endswith(".py") and name.removesuffix(".py") not in WRITERS]
-    for path in [*sorted(meaning), *(os.path.join(package, "runtime", name) for name in ("frontend.py", "llvm.py"))]:
+    for path in [*sorted(meaning), *(os.path.join(package, "runtime", name) for name in COMPILERS)]:
         with open(path, "rb") as f:
             digest.update(f.read())
     # Numba's version without importing it, which would cost more than loading a hundred kernels.

@@ -127,6 +127,9 @@ def placed(x, i, v):
     return y
 
 
+PRODUCTS = {
+    "product": (lambda x: np.maximum(x @ x.T, 0), F),
+}
 SCATTERS = {
     "added": (added, V[:40].copy(), PLACES[[0, 1, 4, 5, 0, 1, 1]], V[:7].copy()),
     "added_rows": (added, F, PLACES, F[:6] * 3),
@@ -137,7 +140,7 @@ SCATTERS = {
     "placed_columns": (lambda x, i, v: placed(x, (slice(None), i), v), F, PLACES, F[:, :6] * 3),
     "gradient_of_rows": (grad(lambda x, i: (x[i] ** 2).sum()), F, PLACES),
 }
-CASES = {**MAPS, **REDUCTIONS, **SCATTERS}
+CASES = {**MAPS, **REDUCTIONS, **PRODUCTS, **SCATTERS}
 
 
 def simulated(name: str) -> str:
