@@ -8,6 +8,7 @@ import numpy as np
 from .. import tree
 from ..tracer import current_trace
 from ..types import BF16
+from .cuda.buffer import DeviceBuffer
 
 # functions and methods that compute; those that only move elements, or say what an array is, are NumPy's
 COMPUTING = {
@@ -42,6 +43,8 @@ def apply(function: Callable, args: tuple, kwargs: dict):
 def _is_ours(function: Callable, args: tuple, kwargs: dict) -> bool:
     if kwargs.get("out") is not None or current_trace() is not None or not any(map(_is_bfloat16, args)):
         return False
+    if any(type(x) is DeviceBuffer for x in args):   # on a GPU everything is compiled
+        return False
     of_ufunc = isinstance(function, np.ufunc) or isinstance(getattr(function, "__self__", None), np.ufunc)
     return of_ufunc or getattr(function, "__name__", "") in COMPUTING
 
@@ -49,7 +52,7 @@ def _is_ours(function: Callable, args: tuple, kwargs: dict) -> bool:
 def _is_bfloat16(x) -> bool:
     if isinstance(x, (tuple, list)):
         return any(map(_is_bfloat16, x))
-    return getattr(x, "dtype", None) == BF16
+    return isinstance(x, (np.ndarray, np.generic)) and x.dtype == BF16
 
 
 class _Method:

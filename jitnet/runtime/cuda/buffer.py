@@ -117,6 +117,9 @@ class DeviceBuffer:
     def __index__(self) -> int:
         return self.host().__index__()
 
+    def __round__(self, ndigits: int | None = None):
+        return round(self.host()[()], ndigits)
+
     def __format__(self, spec: str) -> str:
         return format(self.host(), spec)
 

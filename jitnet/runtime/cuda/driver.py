@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,7 @@ class Driver:
         from cuda.bindings import driver
 
         self.cu = driver
+        self.process = os.getpid()
         self._check("cuInit", driver.cuInit(0))
 
     def _check(self, call: str, answer: tuple):
@@ -294,6 +296,9 @@ def driver():
     global _driver
     if _driver is None:
         _driver = _found()
+    if getattr(_driver, "process", os.getpid()) != os.getpid():
+        raise DeviceError("this process was forked from one that uses a GPU, and CUDA does not live on in it",
+                          "start processes by `spawn`: `multiprocessing.set_start_method('spawn')`")
     return _driver
 
 

@@ -69,7 +69,9 @@ _dying_pointer = _python_function("PyCapsule_GetPointer", ctypes.c_void_p, ctype
 # Out
 
 def array_interface(buffer: DeviceBuffer) -> dict:
-    """The `__cuda_array_interface__` of a buffer; its taker waits for our stream."""
+    """The `__cuda_array_interface__` of a buffer; its taker waits for our stream. It has no bfloat16: AttributeError."""
+    if buffer.dtype == BF16:
+        raise AttributeError("__cuda_array_interface__ has no bfloat16; DLPack has")
     lend(buffer, LEGACY_STREAM)   # nothing says which stream the taker uses: mostly the default one
     return {"shape": buffer.shape, "typestr": buffer.dtype.str, "data": (buffer.pointer if buffer.size else 0, False),
             "version": 3, "strides": None, "stream": buffer.gpu.stream}
@@ -179,6 +181,8 @@ def _from_capsule(gpu: Gpu, capsule, name: str) -> DeviceBuffer:
 
 
 def _dtype(code: int, bits: int, lanes: int, name: str) -> np.dtype:
+    if (code, bits, lanes) == (BFLOAT, 16, 1):
+        return BF16
     if (code, bits, lanes) == (BFLOAT, 16, 1):
         return BF16
     letter = next((k for k, c in KINDS.items() if c == code), None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import os
 import threading
 import weakref
 
@@ -261,3 +262,14 @@ def close_all() -> None:
         _, gpu = _open.popitem()
         gpu.dying.clear()
         gpu.kept.clear()
+
+
+def _forked() -> None:
+    """In a forked child no device of the parent can be used: CUDA does not live on there."""
+    for gpu in _open.values():
+        gpu.lost = "this process was forked from the one that opened the device; start processes by `spawn`"
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -132,6 +132,14 @@ def test_writes(driver):
     same(same_memory, x.reshape(-1))
     a.fill(1)
     same(a, np.ones_like(X))
+    b, y = on_gpu(X[0, ::-1]), X[0, ::-1].copy()
+    b.sort()
+    y.sort()
+    same(b, y)
+    b.put([0, 2], 9)
+    y.put([0, 2], 9)
+    same(b, y)
+    assert round(b[0], 1) == 9
     with pytest.raises(errors.TraceTypeError, match=r"a result of shape \[3, 4\] does not fit into out= of shape \[4\]"):
         np.add(a, 1, out=on_gpu(np.zeros(4)))
 

@@ -8,6 +8,7 @@ import pytest
 import jitnet
 from jitnet import errors
 from jitnet.runtime.cuda import interop, stream
+from jitnet.types import BF16
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -128,3 +129,12 @@ def test_memory_in_use_on_another_stream_is_reused_after_it(driver):
     assert b._data.pointer == pointer
     np.testing.assert_array_equal(b.numpy(), X + 100)
     np.testing.assert_array_equal(host, X)
+
+
+def test_bfloat16(driver):
+    x = np.array([1.5, -2.0], BF16)
+    a = jitnet.asarray(x, device="gpu")
+    b = jitnet.asarray(Foreign(a))
+    assert b.dtype == BF16 and b._data.pointer == a._data.pointer
+    np.testing.assert_array_equal((b + a).numpy(), x + x)
+    assert not hasattr(a, "__cuda_array_interface__")
