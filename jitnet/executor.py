@@ -345,7 +345,7 @@ def bind(self: Symbol, ctx, args, args_grad=None, grad_req="write", aux_states=N
             raise MXNetError(f"bind: {name} is {np.dtype(array.dtype)}{list(array.shape)}, its gradient "
                              f"{np.dtype(grad.dtype)}{list(grad.shape)}",
                              "give the gradient the shape and dtype of its argument")
-    self.infer_shape(**{n: a.shape for n, a in zip((*names, *states), (*arrays, *found)) if 0 not in a.shape})
+    self.infer_shape_partial(**{n: a.shape for n, a in zip((*names, *states), (*arrays, *found)) if 0 not in a.shape})
     return Executor(self, ctx, arrays, grads, requests, found, group2ctx)
 
 

@@ -22,6 +22,7 @@ globals().update({name: made for name, made in _made.items() if not name.startsw
 globals().update(_functions.ARITHMETIC)
 _functions.add_methods()
 linalg = _Namespace(**{name.removeprefix("linalg_"): made for name, made in _made.items() if name.startswith("linalg_")})
-contrib = _Namespace(boolean_mask=_utilities.boolean_mask, arange_like=_utilities.arange_like, isnan=_utilities.isnan)
+contrib = _Namespace(boolean_mask=_utilities.boolean_mask, isnan=_utilities.isnan, **{
+    name.removeprefix("_contrib_"): made for name, made in _made.items() if name.startswith("_contrib_")})
 op = _Namespace(**_made)
 utils = _Namespace(save=save, load=load, zeros=zeros, empty=empty, array=array)

@@ -64,13 +64,6 @@ def boolean_mask(data: NDArray, index: NDArray, axis: int = 0) -> NDArray:
     return indexing.read(data, (slice(None),) * axis + (host(index._data) != 0,))
 
 
-def arange_like(data: NDArray, start: float = 0.0, step: float = 1.0, repeat: int = 1, axis: int | None = None) -> NDArray:
-    """Numbers in steps from `start`, as many as `data` has elements, or as one of its axes is long."""
-    count = data.size if axis is None else data.shape[axis]
-    numbers = (start + step * (np.arange(count) // repeat)).astype(data._data.dtype)
-    return NDArray(placed(numbers.reshape(data.shape) if axis is None else numbers, data._ctx), data._ctx)
-
-
 def isnan(data: NDArray) -> NDArray:
     """1 where an element is NaN, else 0."""
     return data != data

@@ -2,4 +2,4 @@
 from .registry import KEY as KEY, OPERATORS as OPERATORS, Operator as Operator, find as find, operator as operator
 from .dispatch import run as run
 from . import infer, params, unary, binary, shape, joining, reduction, softmax, linalg, decompositions, indexing, order, init
-from . import random, layers, outputs, optimizers
+from . import random, layers, outputs, optimizers, contrib

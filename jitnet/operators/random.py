@@ -14,6 +14,7 @@ from ..ops import argsort
 from ..random import distributions
 from ..random.stream import Stream, stream
 from . import infer
+from .init import shape_filled
 from .params import Bool, DType, Enum, Scalar, Shape, Str
 from .registry import operator
 
@@ -39,6 +40,10 @@ def _dtype_rule(op, ins, outs, params):
     return list(ins), [_dtype(params["dtype"])] * len(outs)
 
 
+def _drawn_shape(params, shape):
+    return shape_filled(params, shape) if params["shape"] else params
+
+
 def exponential(s: Stream, lam):
     return distributions.standard_exponential(s) / lam
 
@@ -56,7 +61,7 @@ def generalized_negative_binomial(s: Stream, mu, alpha):
 def family(name: str, sampler: Callable, doc: str, parameters: Mapping[str, float], sample: Sequence[str]) -> None:
     """Registers `_random_name` (numbers), `_random_name_like` (the shape of an array) and `_sample_name` (arrays)."""
     numbers = {p: Scalar(default) for p, default in parameters.items()}
-    public = (f"random_{name}",)
+    public = (f"random_{name}", *[name] * (name in ("uniform", "normal")))
 
     def shape_given(op, ins, outs, params):
         return [], [infer.merge(outs[0], params["shape"] or (1,), "output")]
@@ -65,7 +70,7 @@ def family(name: str, sampler: Callable, doc: str, parameters: Mapping[str, floa
         return _drawn(sampler, key, [values[p] for p in parameters], shape or (1,), dtype)
     given.__doc__ = f"{doc} `shape` of them."
     operator(f"_random_{name}", params={**numbers, "shape": Shape(()), "ctx": Str(""), **DTYPE}, aliases=public, random=True,
-             shape_rule=shape_given, type_rule=_dtype_rule)(given)
+             shape_rule=shape_given, type_rule=_dtype_rule, sized=_drawn_shape)(given)
 
     def like(data, *, key, **values):
         return _drawn(sampler, key, [values[p] for p in parameters], data.shape, data.dtype)

@@ -50,6 +50,7 @@ class Operator:
     visible: int | Callable | None = None     # how many outputs a user sees; None: all
     shape_rule: Callable = infer.forward      # (operator, ins, outs, params) -> (ins, outs); see infer.py
     type_rule: Callable = infer.same_type
+    sized: Callable | None = None             # (params, inferred output shape) -> params: what a symbol left open filled in
     same_dtype: bool = True                   # mixed dtypes among the inputs are an error
     mode: bool = False                        # the body takes `training`
     random: bool | Callable = False           # the body takes `key`, an array of type KEY; or params -> whether it draws

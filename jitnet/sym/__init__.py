@@ -10,11 +10,21 @@ from types import SimpleNamespace as _Namespace
 from . import make as _make
 from .symbol import Group as Group, NotImplementedForSymbol as NotImplementedForSymbol, Symbol as Symbol, Variable as Variable
 from .symbol import load as load, load_json as load_json, var as var
+from .creation import arange as arange, eye as eye, full as full, linspace as linspace, ones as ones, split_v2 as split_v2
+from .creation import zeros as zeros
+from . import random as random
 
 _made = _make.functions()
 _internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})
 globals().update({name: made for name, made in _made.items() if not name.startswith("_") and name not in globals()})
 globals().update(_make.PAIRS)
 _make.add_methods()
-linalg = _Namespace(**{name.removeprefix("linalg_"): _make.function(op, name.removeprefix("linalg_"))
-                       for name, op in _make.OPERATORS.items() if name.startswith("linalg_")})
+
+
+def _family(prefix: str) -> _Namespace:
+    return _Namespace(**{name.removeprefix(prefix): _make.function(op, name.removeprefix(prefix))
+                         for name, op in _make.OPERATORS.items() if name.startswith(prefix)})
+
+
+linalg, contrib = _family("linalg_"), _family("_contrib_")
+op = _Namespace(**_made)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import MXNetError
+from ..errors import MXNetError, OperatorError
 from ..ir import Graph
 from ..jit import JitFunction, jit
 from ..operators import KEY
@@ -18,14 +18,17 @@ from ..random import fold_in
 from ..tracer import inline, trace
 from ..transforms.vjp import Split, split_vjp
 from ..types import ArrayType
+from . import infer
 from .node import Entry, Node, order
 
 KEPT = 256  # symbols whose programs are kept; the oldest goes first
 
 
-def body(entries: Sequence[Entry], arguments: Sequence[Node], states: Sequence[Node], training: bool, random: bool) -> Callable:
+def body(entries: Sequence[Entry], arguments: Sequence[Node], states: Sequence[Node], types: Sequence[ArrayType],
+         training: bool, random: bool) -> Callable:
     """The symbol as a function of arrays: (arguments, states, a key if `random`) -> (outputs, new states)."""
     nodes = order(entries)
+    filled = open_parameters(entries, [*arguments, *states], types)
 
     def run(*arrays):
         key = arrays[-1] if random else None
@@ -34,7 +37,7 @@ def body(entries: Sequence[Entry], arguments: Sequence[Node], states: Sequence[N
         for number, node in enumerate(nodes):
             if node.op is None:
                 continue
-            options = dict(node.params)
+            options = dict(filled.get(id(node), node.params))
             if node.op.mode:
                 options["training"] = training
             if node.op.random:
@@ -46,6 +49,20 @@ def body(entries: Sequence[Entry], arguments: Sequence[Node], states: Sequence[N
             values.update({(id(n), 0): r for n, r in zip(node.auxiliary(), results[count:])})
         return [*(values[id(n), k] for n, k in entries), *(values[id(n), 0] for n in states)]
     return run
+
+
+def open_parameters(entries: Sequence[Entry], variables: Sequence[Node], types: Sequence[ArrayType]) -> dict[int, dict]:
+    """Id of node -> its parameters, of the nodes that leave a size open: it follows from where they are used."""
+    nodes = [node for node in order(entries) if node.op is not None and node.op.sized is not None]
+    if not nodes:
+        return {}
+    shapes = infer.shapes(entries, {id(n): t.shape for n, t in zip(variables, types) if 0 not in t.shape})
+    found = {id(node): (node, shapes.get((id(node), 0))) for node in nodes}
+    unknown = next((node for node, shape in found.values() if shape is None), None)
+    if unknown is not None:
+        raise OperatorError(f"Error in operator {unknown.name}: nothing says what shape it has", "give it a shape",
+                            unknown.source)
+    return {place: node.op.sized(node.params, shape) for place, (node, shape) in found.items()}
 
 
 def draws(entries: Sequence[Entry], training: bool) -> bool:
@@ -82,7 +99,7 @@ class Programs:
         found = self._graphs.get(training)
         if found is None:
             random = draws(self.entries, training)
-            function = body(self.entries, self.arguments, self.states, training, random)
+            function = body(self.entries, self.arguments, self.states, self.types, training, random)
             found = trace(function, [*self.types, *[KEY] * random], self.name,
                           names=[_identifier(n.name) for n in (*self.arguments, *self.states)]).graph
             for node, old, new in zip(self.states, self.types[len(self.arguments):], found.output_types[len(self.entries):]):

@@ -25,7 +25,30 @@ def to_json(entries: list[Entry], remove_amp_cast: bool = True) -> str:
         pointer.append(pointer[-1] + node.num_outputs)
     whole = {"nodes": rows, "arg_nodes": [k for k, node in enumerate(nodes) if node.op is None], "node_row_ptr": pointer,
              "heads": [[number[id(n)], k, 0] for n, k in entries], "attrs": {"mxnet_version": ["int", VERSION]}}
-    return json.dumps(whole, indent=2)
+    return _written(whole, 0, wide=True)
+
+
+def _written(value, depth: int, wide: bool = False) -> str:
+    """JSON laid out as MXNet writes it: short lists and dicts of one entry stand on one line, and commas end in a blank."""
+    def line(parts: list[str], ends: str) -> str:
+        if not wide:
+            return ends[0] + ", ".join(parts) + ends[1]
+        pad = "\n" + "  " * (depth + 1)
+        return ends[0] + pad + f", {pad}".join(parts) + pad[:-2] + ends[1]
+
+    if isinstance(value, dict):
+        return line([f"{json.dumps(key, ensure_ascii=False)}: {_written(item, depth + 1, _is_wide(key, item))}"
+                     for key, item in value.items()], "{}")
+    if isinstance(value, list):
+        return line([_written(item, depth + 1, isinstance(item, dict)) for item in value], "[]")
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_wide(key: str, value) -> bool:
+    """Whether MXNet writes what stands under this key over several lines."""
+    if isinstance(value, list):
+        return key == "nodes" or len(value) > 10
+    return isinstance(value, dict) and len(value) > 1
 
 
 def from_json(text: str) -> list[Entry]:

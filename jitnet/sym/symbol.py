@@ -19,9 +19,9 @@ class Symbol:
 
     >>> import jitnet as mx
     >>> x = mx.sym.Variable("x")
-    >>> y = mx.sym.exp(x) * 2
+    >>> y = mx.sym.exp(x * 2, name="y")
     >>> y.list_arguments(), y.list_outputs()
-    (['x'], ['_mulscalar0_output'])
+    (['x'], ['y_output'])
     """
 
     __slots__ = ("__weakref__", "_entries")
