@@ -26,10 +26,11 @@ from . import sym as symbol
 from . import executor as executor
 from .attribute import AttrScope as AttrScope
 from . import lr_scheduler as lr_scheduler, optimizer as optimizer
+from . import test_utils as test_utils
 
 _MODULES = {"attribute", "autograd", "cache", "config", "context", "errors", "executor", "name", "nd", "ndarray", "nn",
             "numpy", "operators", "random", "sym", "symbol", "testing", "tree"}
-_MODULES |= {"lr_scheduler", "optimizer"}
+_MODULES |= {"lr_scheduler", "optimizer", "test_utils"}
 
 
 def __dir__() -> list[str]:

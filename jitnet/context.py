@@ -89,6 +89,11 @@ def current_context() -> Context:
     return _stack.entered[-1]
 
 
+def set_default(ctx: Context) -> None:
+    """Makes `ctx` this thread's context wherever no `with` says another."""
+    _stack.entered[0] = known_context(ctx)
+
+
 def cpu(device_id: int = 0) -> Context:
     """Logical CPU device number `device_id`; all of them are the same cores.
 
