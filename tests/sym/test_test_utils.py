@@ -147,7 +147,7 @@ def test_contexts_and_the_rest(monkeypatch):
         tu.set_default_context(before)
     assert tu.list_gpus() == list(range(mx.num_gpus()))
     tu.assert_exception(mx.nd.dot, mx.MXNetError, mx.nd.ones((2, 3)), mx.nd.ones((2, 3)))
-    with pytest.raises(AssertionError, match="dot raised no IndexError|raised no"):
+    with pytest.raises(AssertionError, match="len raised no IndexError"):
         tu.assert_exception(len, IndexError, [])
     monkeypatch.setenv("JITNET_TEST_A", "1")
     with tu.environment({"JITNET_TEST_A": None, "JITNET_TEST_B": "2"}):
