@@ -375,6 +375,8 @@ def _arithmetic(op: str, a, b):
     if not isinstance(a, Symbol) and not isinstance(b, Symbol):
         return _PYTHON[op](a, b)
     scope = a.scope if isinstance(a, Symbol) else b.scope
+    if op == "**" and _is_power_pinned(a, b):
+        return _PYTHON[op](*(x.read() if isinstance(x, Symbol) else x for x in (a, b)))
     value = _PYTHON[op](plain(a), plain(b))
     if type(value) is int:
         if op in ("+", "-", "*"):   # of a bool or a subclass of int, which _number made an int
@@ -383,6 +385,14 @@ def _arithmetic(op: str, a, b):
     if type(value) is not float:
         return _PYTHON[op](*(x.read() if isinstance(x, Symbol) else x for x in (a, b)))
     return SymFloat(scope, scope.atom(op, (a, b), None, (op, key(a), key(b))), value)
+
+
+def _is_power_pinned(a, b) -> bool:
+    """Whether a ** b may be a float at some sizes and complex at others. Whether it is an int becomes a guard."""
+    if type(b) in (float, SymFloat):
+        return compare("<", a, 0)   # (-2) ** 2.0 is a float, (-2) ** 2.5 is complex
+    compare("<", b, 0)              # 2 ** 1 is an int, 2 ** -1 a float
+    return False
 
 
 def compare(op: str, a, b) -> bool:

@@ -128,7 +128,7 @@ class Writer:
             return self.atom(value.number)
         kind = type(value)
         if kind is int or kind is bool or value is None:
-            return repr(value)
+            return f"({value})" if kind is int and value < 0 else repr(value)   # -1 ** n is -(1 ** n)
         if not is_open(value):
             if kind is KernelStep and type(value.kernel) is CallbackKernel:
                 check_data(value.kernel.function.params)

@@ -267,6 +267,18 @@ def test_looking_inside_what_a_template_made():
     assert "f32[5,6] became f32[7,6]" in jitnet.explain_retrace(f)
 
 
+POWERS = {
+    "of a negative number": lambda x: x * (-1) ** x.shape[0],
+    "int or float": lambda x: x * 2 ** (x.shape[0] - 8),
+}
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_powers_of_sizes(name):
+    for sizes in ((5, 7, 8, 9, 6, 12), (9, 11, 12, 7, 10, 5)):
+        check(POWERS[name], lambda n: (np.arange(n, dtype=np.int32),), sizes)
+
+
 def test_what_leaks_out_of_a_trace_is_a_plain_number():
     kept = []
     f = jitnet.jit(lambda x: (kept.append(x.shape[0]), x * 2)[1])
