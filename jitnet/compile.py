@@ -12,7 +12,7 @@ import numpy as np
 from .codegen import control_steps, matmul_steps  # noqa: F401  register how these ops become steps
 from .codegen.in_place import values_in
 from .codegen.steps import Builder
-from .errors import Source, TraceIndexError
+from .errors import TraceIndexError
 from .ir import Graph, Var, definitions
 from .passes.pipeline import pipeline
 from .passes.plan import Arena, base_of
@@ -34,7 +34,6 @@ class Compiled:
     stages: tuple[tuple[str, Graph], ...]
     program: object
     kernels: tuple
-    checks: tuple[Source | None, ...]
     in_place: tuple[int, ...] = ()   # the inputs that the program writes into
 
     def __repr__(self) -> str:
@@ -51,13 +50,13 @@ class Compiled:
         try:
             return self.program.run(arrays)
         except StatusError as error:
-            raise self.index_error(error) from None
+            raise index_error(error) from None
 
-    def index_error(self, error) -> TraceIndexError:
-        """The error of the user's terms for a status that a kernel left."""
-        source = next((s for s, cell in zip(self.checks, error.cells) if cell), None)
-        return TraceIndexError("an index is out of bounds for the axis it picks from",
-                               "check the index array, or clip it to the size of the axis", source)
+
+def index_error(error: StatusError) -> TraceIndexError:
+    """The error of the user's terms for a status that a kernel left."""
+    return TraceIndexError("an index is out of bounds for the axis it picks from",
+                           "check the index array, or clip it to the size of the axis", error.check)
 
 
 def compile_graph(graph: Graph, written: Sequence[int] = (), arrays: Collection[int] = (),
@@ -83,9 +82,9 @@ def without_garbage_collection():
             gc.enable()
 
 
-def of_program(program: Program, checks: tuple[Source | None, ...], in_place: tuple[int, ...]) -> Compiled:
+def of_program(program: Program, in_place: tuple[int, ...]) -> Compiled:
     """The compiled form of what a template made: its program alone."""
-    return Compiled(None, (), program, (), checks, in_place)
+    return Compiled(None, (), program, (), in_place)
 
 
 def open_plan(graph: Graph, written: Sequence[int], arrays: Collection[int], scope: Scope, sizes: Sequence[SymInt]) -> Plan:
@@ -102,8 +101,9 @@ def _compile(graph: Graph, written: tuple[int, ...], arrays: Collection[int]) ->
     builder, steps, outputs, stages, in_place = _build(graph, written, arrays, Arena)
     checks = tuple(builder.checks)
     program = Program(steps, stages[-1][1].input_types, outputs, builder.arena.size, builder.consts,
-                      Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)))
-    return Compiled(graph, tuple(stages), program, tuple(builder.infos), checks, in_place)
+                      Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)),
+                      checks=checks)
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos), in_place)
 
 
 def _build(graph: Graph, written: tuple[int, ...], arrays: Collection[int], arena: Callable[[], Arena]) -> tuple:
@@ -167,4 +167,4 @@ def _compile_for_gpu(graph: Graph, device: Device) -> Compiled:
     status = Slot("arena", 0, builder.status_offset)
     program = GpuProgram(gpu, graph.name, steps, final.input_types, outputs, builder.arena.size, builder.consts, status,
                          builder.checks, labels)
-    return Compiled(graph, tuple(stages), program, tuple(builder.infos), tuple(builder.checks))
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos))

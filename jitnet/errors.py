@@ -8,6 +8,9 @@ A message has three lines: what is wrong in the user's terms, the user's own lin
 """
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.util
 import linecache
 import os
 import sys
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 
 LONGEST = 128  # characters of a user's line that a message shows
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_CALLERS = functools.__file__, contextlib.__file__   # of the standard library, they call what the user gave them
 _is_internal: dict[str, bool] = {}  # file name -> does it belong to jitnet, NumPy or SciPy
 _sources: dict[tuple, tuple] = {}   # (id of a code object, position in it) -> (the code object, kept alive; its Source)
 
@@ -39,11 +43,16 @@ class Source:
 
 
 def _internal(name: str) -> bool:
-    parts = name.replace("\\", "/")
-    known = name.startswith(_PACKAGE) or "/numpy/" in parts or "/scipy/" in parts or parts.endswith(("functools.py",
-                                                                                                     "contextlib.py"))
+    known = name.startswith((_PACKAGE, *_libraries())) or name in _CALLERS
     _is_internal[name] = known
     return known
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    """The directories of NumPy and SciPy. A user's own may have their names."""
+    found = map(importlib.util.find_spec, ("numpy", "scipy"))
+    return tuple(os.path.dirname(os.path.abspath(spec.origin)) + os.sep for spec in found if spec is not None and spec.origin)
 
 
 def user_source() -> Source | None:

@@ -52,7 +52,6 @@ class Template:
     make: Callable[..., Program | str | None]
     out_structure: tuple
     written: tuple[int, ...]
-    checks: tuple
     in_place: tuple[int, ...]
 
     def program(self, dims: tuple[int, ...]) -> Program | str | None:
@@ -144,7 +143,7 @@ class Family:
                 raise NoTemplate(f"Python code needs the size as a number at {scope.pins[0].where}")
             plan = open_plan(graph, written, arrays, scope, sizes)
             scope.open = False
-            template = Template(pattern, Writer(plan).function(), structure, written, plan.checks, plan.in_place)
+            template = Template(pattern, Writer(plan).function(), structure, written, plan.in_place)
         except Exception as error:  # whatever is wrong with the function shows in the ordinary way, in the terms of this call
             if graph is not None and type(error) is not NoTemplate and config.switched_on("JITNET_CHECK"):
                 raise

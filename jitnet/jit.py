@@ -19,7 +19,7 @@ import numpy as np
 
 from . import config, explain, tree
 from .arguments import WEAK, Binder, Call, LeafNames, Plan, check_limits, is_instance, placement
-from .compile import compile_graph, of_program
+from .compile import compile_graph, index_error, of_program
 from .errors import TraceTypeError
 from .families import Family
 from .ir import Graph, check_graph
@@ -30,6 +30,7 @@ from .runtime import cache, native
 from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, follow, is_away, is_gpu, known_device
+from .runtime.program import StatusError
 from .text import Text
 from .tracebacks import cutting, leave
 from .tracer import current_trace, trace
@@ -76,7 +77,7 @@ class JitFunction:
     @property
     def traces(self) -> int:
         """How often the function was traced to be compiled."""
-        return sum(record.counts for v in self._variants.values() for record in v.records.values())
+        return sum(record.counts for v in list(self._variants.values()) for record in list(v.records.values()))
 
     def __repr__(self) -> str:
         return f"<jit {self._name}>"
@@ -234,7 +235,7 @@ class JitFunction:
             found = family.open(call.types, dims, trace_open)
         template, program = found or (None, None)
         if template is not None:
-            compiled = of_program(program, template.checks, template.in_place)
+            compiled = of_program(program, template.in_place)
             return Record(None, template.out_structure, template.written, compiled, counts, family.limits)
         record = self._compile_fixed(call)
         record.why = family.why_traced
@@ -286,12 +287,7 @@ class JitFunction:
     @cutting
     def _failed(self, program, error: BaseException):
         """What a native call does when its program failed."""
-        from .runtime.program import StatusError
-
-        if isinstance(error, StatusError):
-            records = [r for v in self._variants.values() for r in v.records.values()]
-            error = next(r.compiled for r in records if r.compiled.program is program).index_error(error)
-        raise error
+        raise index_error(error) if isinstance(error, StatusError) else error
 
     @staticmethod
     def _guards(call: Call) -> tuple[dict[int, type], dict[int, object]] | None:

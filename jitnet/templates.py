@@ -98,7 +98,7 @@ class Writer:
         parts = [self.text(tuple(part)) for part in (plan.steps, plan.inputs, plan.outputs)]
         consts = f"({''.join(self.text(c) + ', ' for c in plan.consts)})"
         self.lines.append(f"return Program({', '.join(parts)}, arena.size, {consts}, {self.text(plan.status)}, "
-                          f"status_size={max(1, len(plan.checks))})")
+                          f"status_size={max(1, len(plan.checks))}, checks={self.object(plan.checks)})")
         source = f"def make({self.parameters}):\n" + "".join(f"    {line}\n" for line in self.lines)
         exec(compile(source, "<template>", "exec"), self.objects)
         return self.objects["make"]

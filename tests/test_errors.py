@@ -377,3 +377,16 @@ def test_negative_powers_of_integers():
     for exponent in (-1, np.int64(-1), np.array([-1, 2, 3])):
         with pytest.raises(ValueError, match="Integers to negative integer powers are not allowed"):
             jitnet.jit(lambda x, n=exponent: x ** n)(np.arange(1, 4))
+
+
+def test_a_folder_of_the_user_with_the_name_of_a_library(tmp_path):
+    """Also a file whose name ends like one of the standard library."""
+    for name in ("numpy/model.py", "scipy/fit.py", "my_functools.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("def add(x, y):\n    return x + y\n")
+        scope = {}
+        exec(compile(path.read_text(), str(path), "exec"), scope)
+        with pytest.raises(TraceTypeError) as error:
+            jitnet.jit(scope["add"])(np.ones(3), np.ones(4))
+        assert str(error.value).splitlines()[1] == f"  {path.name}:2: return x + y"

@@ -1,5 +1,8 @@
 """Sizes never seen: templates make their programs, without a trace, and these programs do what NumPy does."""
+import gc
 import math
+import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import pytest
 import jitnet
 from jitnet import tree
 from jitnet.families import LOST, MOST_FAILURES
+from jitnet.runtime import layout, native
 
 SIZES = (5, 7, 9, 12, 33)
 
@@ -204,6 +208,36 @@ def test_index_errors_of_a_template():
     assert f.traces == 2
 
 
+def test_index_errors_of_a_program_that_made_room(monkeypatch):
+    """A native entry may still hold a program whose record went."""
+    monkeypatch.setattr(sys.modules["jitnet.jit"], "MAX_RECORDS", 4)
+    f = jitnet.jit(lambda x, i: x[i])
+    for n in range(5, 20):
+        f(normal(n, n, 3), np.arange(4))
+        f(normal(5, 5, 3), np.arange(4))
+    with pytest.raises(jitnet.errors.TraceIndexError, match="out of bounds"):
+        f(normal(5, 5, 3), np.array([1, 2, 3, 9]))
+
+
+def test_idle_programs_keep_little_memory():
+    words = native.api().words
+    f = jitnet.jit(lambda x: np.sort(x) + np.sort(-x)[::-1].sum())
+    before, bound = int(words[layout.IDLE_BYTES]), int(words[layout.IDLE_BOUND])
+    f(np.ones(20_000))
+    kept = int(words[layout.IDLE_BYTES]) - before
+    assert kept > 160_000
+    try:
+        words[layout.IDLE_BOUND] = before + 3 * kept
+        for n in (*range(20_001, 20_031), *range(20_001, 20_031)):
+            np.testing.assert_array_equal(f(np.ones(n)), np.full(n, 1.0 - n))
+            assert words[layout.IDLE_BYTES] <= before + 3 * kept
+    finally:
+        words[layout.IDLE_BOUND] = bound
+    f.clear()
+    gc.collect()
+    assert words[layout.IDLE_BYTES] <= before
+
+
 @pytest.mark.parametrize("rounds", [(5, 7, 9, 12, 33, 10), (4, 8, 1, 0, 6, 3)])
 def test_loops(rounds):
     def scan(h, xs):
@@ -289,9 +323,6 @@ def test_what_leaks_out_of_a_trace_is_a_plain_number():
 
 
 def test_user_arrays_are_not_kept_alive():
-    import gc
-    import weakref
-
     f = jitnet.jit(lambda x: x * 2)
     arrays = [np.ones(n) for n in SIZES]
     alive = [weakref.ref(a) for a in arrays]

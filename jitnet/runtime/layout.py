@@ -9,10 +9,12 @@ functions, and the pool of large freed blocks. All of them are arrays of int64.
 (ARRAY_TYPE, FLOAT_TYPE, LONG_TYPE, TRUE, FALSE, NEW_ARRAY, ARRAY_RETURN, INCREF, DECREF, TUPLE_NEW, TUPLE_SET, NEW_OBJECT,
  VECTORCALL, SAVE_THREAD, RESTORE_THREAD, LONG_AS_LONG, LONG_FROM_LONG, MALLOC, FREE, MADVISE, PARALLEL_FOR,
  NUM_THREADS, POOL_EXCLUSIVE, POOL_BUSY, CHUNKS, MEMORY_HANDLER, ALIGNED_FROM, HELD_LOCK, HELD_BYTES, HELD_BOUND,
- HELD_COUNT, CHECK_SIGNALS, HELD) = range(33)
+ HELD_COUNT, CHECK_SIGNALS, IDLE_BYTES, IDLE_BOUND, HELD) = range(35)
 HELD_MAX = 32  # freed blocks kept at most: pairs (address, capacity) from HELD on
 API_WORDS = HELD + 2 * HELD_MAX
 POOLED_FROM = 1 << 20  # bytes: smaller blocks go back to malloc at once
+IDLE_FROM = 1 << 14  # bytes: idle programs keep arenas from here on as long as all of them hold less than IDLE_MOST
+IDLE_MOST = 1 << 26
 HUGE_FROM = 4 << 20  # bytes: from here on the system is asked for huge pages
 HEADER = 64  # bytes before an aligned block: address that malloc gave, capacity
 

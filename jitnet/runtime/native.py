@@ -98,7 +98,7 @@ class Api:
         self.words[layout.TRUE], self.words[layout.FALSE] = id(True), id(False)
         self.words[layout.CHUNKS] = address("jitnet_chunks")
         self.words[layout.HELD_BOUND] = config.number("JITNET_POOL_BYTES", _default_held_bytes())
-        self.words[layout.ALIGNED_FROM] = 4096
+        self.words[layout.ALIGNED_FROM], self.words[layout.IDLE_BOUND] = 4096, layout.IDLE_MOST
         self._handler = _MemoryHandler(self)
         self.words[layout.MEMORY_HANDLER] = id(self._handler.capsule)
         threads.attach(self.words)

@@ -19,14 +19,26 @@ from .words import (
 )
 
 
+def count_idle(api, block, sign):
+    """Adds the arena of a program to the bytes that idle frames keep, or takes it off; 1 while these are not too many."""
+    size = load64(block + 8 * B_ARENA_BYTES) + 64
+    if size < IDLE_FROM:
+        return 1
+    held = load64(api + 8 * IDLE_BYTES)
+    while swap_if(api + 8 * IDLE_BYTES, held, held + sign * size) == 0:
+        held = load64(api + 8 * IDLE_BYTES)
+    return 1 if held + sign * size <= load64(api + 8 * IDLE_BOUND) else 0
+
+
 def take_frame(block):
     """A frame of this program that nobody uses: the last one given back, or a new one (0: no memory). Needs the GIL."""
+    api = load64(block + 8 * B_API)
     frame = load64(block + 8 * B_FREE)
     if frame != 0:
         store64(block + 8 * B_FREE, load64(frame + 8 * F_NEXT))
         if load64(frame + 8 * F_OWNS_ARENA) != 0:
+            count_idle(api, block, -1)
             return frame
-    api = load64(block + 8 * B_API)
     if frame == 0:
         words = load64(block + 8 * B_FRAME_WORDS)
         frame = allocate(api, 8 * words)
@@ -57,6 +69,7 @@ def free_frames(block):
     while frame != 0:
         following = load64(frame + 8 * F_NEXT)
         if load64(frame + 8 * F_OWNS_ARENA) != 0:
+            count_idle(api, block, -1)
             free(api, load64(frame + 8 * F_ARENA))
         free(api, frame)
         frame = following
@@ -191,14 +204,20 @@ def run(frame, block):
 def finish(block, frame, result):
     """Gives the frame back. After an exception inside a loop its buffers may have moved: then it is freed. Needs the GIL.
 
-    A large arena goes to the pool, or a thousand programs that ran once would hold a thousand of them.
+    A large arena goes to the pool, and others back to malloc once all idle ones are too much together: a thousand programs
+    that ran once, for a thousand sizes, do not hold a thousand arenas.
     """
     api = load64(block + 8 * B_API)
     if result == CALLBACK_FAILED or result == INTERRUPTED:  # noqa: SIM109  (the language has no `in`)
         free(api, load64(frame + 8 * F_ARENA))
         free(api, frame)
     else:
-        if load64(block + 8 * B_ARENA_BYTES) + 64 >= POOLED_FROM:
+        kept = 0
+        if load64(block + 8 * B_ARENA_BYTES) + 64 < POOLED_FROM:
+            kept = count_idle(api, block, 1)
+            if kept == 0:
+                count_idle(api, block, -1)
+        if kept == 0:
             free(api, load64(frame + 8 * F_ARENA))
             store64(frame + 8 * F_OWNS_ARENA, 0)
         store64(frame + 8 * F_NEXT, load64(block + 8 * B_FREE))

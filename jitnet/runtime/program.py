@@ -85,11 +85,11 @@ Step = KernelStep | LoopStep | SwitchStep
 
 
 class StatusError(IndexError):
-    """A kernel found an index out of bounds; `cells` is the status array."""
+    """A kernel found an index out of bounds; `cells` is the status array, `check` what the first one set stands for."""
 
-    def __init__(self, cells: tuple[int, ...]):
+    def __init__(self, cells: tuple[int, ...], checks: Sequence = ()):
         super().__init__(f"index out of bounds (status {cells})")
-        self.cells = cells
+        self.cells, self.check = cells, next((check for check, cell in zip(checks, cells) if cell), None)
 
 
 class CallbackKernel:
@@ -306,17 +306,19 @@ class Program:
     """Steps, planned: `run(arrays)` gives the outputs. Any number of threads may run it at once.
 
     inputs, outputs: types with .shape and .dtype. status: an int64 slot in the arena with `status_size` cells, zeroed at the
-    start; any cell that is not zero at the end makes the call raise StatusError. work: bytes touched by one run, to decide
-    whether other Python threads may run meanwhile; by default the sum of all arrays, times the rounds of loops.
+    start; any cell that is not zero at the end makes the call raise StatusError. checks: what the cells stand for. work: bytes
+    touched by one run, to decide whether other Python threads may run meanwhile; by default the sum of all arrays, times the
+    rounds of loops.
     """
 
     def __init__(self, steps: Sequence[Step], inputs: Sequence, outputs: Sequence, arena_bytes: int = 0,
                  consts: Sequence[np.ndarray] = (), status: Slot | None = None, *, status_size: int = 1,
-                 work: int | None = None):
+                 checks: Sequence = (), work: int | None = None):
         self.steps = tuple(steps)
         self.inputs = tuple((tuple(t.shape), np.dtype(t.dtype)) for t in inputs)
         self.outputs = tuple((tuple(t.shape), np.dtype(t.dtype)) for t in outputs)
         self.arena_bytes, self.status, self.status_size = arena_bytes, status, status_size if status else 0
+        self.checks = tuple(checks)
         self.consts = tuple(np.require(c, requirements="CA") for c in consts)
         self._check_slots()
         api = native.api()
@@ -381,7 +383,7 @@ class Program:
     def raise_for(self, code: int, cells: Sequence[int]) -> None:
         """Raises what the result of a native run stands for."""
         if code == layout.STATUS_SET:
-            raise StatusError(tuple(cells[:self.status_size]))
+            raise StatusError(tuple(cells[:self.status_size]), self.checks)
         if code == layout.CALLBACK_FAILED:
             raise CallbackKernel.take_error()
         if code == layout.NO_MEMORY:
