@@ -15,8 +15,7 @@ The tape is differentiated, fused and compiled as one program; a loop that recor
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -24,8 +23,11 @@ from .errors import MXNetError, OperatorError
 from .nd import tape
 from .nd.base import Base
 from .nd.invoke import execute, hooks, state
+from .nd.memory import owner_of, placed
 from .nd.ndarray import NDArray
 from .nd.tape import Given, Gradients, Node, PythonNode, source_of
+from .runtime.array import Array
+from .runtime.cuda.buffer import DeviceBuffer
 
 REQUESTS = ("write", "add", "null")
 
@@ -55,37 +57,43 @@ def set_training(train_mode: bool) -> bool:
     return before
 
 
-@contextmanager
-def _scope(recording: bool | None, training: bool | None):
-    recorder, mode = state.recorder, state.training
-    if recording is not None:
-        state.recorder = _record if recording else None
-    if training is not None:
-        state.training = training
-    try:
-        yield
-    finally:
-        state.recorder, state.training = recorder, mode
+class _Scope:
+    """A `with` block that switches recording and training; None leaves one as it is."""
+
+    __slots__ = ("before", "recording", "training")
+
+    def __init__(self, recording: bool | None, training: bool | None):
+        self.recording, self.training = recording, training
+
+    def __enter__(self) -> None:
+        self.before = state.recorder, state.training
+        if self.recording is not None:
+            state.recorder = _record if self.recording else None
+        if self.training is not None:
+            state.training = self.training
+
+    def __exit__(self, *error) -> None:
+        state.recorder, state.training = self.before
 
 
 def record(train_mode: bool = True):
     """Inside this `with`, operators on arrays with a gradient are recorded; by default in training mode."""
-    return _scope(True, train_mode)
+    return _Scope(True, train_mode)
 
 
 def pause(train_mode: bool = False):
     """Inside this `with`, nothing is recorded."""
-    return _scope(False, train_mode)
+    return _Scope(False, train_mode)
 
 
 def train_mode():
     """Inside this `with`, layers behave as in training."""
-    return _scope(None, True)
+    return _Scope(None, True)
 
 
 def predict_mode():
     """Inside this `with`, layers behave as in prediction."""
-    return _scope(None, False)
+    return _Scope(None, False)
 
 
 def _record(op, arrays, params, out):
@@ -93,12 +101,11 @@ def _record(op, arrays, params, out):
     if op.mode:
         params = {"training": state.training, **params}
     sources = [source_of(a) if isinstance(a, Base) else None for a in arrays]
-    if all(s is None for s in sources):
-        return execute(op, arrays, params, out)
     outs = () if out is None else out if isinstance(out, (list, tuple)) else (out,)
-    if any(source_of(o) is not None for o in outs):
-        raise OperatorError(f"{op.name}: inplace operations (+=, -=, x[:]=, out=) are not supported when recording with "
-                            "autograd", "make a new array (`x = x + y`), or write inside `autograd.pause()`")
+    for target in outs:
+        _check_target(op.name, target)
+    if sources.count(None) == len(sources):
+        return execute(op, arrays, params, out)
     written = {id(o._data) for o in outs}
     values = [a._data.copy() if id(a._data) in written else a._data for a in arrays]
     key = hooks.draw_key(arrays[0]._ctx) if op.draws(params) else None
@@ -107,6 +114,31 @@ def _record(op, arrays, params, out):
     for k, array in enumerate(result if isinstance(result, list) else (result,)):
         array._node = (node, k)
     return result
+
+
+def _check_target(name: str, target) -> None:
+    """OperatorError when an array that is about to be written is on the tape, where others count on its values."""
+    if isinstance(target, Base) and source_of(target) is not None:
+        raise OperatorError(f"{name}: inplace operations (+=, -=, x[:]=, out=) are not supported when recording with "
+                            "autograd", "make a new array (`x = x + y`), or write inside `autograd.pause()`")
+
+
+def _record_copy(array: NDArray, target: NDArray) -> None:
+    """Puts a copy from one array to another, maybe on another context, on the tape: its gradient is the copy back."""
+    _check_target("copyto", target)
+    source = source_of(array)
+    if source is not None:
+        ctx = array._ctx
+        _add_python(PythonNode("copyto", (), (), None, [array._data], [source], 1), [target], lambda ct: ct.as_in_context(ctx))
+
+
+def _add_python(node: PythonNode, outs: Sequence[NDArray], pull: Callable) -> None:
+    node.options, node.pull = [NDArray(o._data, o._ctx) for o in outs], pull
+    for k, out in enumerate(outs):
+        out._node = (node, k)
+
+
+hooks.record_copy = _record_copy
 
 
 # Arrays with a gradient
@@ -128,12 +160,17 @@ def mark_variables(variables, gradients, grad_reqs="write") -> None:
         if gradient is not None and gradient.shape != variable.shape:
             raise MXNetError(f"mark_variables: a gradient of shape {gradient.shape} for a variable of shape {variable.shape}",
                              "give it the shape of the variable")
-        variable._node, variable._grad, variable._grad_req = None, gradient, request
+        variable._node, variable._grad, variable._grad_req = None, gradient, "null" if gradient is None else request
 
 
 def _attach_grad(self: NDArray, grad_req: str = "write", stype: str | None = None) -> None:
     """Gives the array a gradient of zeros, which `backward` writes (or adds to), and makes it the start of a recording."""
-    mark_variables([self], [NDArray(np.zeros_like(self._data), self._ctx)], grad_req)
+    mark_variables([self], [NDArray(_full(self, 0), self._ctx)], grad_req)
+
+
+def _full(array: NDArray, value: int):
+    """What an array of one number in the shape, dtype and place of another holds."""
+    return placed(np.full(array._data.shape, value, array._data.dtype), array._ctx)
 
 
 def _backward(self: NDArray, out_grad: NDArray | None = None, retain_graph: bool = False, train_mode: bool = True) -> None:
@@ -167,12 +204,13 @@ def backward(heads, head_grads=None, retain_graph: bool = False, train_mode: boo
 
 def grad(heads, variables, head_grads=None, retain_graph: bool | None = None, create_graph: bool = False,
          train_mode: bool = True):
-    """The gradients of the heads with respect to the variables, as new arrays; `.grad` stays as it is.
+    """The gradients of the heads with respect to the variables, a list of new arrays; `.grad` stays as it is.
+
+    The list has one element for a single variable too, as in MXNet: `g, = autograd.grad(y, x)`.
 
     create_graph: record the computation of the gradients too, so that they can be differentiated, to any order.
     """
-    single = isinstance(variables, NDArray)
-    variables = [variables] if single else list(variables)
+    variables = [variables] if isinstance(variables, NDArray) else list(variables)
     heads, given = _heads(heads, head_grads)
     targets = [source_of(v) for v in variables]
     for k, source in enumerate(targets):
@@ -187,7 +225,7 @@ def grad(heads, variables, head_grads=None, retain_graph: bool | None = None, cr
     if not (create_graph if retain_graph is None else retain_graph):
         for node in nodes:
             node.free()
-    return results[0] if single else results
+    return results
 
 
 def _heads(heads, head_grads) -> tuple[list[NDArray], list[NDArray | None]]:
@@ -214,7 +252,7 @@ def _start(heads: Sequence[NDArray], given: Sequence, record: bool) -> Gradients
     for head, ct in zip(heads, given):
         source = source_of(head)
         if ct is None and type(source) is not tuple:
-            grads.head(source, Given(np.ones_like(head._data)))
+            grads.head(source, Given(_full(head, 1)))
         else:
             grads.head(source, None if ct is None else Given(ct._data, source_of(ct) if record else None))
     return grads
@@ -224,14 +262,10 @@ def _sweep(nodes: list[Node], grads: Gradients, wanted: list, record: bool, trai
     """Runs the tape backwards. With `wanted`, gradients of these sources are collected in `grads.found`; else those of marked
     arrays are written into their `.grad`."""
     runs = tape.runs(nodes)
+    if not wanted and len(runs) == 1 and _written_at_once(runs[0], grads):
+        return
     keep = {Gradients.key(t) for t in wanted}
-    simple = (not wanted and len(runs) == 1 and not isinstance(runs[0][0], PythonNode)
-              and all(type(s) is tuple for s in grads.objects.values()))
-    leaves = {}
-    for node in nodes:
-        for source in node.sources:
-            if source is not None and type(source) is not tuple:
-                leaves.setdefault(id(source), source)
+    leaves = {id(s): s for node in nodes for s in node.sources if s is not None and type(s) is not tuple}
     cut = {key for key in keep if len(key) == 2}
     for run in _split_at(runs, cut) if cut else runs:
         for node in run if keep else ():
@@ -244,17 +278,28 @@ def _sweep(nodes: list[Node], grads: Gradients, wanted: list, record: bool, trai
         targets = {Gradients.key(s): s for node in run for s in node.sources
                    if s is not None and not (type(s) is tuple and id(s[0]) in inside)}
         sources = list(targets.values())
-        if simple:  # the program writes into the gradients itself
-            tape.run_backward(run, grads, sources, [s._grad_req for s in sources], [s._grad._data for s in sources], _run)
-            continue
         found = tape.run_backward(run, grads, sources, (), (), _run_recorded if record else _run)
         for source, ct in zip(sources, found):
             if ct is not None:
-                grads.add(source, ct if isinstance(ct, Given) else Given(np.asarray(ct)))
+                grads.add(source, ct if isinstance(ct, Given) else Given(ct))
     for source in list(grads.objects.values()):
         _collect(grads, source, keep)
     if not wanted:
-        _write(leaves, grads, simple)
+        _write(leaves, grads)
+
+
+def _written_at_once(run: list[Node], grads: Gradients) -> bool:
+    """Runs the tape backwards by a program that writes into the gradients itself, where there is one run and no gradient
+    shares memory with another one or with what the program reads."""
+    if isinstance(run[0], PythonNode) or not all(type(s) is tuple for s in grads.objects.values()):
+        return False
+    leaves = list({id(s): s for node in run for s in node.sources if s is not None and type(s) is not tuple}.values())
+    owners = {id(owner_of(s._grad._data)) for s in leaves}
+    read = [v for node in run for v in node.values] + [ct.value for cts in grads.values.values() for ct in cts]
+    if len(owners) < len(leaves) or not owners.isdisjoint([id(owner_of(v)) for v in read]):
+        return False
+    tape.run_backward(run, grads, leaves, [s._grad_req for s in leaves], [s._grad._data for s in leaves], _run)
+    return True
 
 
 def _split_at(runs: list[list[Node]], cut: set) -> list[list[Node]]:
@@ -285,42 +330,44 @@ def _total(parts: Sequence, variable: NDArray, record: bool) -> NDArray:
     """The sum of gradients of one variable, recorded if asked for."""
     arrays = []
     for part in parts:
-        array = NDArray(np.ones_like(variable._data) if part is None else np.array(part.value), variable._ctx)
+        array = NDArray(_full(variable, 1) if part is None else part.value.copy(), variable._ctx)
         if record and part is not None and type(part.source) is tuple:
             array._node = part.source
         elif record and part is not None and part.source is not None:
             array = part.source  # a marked array that was given as a head gradient
         arrays.append(array)
     if not arrays:
-        return NDArray(np.zeros_like(variable._data), variable._ctx)
-    with _scope(record, None):
+        return NDArray(_full(variable, 0), variable._ctx)
+    with _Scope(record, None):
         total = arrays[0]
         for array in arrays[1:]:
             total = total + array
     return total
 
 
-def _write(leaves: dict, grads: Gradients, done: bool) -> None:
+def _write(leaves: dict, grads: Gradients) -> None:
     """Writes what was found into the gradients of the marked arrays."""
     for source in {**leaves, **{id(s): s for s in grads.objects.values() if type(s) is not tuple}}.values():
-        parts = grads.values.get(Gradients.key(source), ())
-        if done and not parts:
-            continue
-        target = source._grad._data
-        if source._grad_req == "write":
-            target[...] = 0
-        for part in parts:
-            target += part.value
+        parts, grad = grads.values.get(Gradients.key(source), ()), source._grad
+        if source._grad_req == "add":
+            parts = [Given(grad._data), *parts]
+        grad._data[...] = placed(_total(parts, source, False)._data, grad._ctx)
 
 
 def _run(plan: tape.Plan, arguments: tape.Arguments):
-    return plan.compiled()(*arguments.list)
+    values = arguments.list
+    gpu = next((v.device for v in values if type(v) is DeviceBuffer), None)
+    if gpu is None:
+        return plan.compiled()(*values)
+    with gpu:
+        found = plan.compiled()(*[Array(v) if type(v) is DeviceBuffer else v for v in values])
+    return [x._data for x in found or ()]
 
 
 def _run_recorded(plan: tape.Plan, arguments: tape.Arguments) -> list[Given]:
-    results = plan.compiled()(*arguments.list)
+    results = _run(plan, arguments)
     node = Node(plan, (), (), None, arguments.list, arguments.sources, len(results))
-    return [Given(np.asarray(r), (node, k)) for k, r in enumerate(results)]
+    return [Given(r, (node, k)) for k, r in enumerate(results)]
 
 
 def _pull_python(node: PythonNode, grads: Gradients, record: bool, train: bool) -> None:
@@ -333,7 +380,7 @@ def _pull_python(node: PythonNode, grads: Gradients, record: bool, train: bool) 
             parts = [None, *parts]
         grads.objects.pop(key, None)
         outs.append(_total(parts, like, record))
-    with _scope(record, train):
+    with _Scope(record, train):
         found = node.pull(*outs)
     found = [found] if isinstance(found, NDArray) else list(found)
     if len(found) != len(node.sources):
@@ -392,9 +439,6 @@ class Function:
             return result
         # what forward saved of its outputs is then on the tape too, which a second derivative needs
         outs = [o.copy() if source_of(o) is not None else o for o in ([result] if isinstance(result, NDArray) else result)]
-        node = PythonNode(type(self).__name__, outs, (), None, [x._data for x in inputs], sources, len(outs))
-        node.options = [o.detach() for o in outs]
-        node.pull = self.backward
-        for k, out in enumerate(outs):
-            out._node = (node, k)
+        node = PythonNode(type(self).__name__, (), (), None, [x._data for x in inputs], sources, len(outs))
+        _add_python(node, outs, self.backward)
         return outs[0] if isinstance(result, NDArray) else outs

@@ -9,6 +9,7 @@ from ..operators.indexing import Place, frozen_key
 from . import memory
 from .base import Base
 from .invoke import invoke, state
+from .tape import source_of
 
 
 def read(x, key):
@@ -47,7 +48,9 @@ def _read_on_device(data, key: tuple, positions: bool):
 def write(x, key, value) -> None:
     """x[key] = value; the value is an NDArray, an array, a list or a number, and broadcasts."""
     key, positions = plain_key(x, key)
-    if state.recorder is not None and isinstance(value, Base):
+    if state.recorder is not None and (isinstance(value, Base) or source_of(x) is not None):
+        if not isinstance(value, Base):  # which the recorder refuses
+            value = type(x)(memory.placed(np.asarray(value, x._data.dtype), x._ctx), x._ctx)
         _recorded(find("_index_set"), x, (value,), key, positions, x)
         return
     data = value._data if isinstance(value, Base) else np.asarray(value)

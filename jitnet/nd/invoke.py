@@ -33,10 +33,12 @@ class Hooks:
     """What modules above this one provide.
 
     array_type: what is returned where no input says it. draw_key: the next key of a context's random stream.
+    record_copy(array, target): called while recording, before one NDArray is copied to another.
     """
 
     array_type: type = Base
     draw_key: Callable[[Context], np.ndarray]
+    record_copy: Callable[[Base, Base], None]
 
 
 hooks = Hooks()

@@ -45,3 +45,12 @@ def slice_of(data, key: tuple):
         return None
     offset = part.ctypes.data - outline.ctypes.data if part.size else 0
     return type(data)(data.gpu, data.block, part.shape, data.dtype, data.pointer - data.block.pointer + offset)
+
+
+def owner_of(data):
+    """The object whose memory this is: the same one for all views of an array."""
+    if type(data) is not np.ndarray:
+        return getattr(data, "block", data)
+    while type(data.base) is np.ndarray:
+        data = data.base
+    return data

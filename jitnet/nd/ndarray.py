@@ -123,11 +123,16 @@ class NDArray(Base):
             if other.shape != self.shape:
                 raise OperatorError(f"copyto: cannot copy the shape {list(self.shape)} into {list(other.shape)}",
                                     "copy into an array of the same shape")
+            if state.recorder is not None:
+                hooks.record_copy(self, other)
             other._data[...] = memory.placed(self._data, other._ctx)
             return other
         ctx = known_context(other)
         data = memory.placed(self._data, ctx)
-        return NDArray(data.copy() if data is self._data else data, ctx)
+        out = NDArray(data.copy() if data is self._data else data, ctx)
+        if state.recorder is not None:
+            hooks.record_copy(self, out)
+        return out
 
     def as_in_context(self, context: Context) -> NDArray:
         """The array on a context: itself when it is there."""

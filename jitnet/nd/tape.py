@@ -23,6 +23,7 @@ from ..operators import Operator
 from ..transforms import vjp
 from .base import Base
 
+NUMBERS = (bool, int, float, np.generic)
 PLANS_KEPT = 1024  # structures of loops whose programs are kept; the oldest goes first
 
 
@@ -179,13 +180,12 @@ class Arguments:
 
     def place(self, value, source=None) -> int:
         """Where an array stands among them; it is put there when it is new."""
-        place = self._places.get(id(value))
+        key = id(value), id(source)  # `x` and `x.detach()` are one array, and two arguments: the second is a constant
+        place = self._places.get(key)
         if place is None:
-            place = self._places[id(value)] = len(self.list)
+            place = self._places[key] = len(self.list)
             self.list.append(value)
             self.sources.append(source)
-        elif self.sources[place] is None:
-            self.sources[place] = source
         return place
 
     def number(self, value) -> int:
@@ -268,7 +268,7 @@ def run_backward(run: Sequence[Node], grads: Gradients, targets: Sequence, reque
     for node in run:
         values, sources = [], []
         for value, source in zip(node.values, node.sources):
-            place = arguments.place(value, source) if type(value) is np.ndarray else arguments.number(value)
+            place = arguments.number(value) if isinstance(value, NUMBERS) else arguments.place(value, source)
             values.append(place)
             if source is None:
                 sources.append(None)

@@ -10,6 +10,7 @@ from ..random.stream import stream
 from ..random.stream import uniform as uniform_of
 from . import infer
 from .gradients import count
+from .linalg import work
 from .params import Bool, DType, Enum, Float, Int, Shape
 from .registry import operator
 
@@ -40,7 +41,7 @@ def _dense_shapes(op, ins, outs, params):
 
 
 @operator("FullyConnected", params={"num_hidden": Int(low=1), "no_bias": Bool(False), "flatten": Bool(True)},
-          inputs=_dense_inputs, shape_rule=_dense_shapes)
+          inputs=_dense_inputs, shape_rule=_dense_shapes, growth=lambda arrays, p: work(arrays[0].size * p["num_hidden"]))
 def fully_connected(data, weight, bias=None, *, num_hidden, no_bias, flatten):
     """data @ weight.T + bias. The weight is (num_hidden, features); `flatten` makes all axes but the first one of features."""
     if flatten and data.ndim != 2:

@@ -8,10 +8,28 @@ from . import infer
 from .params import Bool
 from .registry import operator
 
+BLAS_THREADS_FROM = 2**18  # multiplications: from there on NumPy's BLAS wakes threads of its own, which spin and wait
+
+
+def work(multiplications: int) -> int:
+    """The `growth` of a product: what makes it run as a kernel where NumPy's BLAS would use threads."""
+    return multiplications * 16384 // BLAS_THREADS_FROM
+
+
+def _dot_work(arrays, params) -> int:
+    lhs, rhs = arrays
+    return work(lhs.size * rhs.size // max(rhs.shape[-1 if params.get("transpose_b") else 0] if rhs.ndim else 1, 1))
+
+
+def _stack_work(arrays, params) -> int:
+    lhs, rhs = arrays
+    return work(lhs.size * (rhs.shape[-2 if params.get("transpose_b") else -1] if rhs.ndim > 1 else 1))
+
+
 TRANSPOSED = {"transpose_a": Bool(False), "transpose_b": Bool(False)}
 
 
-@operator("dot", params=TRANSPOSED, method=True)
+@operator("dot", params=TRANSPOSED, growth=_dot_work, method=True)
 def dot(lhs, rhs, *, transpose_a, transpose_b):
     """The last axis of lhs summed against the first axis of rhs; vectors give the shape (1,).
 
@@ -32,7 +50,7 @@ def dot(lhs, rhs, *, transpose_a, transpose_b):
     return out.reshape((*a.shape[:-1], *b.shape[1:]) or (1,))
 
 
-@operator("batch_dot", params=TRANSPOSED, method=True)
+@operator("batch_dot", params=TRANSPOSED, growth=_stack_work, method=True)
 def batch_dot(lhs, rhs, *, transpose_a, transpose_b):
     """Products of the matrices in two stacks: (..., m, k) and (..., k, n) give (..., m, n)."""
     if lhs.ndim != rhs.ndim or lhs.ndim < 3 or lhs.shape[:-2] != rhs.shape[:-2]:
@@ -46,7 +64,7 @@ def batch_dot(lhs, rhs, *, transpose_a, transpose_b):
     return np.matmul(a, b)
 
 
-@operator("_matmul", aliases=("matmul",))
+@operator("_matmul", aliases=("matmul",), growth=_stack_work)
 def matmul(lhs, rhs):
     """NumPy's matrix product: stacks broadcast, vectors are rows or columns as needed."""
     return np.matmul(lhs, rhs)

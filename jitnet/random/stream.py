@@ -58,9 +58,10 @@ def _spread(path: int) -> int:
 def fold_in(key, number: int):
     """Another state made of a state (..., 2) and a number: draws from it have nothing to do with those from other numbers.
 
-    For code that hands one state on to several places, each of which counts from there.
+    For code that hands one state on to several places, each of which counts from there. A sum, since children of a stream
+    are made by `^`: with that here too, child a of number b would be child b of number a.
     """
-    return key ^ np.array([_spread(number + 1), 0], U64)
+    return key + np.array([_spread(number + 1), 0], U64)
 
 
 def stream(state, shape: tuple[int, ...], dtype=F64) -> Stream:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import jitnet as mx
-from jitnet import nd
+from jitnet import autograd, nd
 from jitnet.testing_gpu import fake_gpus
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -75,3 +75,30 @@ def test_views_and_writes():
     same(x[0], [1, 2, 3, 4])
     with pytest.raises(IndexError):
         x[5]
+
+
+@pytest.mark.parametrize("request_", ["write", "add"])
+def test_gradients_stay_there(request_):
+    x, w = on_gpu(X), on_gpu(X[:, :2])
+    x.attach_grad(request_)
+    w.attach_grad(request_)
+    with autograd.record():
+        y = nd.tanh(nd.dot(x, w, transpose_a=True) * 0.01).sum() * 2
+    y.backward()
+    z = X.T @ X[:, :2] * 0.01
+    same(x.grad, X[:, :2] @ (0.02 * (1 - np.tanh(z) ** 2)).T)
+    x.grad[:] = 0
+    with autograd.record():
+        there = x.as_in_context(mx.cpu())
+        y = (there * there).sum()
+    y.backward()
+    same(x.grad, 2 * X)
+
+
+def test_second_derivatives_there():
+    x = on_gpu(X)
+    x.attach_grad()
+    with autograd.record():
+        g, = autograd.grad(x * x * x, x, create_graph=True)
+    g.backward()
+    same(x.grad, 6 * X)

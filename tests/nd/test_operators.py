@@ -131,3 +131,19 @@ def test_programs_of_an_operator_are_bounded(monkeypatch):
     for axis in range(-6, 6):
         op.program({"axis": axis})
     assert ("program", 5) in op._programs and ("program", -6) not in op._programs
+
+
+def test_products_of_middling_size_run_as_kernels():
+    """NumPy's BLAS would wake threads of its own for them, which wait for one another when the machine is busy."""
+    from jitnet.operators import find
+    from jitnet.operators.dispatch import COMPILE_FROM
+
+    a, w = np.ones((64, 128), np.float32), np.ones((64, 128), np.float32)
+    dense = find("FullyConnected")
+    assert dense.growth([a, w], dense.schema.parse({"num_hidden": 64})) >= COMPILE_FROM
+    for name, turned in (("dot", True), ("dot", False), ("batch_dot", True)):
+        op = find(name)
+        x, y = (a, w) if name == "dot" else (a[None], w[None])
+        y = y if turned else y.T
+        assert op.growth([x, y], {"transpose_a": False, "transpose_b": turned}) == 64 * 64 * 128 // 16
+        assert op.growth([x[..., :4, :], y], {"transpose_a": False, "transpose_b": turned}) < COMPILE_FROM

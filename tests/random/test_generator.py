@@ -267,3 +267,16 @@ def test_errors(call, message):
     with pytest.raises((TraceTypeError, TraceValueError), match=message):
         call(g)
     np.testing.assert_array_equal(g.state, before)
+
+
+def test_folding_in_and_children_do_not_commute():
+    """Child a of the state of node b was once child b of that of node a: two layers of a symbol drew the same words."""
+    from jitnet.random.stream import fold_in, stream
+
+    state = np.array([0x0123456789ABCDEF, 0], np.uint64)
+    seen = {stream(state, (1,)).word().item()}
+    for number in range(12):
+        node = stream(fold_in(state, number), (1,))
+        seen |= {node.word().item(), *(node.child(k).word().item() for k in range(12)),
+                 *(node.child(k).child(j).word().item() for k in range(2) for j in range(2))}
+    assert len(seen) == 1 + 12 * (1 + 12 + 4)
