@@ -25,12 +25,16 @@ from . import attribute as attribute, name as name, sym as sym
 from . import sym as symbol
 from . import executor as executor
 from .attribute import AttrScope as AttrScope
-from . import lr_scheduler as lr_scheduler, optimizer as optimizer
+from . import callback as callback, initializer as initializer, io as io, kvstore as kvstore, lr_scheduler as lr_scheduler
+from . import metric as metric, model as model, monitor as monitor, optimizer as optimizer, visualization as visualization
+from . import initializer as init, kvstore as kv, monitor as mon, visualization as viz  # as MXNet abbreviates them
 from . import test_utils as test_utils
 
 _MODULES = {"attribute", "autograd", "cache", "config", "context", "errors", "executor", "name", "nd", "ndarray", "nn",
             "numpy", "operators", "random", "sym", "symbol", "testing", "tree"}
-_MODULES |= {"lr_scheduler", "optimizer", "test_utils"}
+_MODULES |= {"test_utils"}
+_MODULES |= {"callback", "init", "initializer", "io", "kv", "kvstore", "lr_scheduler", "metric", "model", "mon", "monitor",
+             "optimizer", "visualization", "viz"}
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,57 @@
+"""Iterators over files: comma separated values, and MNIST's own format."""
+from __future__ import annotations
+
+import gzip
+import struct
+
+import numpy as np
+
+from .arrays import NDArrayIter
+
+
+class CSVIter(NDArrayIter):
+    """Batches of the rows of a file of comma separated numbers, each reshaped to `data_shape`. Labels likewise, 0 without one.
+
+    round_batch: the last batch is filled up from the start; else it is left out.
+    """
+
+    def __init__(self, data_csv, data_shape, batch_size, label_csv=None, label_shape=(1,), round_batch=True, data_name="data",
+                 label_name="label", dtype="float32"):
+        data = _table(data_csv, data_shape, dtype)
+        labels = np.zeros((len(data), *label_shape), dtype) if label_csv is None else _table(label_csv, label_shape, dtype)
+        if tuple(label_shape) == (1,):
+            labels = labels.reshape(-1)
+        super().__init__({data_name: data}, {label_name: labels}, batch_size,
+                         last_batch_handle="pad" if round_batch else "discard")
+
+
+def _table(path, shape, dtype) -> np.ndarray:
+    rows = np.loadtxt(path, delimiter=",", dtype=dtype, ndmin=2)
+    if rows.shape[1] != int(np.prod(shape)):
+        raise ValueError(f"{path}: a row has {rows.shape[1]} numbers, the shape {tuple(shape)} takes {int(np.prod(shape))}")
+    return rows.reshape(len(rows), *shape)
+
+
+class MNISTIter(NDArrayIter):
+    """Batches of images (1, 28, 28), or (784,) under `flat`, from 0 to 1, and their labels, from files in MNIST's format, as
+    they are or with gzip. The last batch is left out where it is not full. seed: of the order under `shuffle`."""
+
+    def __init__(self, image, label, batch_size=128, shuffle=True, flat=False, seed=0, silent=True, data_name="data",
+                 label_name="softmax_label"):
+        images, labels = _read_idx(image), _read_idx(label)
+        images = images.astype(np.float32) / 256
+        if shuffle:
+            order = np.random.default_rng(seed).permutation(len(images))
+            images, labels = images[order], labels[order]
+        images = images.reshape(len(images), -1) if flat else images[:, None]
+        super().__init__({data_name: images}, {label_name: labels.astype(np.float32)}, batch_size, last_batch_handle="discard")
+
+
+def _read_idx(path) -> np.ndarray:
+    """The bytes of a file in the IDX format: two zeros, type, number of axes, sizes as big-endian integers, values."""
+    with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
+        head = file.read(4)
+        if len(head) != 4 or head[:3] != b"\x00\x00\x08":
+            raise ValueError(f"{path} is no file of bytes in MNIST's format")
+        shape = struct.unpack(f">{head[3]}I", file.read(4 * head[3]))
+        return np.frombuffer(file.read(), np.uint8).reshape(shape)
