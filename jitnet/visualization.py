@@ -54,16 +54,16 @@ def print_summary(symbol: Symbol, shape: Mapping[str, tuple] | None = None, line
 
     >>> import jitnet as mx
     >>> net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=3, name="fc")
-    >>> mx.viz.print_summary(net, {"data": (2, 4)}, line_length=60)  # doctest: +ELLIPSIS
-    ____________________________________________________________
-    Layer (type)              Output Shape Param #Previous Layer
-    ============================================================
-    data(null)                4           0
-    ____________________________________________________________
-    fc(FullyConnected)        3           15     data
-    ============================================================
+    >>> mx.viz.print_summary(net, {"data": (2, 4)}, line_length=80)
+    ________________________________________________________________________________
+    Layer (type)                       Output Shape    Param # Previous Layer
+    ================================================================================
+    data(null)                         4               0
+    ________________________________________________________________________________
+    fc(FullyConnected)                 3               15      data
+    ================================================================================
     Total params: 15
-    ____________________________________________________________
+    ________________________________________________________________________________
     """
     nodes, sizes = _nodes(symbol), _inferred(symbol, shape, "infer_shape")
     columns = [int(line_length * p) for p in positions] if positions[-1] <= 1 else list(positions)
