@@ -350,7 +350,7 @@ class JitFunction:
         device="cuda", or arrays on a GPU: that of GPU kernels, with or without a GPU; it runs in Numba's CUDA simulator.
         """
         compiled, gpu = self.lower(*args, **kwargs), is_gpu(device, "source")
-        if compiled.on_gpu:   # the same steps as a text for both; epilogues of products stand in it as kernels
+        if compiled.on_gpu:   # one text for both: without epilogues of products, and products of halves in float32
             compiled, gpu = compile_graph(compiled.graph), True
         return explain.source(self._name, compiled, gpu)
 

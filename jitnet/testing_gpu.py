@@ -28,6 +28,7 @@ from .runtime.cuda import stream as cuda_stream
 from .runtime.cuda.driver import DriverError, Properties
 from .runtime.cuda.module import GpuKernel
 from .runtime.cuda.products import EPILOGUES, Product
+from .types import F32, HALVES
 
 FREED, FRESH = 0xDB, 0xCB   # what bytes are before and after their time
 GUARD = 64                  # bytes before and after a block that belong to nobody
@@ -389,6 +390,7 @@ class FakePlan:
             sa, sb, so = (itemsize * s * i for s in self.strides)
             x = _matrix(a + sa, *rows["a"], p.a_leading, p.dtype)
             y = _matrix(b + sb, *rows["b"], p.b_leading, p.dtype)
+            x, y = (a.astype(F32) if p.dtype in HALVES else a for a in (x, y))
             value = (x.T if p.a_transposed else x) @ (y.T if p.b_transposed else y)
             if "bias" in p.epilogue:
                 value = value + _matrix(bias, 1, p.n, p.n, p.dtype)

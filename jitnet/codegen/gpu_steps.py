@@ -25,7 +25,7 @@ from .steps import LOWERINGS, Builder, KernelInfo
 
 def gpu_pipeline(graph: Graph, gpu: Gpu) -> list[tuple[str, Graph]]:
     """The graph after every pass, the last one that of the epilogues which the device's library has."""
-    stages = pipeline(graph)
+    stages = pipeline(graph, gpu=True)
     return [*stages, ("epilogue", epilogue(stages[-1][1], lambda: gpu.products.epilogues))]
 
 

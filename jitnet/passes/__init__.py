@@ -9,20 +9,21 @@ from .expand import expand, inline_calls
 from .fold import fold
 from .hoist import hoist
 from .simplify import simplify
-from .widen import widen
+from .widen import widen, widen_all_but_products
 
 # Halves become float32 first: no other pass computes with them.
 # Simple equations before equal ones are looked for: x * 1 and x are then the same. What protects recomputations from being
 # merged goes right after that, and the second round finds what folding, merging and inlining have brought together. Work
 # leaves loops while those recomputations are still calls: they stay where they are.
 PASSES = (widen, expand, simplify, fold, common_subexpressions, hoist, inline_calls, simplify, fold, dead_code)
+GPU_PASSES = (widen_all_but_products, *PASSES[1:])   # cuBLASLt multiplies halves, in tensor cores
 
 
-def run_passes(graph: Graph) -> list[tuple[str, Graph]]:
+def run_passes(graph: Graph, gpu: bool = False) -> list[tuple[str, Graph]]:
     """(name, graph after it) for every pass; under JITNET_CHECK=1 every graph is checked."""
     check = config.switched_on("JITNET_CHECK")
     stages = []
-    for transform in PASSES:
+    for transform in GPU_PASSES if gpu else PASSES:
         graph = transform(graph)
         if check:
             check_graph(graph)

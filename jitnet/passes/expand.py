@@ -13,10 +13,10 @@ import numpy as np
 
 from .. import ops
 from ..ir import Atom, Const, Eqn, Graph
-from ..types import BOOL, F32, F64, I32, I64, is_float
+from ..types import BOOL, F32, F64, HALVES, I32, I64, is_float
 from .rewrite import Rewriter, everywhere, scalar
 
-BLAS_DTYPES = (F32, F64)
+BLAS_DTYPES = (F32, F64, *HALVES)   # halves are float32 by now, except for a library that takes them
 
 
 def _call(out: Rewriter, eqn: Eqn) -> list[Atom]:

@@ -8,9 +8,9 @@ from .split import split_reductions
 from .turn import turn_reductions
 
 
-def pipeline(graph: Graph) -> list[tuple[str, Graph]]:
-    """The graph after every pass, by name, from the traced one to the one of kernels."""
-    stages = [("trace", graph), *run_passes(graph)]
+def pipeline(graph: Graph, gpu: bool = False) -> list[tuple[str, Graph]]:
+    """The graph after every pass, by name, from the traced one to the one of kernels, of a CPU or of a GPU."""
+    stages = [("trace", graph), *run_passes(graph, gpu)]
     for name, transform in (("turn_reductions", turn_reductions), ("fuse", fuse), ("split_reductions", split_reductions)):
         stages.append((name, transform(stages[-1][1])))
     return stages

@@ -3,7 +3,8 @@
     f(x, y)   -> cast(f(cast(x, f32), cast(y, f32)), f16)
 
 Each result is rounded to its dtype, here and not where a kernel happens to store it: the values of a program do not depend on
-what is fused. Between the casts every later pass sees float32.
+what is fused. Between the casts every later pass sees float32. Products of matrices stay products of halves where the device's
+library has them (`widen_all_but_products`): summed in float32 and rounded once, they mean the same.
 """
 from __future__ import annotations
 
@@ -20,7 +21,18 @@ EXACT = {ops.negative, ops.abs, ops.sign, ops.copysign, ops.maximum, ops.minimum
 @everywhere
 def widen(graph: Graph) -> Graph:
     """The graph with the ops that compute with halves between casts from and to them."""
-    wanted = {eqn for eqn in graph.eqns if eqn.op.widens and any(a.type.dtype in HALVES for a in eqn.inputs)}
+    return _widen(graph, ())
+
+
+@everywhere
+def widen_all_but_products(graph: Graph) -> Graph:
+    """The graph with the ops that compute with halves between casts from and to them, except products of matrices."""
+    return _widen(graph, (ops.matmul,))
+
+
+def _widen(graph: Graph, kept: tuple) -> Graph:
+    wanted = {eqn for eqn in graph.eqns
+              if eqn.op.widens and eqn.op not in kept and any(a.type.dtype in HALVES for a in eqn.inputs)}
     if not wanted:
         return graph
     out, known = Rewriter(), {}

@@ -11,7 +11,7 @@ from jitnet.runtime.device import Device
 from jitnet.testing import op_graph
 from jitnet.testing_compiled import check_compiled, gradient_graph
 from jitnet.testing_programs import Recorder, random_arguments, random_graph
-from jitnet.types import DTYPES, F32, F64
+from jitnet.types import BF16, DTYPES, F16, F32, F64
 
 CARD = Device("gpu", 0)
 RNG = np.random.default_rng(11)
@@ -91,6 +91,15 @@ def test_products(a, b, dtype):
     close(on_card(lambda x, y: x @ y, x, y), x @ y, 1e-4)
     swapped = np.swapaxes(y, -1, -2).copy()
     close(on_card(lambda x, y: x @ np.swapaxes(y, -1, -2), x, swapped), x @ y, 1e-4)
+
+
+@pytest.mark.parametrize("dtype", [F16, BF16], ids=str)
+@pytest.mark.parametrize("a,b", [((3, 4), (4, 5)), ((64, 784), (784, 128)), ((5, 51, 64), (5, 64, 52)), ((7, 4097), (4097, 9))])
+def test_products_of_halves(a, b, dtype):
+    """Sums in float32, rounded once: at most one step of the dtype beside the CPU's, and what cancels."""
+    x, y = RNG.standard_normal(a).astype(dtype), RNG.standard_normal(b).astype(dtype)
+    got, want = (v.astype(np.float32) for v in (on_card(np.matmul, x, y), jitnet.jit(np.matmul)(x, y)))
+    np.testing.assert_allclose(got, want, rtol=2.0 ** (-10 if dtype == F16 else -7), atol=1e-4)
 
 
 @pytest.mark.parametrize("function", [lambda x, w, b: x @ w + b, lambda x, w, b: relu(x @ w + b), lambda x, w, b: relu(x @ w),

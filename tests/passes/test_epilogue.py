@@ -9,6 +9,7 @@ from jitnet.passes.epilogue import epilogue
 from jitnet.passes.pipeline import pipeline
 from jitnet.testing_compiled import graph_of
 from jitnet.testing_gpu import fake_gpus
+from jitnet.types import BF16, F16
 
 RNG = np.random.default_rng(5)
 X, W, B = (RNG.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (4, 5), 5))
@@ -77,3 +78,31 @@ def test_products_in_loops():
         arrays = [jitnet.asarray(a, device="gpu") for a in (X, w, B[:4])]
         np.testing.assert_allclose(f(*arrays).numpy(), f(X, w, B[:4]), rtol=2e-6, atol=1e-6)
         assert driver.calls["product"] == 3
+
+
+def loss(x, w, b):
+    return np.sum(np.tanh(relu(x @ w + b) @ w.T))
+
+
+@pytest.mark.parametrize("dtype", [F16, BF16], ids=str)
+def test_products_of_halves_are_one_call_and_mean_the_same(dtype):
+    """Half operands, sums in float32, rounded once: the bits of the CPU."""
+    arrays = [a.astype(dtype) for a in (X, W, B)]
+    f = jitnet.jit(jitnet.value_and_grad(loss, argnums=(1, 2)))
+    with fake_gpus() as driver:
+        on_gpu = [jitnet.asarray(a, device="gpu") for a in arrays]
+        value, grads = f(*on_gpu)
+        assert driver.calls["product"] == 5
+        for got, want in zip((value, *grads), (lambda v, g: (v, *g))(*f(*arrays)), strict=True):
+            np.testing.assert_array_equal(got.numpy().astype(np.float32), np.asarray(want).astype(np.float32))
+        products = [info.eqns[0] for info in f.lower(*on_gpu).kernels if info.kind == "blas"]
+        assert {a.type.dtype for eqn in products for a in (*eqn.inputs, *eqn.outputs)} == {dtype}
+
+
+def test_a_sum_of_halves_is_rounded_once():
+    """2048 + 1 is 2048 in float16: only sums in float32 see all the ones."""
+    x, w = np.ones((1, 4097), np.float16), np.ones((4097, 1), np.float16)
+    x[0, 0] = 2048
+    with fake_gpus():
+        got = jitnet.jit(np.matmul)(jitnet.asarray(x, device="gpu"), w)
+        assert got.numpy() == np.float16(2048 + 4096) == jitnet.jit(np.matmul)(x, w)

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from ...errors import DeviceError
-from ...types import short_dtype
+from ...types import HALVES, short_dtype
 from .buffer import DeviceBuffer
 from .driver import INSTALL
 from .products import Product
@@ -21,7 +21,8 @@ TYPES = {"f64": 1, "f32": 0, "f16": 2, "bf16": 14}         # cudaDataType
 COMPUTE_64F, COMPUTE_32F = 70, 68                            # cublasComputeType_t: float32 and narrower are summed in float32
 TRANSA, TRANSB, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8          # cublasLtMatmulDescAttributes_t
 BATCH_COUNT, STRIDED_BATCH_OFFSET = 5, 6                     # cublasLtMatrixLayoutAttribute_t
-MAX_WORKSPACE_BYTES, MIN_ALIGNMENT = 1, 5                    # cublasLtMatmulPreferenceAttributes_t; alignments of a, b, c and d
+MAX_WORKSPACE_BYTES, REDUCTIONS, MIN_ALIGNMENT = 1, 3, 5     # cublasLtMatmulPreferenceAttributes_t; alignments of a, b, c and d
+SUMS_WIDE = 2                                                # cublasLtReductionScheme_t: parts of a sum meet in float32
 EPILOGUES = {"": 1, "bias": 4, "relu": 2, "relu_bias": 6, "gelu": 32, "gelu_bias": 36}   # cublasLtEpilogue_t
 WORKSPACE = 32 << 20
 
@@ -123,6 +124,8 @@ class Plan:
         if found is None:
             preference = self._create("MatmulPreference")
             self._set("MatmulPreference", preference, MAX_WORKSPACE_BYTES, ctypes.c_size_t(WORKSPACE))
+            if self.product.dtype in HALVES:   # rounded once: also where k is cut into parts
+                self._set("MatmulPreference", preference, REDUCTIONS, ctypes.c_uint32(SUMS_WIDE))
             for attribute, alignment in enumerate((*alignments, alignments[-1]), MIN_ALIGNMENT):
                 self._set("MatmulPreference", preference, attribute, ctypes.c_uint32(alignment))
             found, count = Heuristic(), ctypes.c_int()
