@@ -27,14 +27,15 @@ from . import executor as executor
 from .attribute import AttrScope as AttrScope
 from . import callback as callback, initializer as initializer, io as io, kvstore as kvstore, lr_scheduler as lr_scheduler
 from . import metric as metric, model as model, monitor as monitor, optimizer as optimizer, visualization as visualization
-from . import initializer as init, kvstore as kv, monitor as mon, visualization as viz  # as MXNet abbreviates them
+from . import initializer as init, kvstore as kv, module as module, monitor as mon, visualization as viz
+from . import module as mod  # as MXNet abbreviates it, and those above
 from . import test_utils as test_utils
 
 _MODULES = {"attribute", "autograd", "cache", "config", "context", "errors", "executor", "name", "nd", "ndarray", "nn",
             "numpy", "operators", "random", "sym", "symbol", "testing", "tree"}
 _MODULES |= {"test_utils"}
-_MODULES |= {"callback", "init", "initializer", "io", "kv", "kvstore", "lr_scheduler", "metric", "model", "mon", "monitor",
-             "optimizer", "visualization", "viz"}
+_MODULES |= {"callback", "init", "initializer", "io", "kv", "kvstore", "lr_scheduler", "metric", "mod", "model", "module",
+             "mon", "monitor", "optimizer", "visualization", "viz"}
 
 
 def __dir__() -> list[str]:
