@@ -24,6 +24,7 @@ from .errors import MXNetError as MXNetError
 from . import attribute as attribute, name as name, sym as sym
 from . import sym as symbol
 from . import executor as executor
+from . import binding as _binding
 from .attribute import AttrScope as AttrScope
 from . import callback as callback, initializer as initializer, io as io, kvstore as kvstore, lr_scheduler as lr_scheduler
 from . import metric as metric, model as model, monitor as monitor, optimizer as optimizer, visualization as visualization

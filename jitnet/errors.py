@@ -14,6 +14,8 @@ import importlib.util
 import linecache
 import os
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 LONGEST = 128  # characters of a user's line that a message shows
@@ -55,8 +57,33 @@ def _libraries() -> tuple[str, ...]:
     return tuple(os.path.dirname(os.path.abspath(spec.origin)) + os.sep for spec in found if spec is not None and spec.origin)
 
 
+class _Stated(threading.local):
+    source: Source | None = None
+
+
+_stated = _Stated()
+
+
+@contextmanager
+def speaking_of(source: Source | None):
+    """Inside, `user_source` gives this line: what runs was written there, and is carried out now. None changes nothing."""
+    before = _stated.source
+    _stated.source = source or before
+    try:
+        yield
+    finally:
+        _stated.source = before
+
+
+def stated_source() -> Source | None:
+    """The line of the innermost `speaking_of`."""
+    return _stated.source
+
+
 def user_source() -> Source | None:
     """The innermost line on the stack that belongs to neither jitnet nor NumPy; None when there is none."""
+    if _stated.source is not None:
+        return _stated.source
     frame = sys._getframe(1)
     known = _is_internal
     while frame is not None:

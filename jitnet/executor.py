@@ -2,25 +2,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from .context import Context, known_context
-from .errors import DeviceError, MXNetError
-from .nd import NDArray
+from .context import Context
+from .errors import MXNetError, OperatorError
+from .jit import JitFunction
+from .nd import NDArray, zeros
 from .nd.invoke import hooks
-from .sym.node import Node
+from .runtime.array import Array
 from .sym.program import programs
 from .sym.symbol import Symbol
+from .text import Text
 from .types import ArrayType
 
 REQUESTS = ("write", "add", "null", "inplace")
 
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A program and the arrays that it is called with.
+
+    key: where among them the key of the random numbers stands, None when there are none. residuals: those of them that keep
+    what the gradients need.
+    """
+
+    run: JitFunction
+    row: list
+    key: int | None
+    residuals: list
+
+
 class Executor:
     """Runs a symbol on bound arrays. Made by `Symbol.bind` and `Symbol.simple_bind`.
 
-    Arrays are not copied: what is written into them is seen by the next forward. `outputs` and gradients keep their memory too.
+    Arrays are not copied: what is written into them is seen by the next forward. `outputs` and gradients keep their memory too;
+    an output that is a variable is the array bound to it.
 
     >>> import jitnet as mx
     >>> x = mx.sym.Variable("x")
@@ -40,15 +58,22 @@ class Executor:
         self._requests = ["null" if g is None else "write" if r == "inplace" else r for g, r in zip(self.grad_arrays, requests)]
         nodes = symbol._arguments(), symbol._auxiliaries()
         self._arg_names, self._aux_names = [n.name for n in nodes[0]], [n.name for n in nodes[1]]
+        self._output_names = symbol.list_outputs()
         types = [ArrayType(a.shape, np.dtype(a.dtype)) for a in (*args, *states)]
         self._programs = programs(symbol._entries, *nodes, types, [r != "null" for r in self._requests],
                                   symbol.name or "group")
-        self.outputs = [NDArray(np.zeros(t.shape, t.dtype), ctx)
-                        for t in self._programs.graph(False).output_types[:len(symbol)]]
-        self._residuals: list[np.ndarray] | None = None  # what the last forward kept, None when it kept nothing
-        self._training = False
+        bound = {id(n): a for n, a in zip((*nodes[0], *nodes[1]), (*args, *states))}
+        made = self._programs.graph(False).output_types
+        self.outputs = [bound[id(node)] if node.op is None else zeros(t.shape, context_of(node, ctx, group2ctx), t.dtype)
+                        for (node, _), t in zip(symbol._entries, made)]
+        floats = self._programs.needed
+        self._wanted = [k for k, r in enumerate(self._requests) if r != "null" and floats[k]]
+        self._zeroed = [self.grad_arrays[k] for k, r in enumerate(self._requests) if r == "write" and not floats[k]]
+        self._last: tuple = (True, None)  # training and key of the last forward
+        self._kept: Call | None = None    # the last forward, when it kept what the gradients need
         self._calls: dict = {}
         self._monitor: tuple[Callable, bool] | None = None
+        self._shown: Executor | None = None
 
     # Arrays by name
 
@@ -70,29 +95,40 @@ class Executor:
     @property
     def output_dict(self) -> dict[str, NDArray]:
         """Name -> array, of the outputs."""
-        return self._named(self._symbol.list_outputs(), self.outputs, "outputs")
+        return self._named(self._output_names, self.outputs, "outputs")
 
     @staticmethod
     def _named(names: Sequence[str], arrays: Sequence, what: str) -> dict:
-        if len(set(names)) != len(names):
+        found = dict(zip(names, arrays))
+        if len(found) != len(names):
             raise ValueError(f"Duplicate names detected among the {what}: {', '.join(names)}")
-        return dict(zip(names, arrays))
+        return found
 
     # Running
 
     def forward(self, is_train: bool = False, **kwargs) -> list[NDArray]:
         """Computes the outputs, which are returned. Arrays given by name are copied into the bound ones first.
 
-        is_train: layers behave as in training, and what `backward` needs is kept.
+        is_train: layers behave as in training, and what `backward` needs is kept. When it fails, all arrays are as before.
         """
-        if kwargs:
-            self._take(kwargs)
-        if self._monitor is not None:
-            self._show_internals(bool(is_train))
-        self._forward(bool(is_train))
+        training = bool(is_train)
+        if not kwargs and self._monitor is None:
+            self._run(training, training and bool(self._wanted))
+            return self.outputs
+        before = self._take(kwargs)
+        try:
+            key = None
+            if self._monitor is not None:
+                key = self._show_internals(training)
+            self._run(training, training and bool(self._wanted), key)
+        except BaseException:
+            for target, value in before:
+                target[:] = value
+            raise
         return self.outputs
 
-    def _take(self, given: Mapping[str, object]) -> None:
+    def _take(self, given: Mapping[str, object]) -> list[tuple[NDArray, NDArray]]:
+        """Writes arrays into the bound ones; (bound array, a copy of what it held) for each, where a program may yet fail."""
         known = self.arg_dict
         ready = []
         for name, value in given.items():
@@ -104,70 +140,94 @@ class Executor:
             if tuple(value.shape) != target.shape:
                 raise ValueError(f"Shape not match! Argument {name}, need: {target.shape}, received: {tuple(value.shape)}")
             ready.append((target, value))
+        before = [(target, target.copy()) for target, _ in ready] if self._programs.may_fail else []
         for target, value in ready:
             target[:] = value
+        return before
 
-    def _forward(self, training: bool) -> None:
-        found = self._calls.get(training)
-        if found is None:
-            program = self._programs.forward(training)
-            residuals = [np.empty(t.shape, t.dtype) for t in program.residuals]
-            before = [a._data for a in (*self.arg_arrays, *self.aux_arrays)]
-            found = self._calls[training] = program, before, [*(o._data for o in self.outputs), *residuals], residuals
-        program, before, after, residuals = found
-        if program.random:
-            program.run(*before, hooks.draw_key(self._ctx), *after)
-        else:
-            program.run(*before, *after)
-        self._residuals = residuals if training else None
+    def _run(self, training: bool, keep: bool, key: np.ndarray | None = None) -> None:
+        call = self._calls.get((training, keep))
+        if call is None:
+            call = self._calls[training, keep] = self._forward_call(training, keep)
+        if call.key is not None:
+            key = call.row[call.key] = hooks.draw_key(self._ctx) if key is None else key
+        self._kept = None
+        try:
+            call.run(*call.row)
+        except np.linalg.LinAlgError as error:
+            raise OperatorError(f"{self._symbol.name or 'group'}: {error}",
+                                "look at the matrices that the operators of linear algebra get") from None
+        self._last = training, key
+        self._kept = call if keep else None
+
+    def _forward_call(self, training: bool, keep: bool) -> Call:
+        program = self._programs.forward(training, keep)
+        residuals = [_value(zeros(t.shape, self._ctx, t.dtype)) for t in program.residuals]
+        row = [_value(a) for a in (*self.arg_arrays, *self.aux_arrays)]
+        key = len(row) if program.random else None
+        row += [np.zeros(2, np.uint64)] * program.random
+        row += [_value(self.outputs[k]) for k in self._programs.computed]
+        return Call(program.run, row + residuals, key, residuals)
 
     def backward(self, out_grads=None, is_train: bool = True) -> None:
         """Computes the gradients, from those of the outputs: an NDArray, a list, or a dict by name of the output.
 
-        Heads that are losses (SoftmaxOutput, MakeLoss, ...) need none. Without a forward in training before, it runs one.
+        Heads that are losses (SoftmaxOutput, MakeLoss, ...) need none. They are gradients of the last forward as it was; without
+        one it runs one in training. Arguments of integers have the gradient 0.
         """
-        wanted = [k for k, r in enumerate(self._requests) if r != "null"]
-        if not wanted:
+        if not self._wanted and not self._zeroed:
             return
-        cts = self._head_grads(out_grads)
+        training, key = self._last
+        cts = self._head_grads(out_grads, training)
         given = tuple([ct is not None for ct in cts])
-        if self._residuals is None:
-            self._forward(True)
-        key = ("backward", given)
-        found = self._calls.get(key)
-        if found is None:
-            floats = [k for k in wanted if self._programs.needed[k]]
-            split = self._programs.split(True)
-            outs = [o._data for o in self.outputs]
-            kept = split.residuals([a._data for a in (*self.arg_arrays, *self.aux_arrays)], outs, self._residuals)
-            program = self._programs.backward(True, tuple([self._requests[k] for k in floats]), given)
-            found = self._calls[key] = program, [*kept, *(self.grad_arrays[k]._data for k in floats)]
-        program, rest = found
-        program(*[ct._data for ct in cts if ct is not None], *rest)
+        if self._kept is None and self._wanted:
+            self._run(training, True, key)
+        for array in self._zeroed:
+            array[:] = 0
+        if self._wanted:
+            call = self._calls.get((training, given)) or self._backward_call(training, given)
+            call.run(*[_value(ct) for ct in cts if ct is not None], *call.row)
 
-    def _head_grads(self, out_grads) -> list[NDArray | None]:
-        entries, names = self._symbol._entries, self._symbol.list_outputs()
+    def _backward_call(self, training: bool, given: tuple[bool, ...]) -> Call:
+        arrays: list[NDArray] = []
+        requests = []
+        for k in self._wanted:  # one array may take several gradients
+            array = self.grad_arrays[k]
+            place = next((n for n, a in enumerate(arrays) if a._data is array._data), len(arrays))
+            arrays += [array] * (place == len(arrays))
+            requests.append((self._requests[k], place))
+        values = [_value(a) for a in (*self.arg_arrays, *self.aux_arrays)]
+        kept = self._programs.split(training).residuals(values, [_value(o) for o in self.outputs], self._kept.residuals)
+        program = self._programs.backward(training, tuple(requests), given)
+        call = self._calls[training, given] = Call(program, [*kept, *map(_value, arrays)], None, [])
+        return call
+
+    def _head_grads(self, out_grads, training: bool) -> list[NDArray | None]:
+        """One gradient for each output, None for those that need none."""
+        names, outputs = self._output_names, self.outputs
         if isinstance(out_grads, dict):
             unknown = [n for n in out_grads if n not in names]
             if unknown:
                 raise MXNetError(f"backward: there is no output {unknown[0]!r}", f"the outputs are {', '.join(names)}")
             out_grads = [out_grads.get(name) for name in names]
         given = [out_grads] if isinstance(out_grads, NDArray) else list(out_grads or ())
-        if len(given) > len(entries):
-            raise MXNetError(f"backward: {len(given)} gradients for {len(entries)} outputs",
-                             f"the outputs are {', '.join(names)}")
-        given += [None] * (len(entries) - len(given))
-        for (node, _), name, ct, out in zip(entries, names, given, self.outputs):
+        if len(given) > len(names):
+            raise MXNetError(f"backward: {len(given)} gradients for {len(names)} outputs", f"the outputs are {', '.join(names)}")
+        given += [None] * (len(names) - len(given))
+        for k, ct in enumerate(given):
             if ct is None:
-                if (node.op is None or not node.op.loss or node.params.get("out_grad")) and np.dtype(out.dtype).kind == "f":
-                    raise MXNetError(f"backward: the head_gradient of output {name} is required: it is no loss",
-                                     "pass `out_grads`, or pass the symbol through `sym.make_loss`", node.source)
+                if self._programs.needs_head_grad(training, k):
+                    raise MXNetError(f"backward: the head_gradient of output {names[k]} is required: it is no loss",
+                                     "pass `out_grads`, or pass the symbol through `sym.make_loss`",
+                                     self._symbol._entries[k][0].source)
             elif not isinstance(ct, NDArray):
                 raise TypeError("inputs must be instances of NDArray")
-            elif ct.shape != out.shape:
-                raise MXNetError(f"backward: output {name} has the shape {out.shape}, its gradient {ct.shape}",
+            elif ct.shape != outputs[k].shape:
+                raise MXNetError(f"backward: output {names[k]} has the shape {outputs[k].shape}, its gradient {ct.shape}",
                                  "give the gradient the shape of the output")
-        return [ct if np.dtype(out.dtype).kind == "f" else None for ct, out in zip(given, self.outputs)]
+            elif ct._data.dtype != outputs[k]._data.dtype:
+                given[k] = ct.astype(outputs[k].dtype)
+        return [ct if out._data.dtype.kind == "f" else None for ct, out in zip(given, outputs)]
 
     # Parameters and shapes
 
@@ -193,12 +253,10 @@ class Executor:
 
         partial_shaping: shapes that were not named may change. allow_up_sizing: arrays may grow, into new memory.
         """
-        shapes, _, state_shapes = self._symbol.infer_shape(**kwargs)
-        if shapes is None:
-            raise ValueError("Insufficient argument shapes provided.")
+        shapes, _, state_shapes = self._symbol.infer_shape_partial(**kwargs)
 
         def fitted(name: str, array: NDArray | None, shape: tuple[int, ...]) -> NDArray | None:
-            if array is None or array.shape == shape:
+            if array is None or array.shape == shape or (name not in kwargs and (not shape or 0 in shape)):
                 return array
             if not partial_shaping and name not in kwargs:
                 raise AssertionError(f"Shape of unspecified array {name} changed. This can cause the new executor to not share "
@@ -210,8 +268,8 @@ class Executor:
                     raise AssertionError(f"New shape of {name} larger than original. First making a big executor and then down "
                                          "sizing it is more efficient than the reverse. If you really want to up size, set "
                                          "allow_up_sizing=True to enable allocation of new arrays.")
-                return NDArray(np.zeros(shape, array._data.dtype), array.context)
-            return NDArray(array._data.reshape(-1)[:size].reshape(shape), array.context)
+                return zeros(shape, array.context, array.dtype)
+            return array.reshape((-1,))[:size].reshape(shape)
 
         args = [fitted(*parts) for parts in zip(self._arg_names, self.arg_arrays, shapes)]
         grads = [fitted(*parts) for parts in zip(self._arg_names, self.grad_arrays, shapes)]
@@ -224,47 +282,45 @@ class Executor:
         """Calls callback(name, array) for every inner output at each forward; with monitor_all for the variables too."""
         self._monitor = None if callback is None else (callback, monitor_all)
 
-    def _show_internals(self, training: bool) -> None:
+    def _show_internals(self, training: bool) -> np.ndarray:
+        """Shows what is inside the next forward; the key that this draws from."""
         callback, everything = self._monitor
         inner = self._symbol.get_internals()
-        entries = [e for e in inner._entries if everything or e[0].op is not None]
-        group = Symbol(entries)
-        by_name = {**dict(zip(self._arg_names, self.arg_arrays)), **dict(zip(self._aux_names, self.aux_arrays))}
-        states = [by_name[n.name].copy() for n in group._auxiliaries()]
-        args = [by_name[n.name] for n in group._arguments()]
-        shown = Executor(group, self._ctx, args, [None] * len(args), ["null"] * len(args), states)
-        for name, array in zip(group.list_outputs(), shown.forward(is_train=training)):
-            callback(name, array)
+        if self._shown is None:
+            none = [None] * len(self.arg_arrays)
+            self._shown = Executor(inner, self._ctx, self.arg_arrays, none, ["null"] * len(none),
+                                   [a.copy() for a in self.aux_arrays], self._group2ctx)
+        shown, key = self._shown, hooks.draw_key(self._ctx)
+        for copied, state in zip(shown.aux_arrays, self.aux_arrays):
+            copied[:] = state
+        shown._run(training, False, key)
+        for (node, _), name, array in zip(inner._entries, shown._output_names, shown.outputs):
+            if everything or node.op is not None:
+                callback(name, array)
+        return key
 
     def graph(self, is_train: bool = False):
         """The Graph of a forward pass."""
         return self._programs.graph(is_train)
 
-    def explain(self, is_train: bool = True):
+    def explain(self, is_train: bool = True) -> Text:
         """The kernels of a forward and, in training, of a backward pass: which operators they hold, what they move."""
         return self._look("explain", is_train)
 
-    def source(self, is_train: bool = True):
+    def source(self, is_train: bool = True) -> Text:
         """The source of the kernels: Python text that runs."""
         return self._look("source", is_train)
 
-    def _look(self, what: str, is_train: bool):
-        from .text import Text
-
-        program = self._programs.forward(is_train)
-        values = [a._data for a in (*self.arg_arrays, *self.aux_arrays)]
-        key = [np.zeros(2, np.uint64)] if program.random else []
-        residuals = [np.empty(t.shape, t.dtype) for t in program.residuals]
-        outs = [o._data for o in self.outputs]
-        parts = [getattr(program.run, what)(*values, *key, *outs, *residuals)]
-        floats = [k for k, r in enumerate(self._requests) if r != "null" and self._programs.needed[k]]
-        if is_train and floats:
-            given = tuple([not (n.op is not None and n.op.loss) and np.dtype(o.dtype).kind == "f"
-                           for (n, _), o in zip(self._symbol._entries, self.outputs)])
-            back = self._programs.backward(True, tuple([self._requests[k] for k in floats]), given)
-            kept = self._programs.split(True).residuals(values, outs, residuals)
-            cts = [o for o, g in zip(outs, given) if g]
-            parts.append(getattr(back, what)(*cts, *kept, *(self.grad_arrays[k]._data for k in floats)))
+    def _look(self, what: str, is_train: bool) -> Text:
+        keep = is_train and bool(self._wanted)
+        call = self._calls.get((is_train, keep)) or self._forward_call(is_train, keep)
+        parts = [getattr(call.run, what)(*call.row)]
+        if keep:
+            cts = [o if self._programs.needs_head_grad(is_train, k) else None for k, o in enumerate(self.outputs)]
+            before, self._kept = self._kept, call
+            back = self._backward_call(is_train, tuple([ct is not None for ct in cts]))
+            self._kept = before
+            parts.append(getattr(back.run, what)(*[_value(ct) for ct in cts if ct is not None], *back.row))
         return Text("\n".join(map(str, parts)))
 
     def debug_str(self) -> str:
@@ -275,127 +331,12 @@ class Executor:
         return f"<Executor of {self._symbol!r} on {self._ctx}>"
 
 
-# Symbol.bind and its kin
-
-def _arrays(what: str, names: Sequence[str], given, partial: bool = False) -> list[NDArray | None]:
-    """The arrays in the order of the names, from a list or a dict."""
-    if isinstance(given, Mapping):
-        missing = [n for n in names if n not in given]
-        if missing and not partial:
-            raise ValueError(f"key `{missing[0]}` is missing in `{what}`")
-        found = [given.get(n) for n in names]
-    else:
-        found = list(given)
-        if len(found) != len(names):
-            raise ValueError(f"Length of {what} does not match the number of arguments: {len(found)} for {len(names)} "
-                             f"({', '.join(names)})")
-    for name, array in zip(names, found):
-        if not isinstance(array, NDArray) and not (partial and array is None):
-            raise TypeError(f"Only accept list of NDArrays or dict of str to NDArray: {what} has a {type(array).__name__} for "
-                            f"{name}")
-    return found
+def context_of(node, ctx: Context, group2ctx: Mapping[str, Context] | None) -> Context:
+    """Where the arrays of a node are: where its attribute `ctx_group` is mapped to, else on `ctx`."""
+    return (group2ctx or {}).get(node.attrs.get("__ctx_group__"), ctx)
 
 
-def _requests(names: Sequence[str], grad_req) -> list[str]:
-    """How each argument's gradient is written."""
-    if isinstance(grad_req, str):
-        found = [grad_req] * len(names)
-    elif isinstance(grad_req, Mapping):
-        found = [grad_req.get(name, "null") for name in names]
-    elif isinstance(grad_req, (list, tuple)):
-        found = list(grad_req)
-        if len(found) != len(names):
-            raise ValueError(f"grad_req has {len(found)} entries for {len(names)} arguments ({', '.join(names)})")
-    else:
-        raise TypeError("grad_req must be a str, a list or a dict")
-    for request in found:
-        if request not in REQUESTS:
-            raise ValueError(f"grad_req must be in {', '.join(REQUESTS)}: got {request!r}")
-    return found
-
-
-def _check_duplicates(names: Sequence[str]) -> None:
-    twice = [n for n in names if names.count(n) > 1]
-    if twice:
-        raise ValueError(f"Find duplicated argument name, please make the weight name non-duplicated (using name arguments): "
-                         f"{twice[0]}; arguments are {names}")
-
-
-def bind(self: Symbol, ctx, args, args_grad=None, grad_req="write", aux_states=None, group2ctx=None,
-         shared_exec=None) -> Executor:
-    """An Executor on these arrays, which it shares: lists in the order of `list_arguments`, or dicts by name.
-
-    args_grad: where gradients go; without it there are none. grad_req: "write", "add" or "null", for all, in a list, or in a
-    dict (absent: "null"). group2ctx, shared_exec: taken, with no effect on results.
-    """
-    ctx = known_context(ctx)
-    names, states = self.list_arguments(), self.list_auxiliary_states()
-    if isinstance(args, Mapping):
-        _check_duplicates(names)
-    arrays = _arrays("args", names, args)
-    requests = _requests(names, grad_req)
-    grads = [None] * len(names) if args_grad is None else _arrays("args_grad", names, args_grad, partial=True)
-    found = _arrays("aux_states", states, aux_states if aux_states is not None else []) if states or aux_states else []
-    for name, array in zip((*names, *states), (*arrays, *found)):
-        if group2ctx is None and array.context != ctx:
-            raise DeviceError(f"bind: {name} is on {array.context}, the executor on {ctx}",
-                              f"copy it over: `x.as_in_context(mx.{ctx})`")
-    for name, array, grad in zip(names, arrays, grads):
-        if grad is not None and (grad.shape != array.shape or grad.dtype != array.dtype):
-            raise MXNetError(f"bind: {name} is {np.dtype(array.dtype)}{list(array.shape)}, its gradient "
-                             f"{np.dtype(grad.dtype)}{list(grad.shape)}",
-                             "give the gradient the shape and dtype of its argument")
-    self.infer_shape_partial(**{n: a.shape for n, a in zip((*names, *states), (*arrays, *found)) if 0 not in a.shape})
-    return Executor(self, ctx, arrays, grads, requests, found, group2ctx)
-
-
-def simple_bind(self: Symbol, ctx=None, grad_req="write", type_dict=None, stype_dict=None, group2ctx=None,
-                shared_arg_names=None, shared_exec: Executor | None = None, shared_buffer: dict | None = None,
-                **kwargs) -> Executor:
-    """An Executor on new arrays of zeros, whose shapes follow from those given by name.
-
-    type_dict: dtypes by name. shared_exec: an executor whose arrays of the same name, shape and dtype are used. shared_buffer:
-    a dict of arrays by name to take from and to add to.
-    """
-    ctx = known_context(ctx)
-    names, states = self.list_arguments(), self.list_auxiliary_states()
-    _check_duplicates(names)
-    found = self.infer_shape_partial(**kwargs)
-    shapes = dict(zip((*names, *states), (*found[0], *found[2])))
-    unknown = {n: s for n, s in shapes.items() if (not s and n not in kwargs and not self._declared_scalar(n)) or 0 in s}
-    if unknown:
-        raise RuntimeError("simple_bind error: cannot decide the shapes of "
-                           + ", ".join(f"{n}: {s or None}" for n, s in unknown.items())
-                           + "; given are " + (", ".join(f"{n}: {s}" for n, s in kwargs.items()) or "none"))
-    kinds = self.infer_type_partial(**(type_dict or {}))
-    dtypes = {n: np.dtype(np.float32 if d is None else d) for n, d in zip((*names, *states), (*kinds[0], *kinds[2]))}
-    requests = _requests(names, grad_req)
-    shared = {} if shared_exec is None else {**shared_exec.arg_dict, **shared_exec.aux_dict}
-    buffer = {} if shared_buffer is None else shared_buffer
-
-    def made(name: str) -> NDArray:
-        for source in (shared, buffer):
-            array = source.get(name)
-            if array is not None and array.shape == shapes[name] and np.dtype(array.dtype) == dtypes[name]:
-                return array
-        array = NDArray(np.zeros(shapes[name], dtypes[name]), ctx)
-        if shared_buffer is not None and name not in kwargs:
-            buffer[name] = array
-        return array
-
-    grads = [NDArray(np.zeros(shapes[n], dtypes[n]), ctx) if r != "null" else None for n, r in zip(names, requests)]
-    return Executor(self, ctx, [made(n) for n in names], grads, requests, [made(n) for n in states], group2ctx)
-
-
-def evaluate(self: Symbol, ctx=None, **kwargs: NDArray) -> list[NDArray]:
-    """The outputs for arrays given by name."""
-    return self.bind(known_context(ctx), kwargs).forward()
-
-
-def _declared_scalar(self: Symbol, name: str) -> bool:
-    def node_named() -> Node:
-        return next(n for n in (*self._arguments(), *self._auxiliaries()) if n.name == name)
-    return node_named().attrs.get("__shape__") == "()"
-
-
-Symbol.bind, Symbol.simple_bind, Symbol.eval, Symbol._declared_scalar = bind, simple_bind, evaluate, _declared_scalar
+def _value(array):
+    """What a compiled function takes for an NDArray: its NumPy array, or its buffer on a GPU."""
+    data = array._data
+    return data if type(data) is np.ndarray else Array(data)

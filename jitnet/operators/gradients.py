@@ -5,20 +5,24 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..errors import speaking_of, stated_source
 from ..transforms import custom_vjp
 
 
 def with_gradient(forward: Callable, backward: Callable) -> Callable:
     """forward(*arrays), whose gradients are backward(arrays, out, ct): one for each array, None for zeros."""
     function = custom_vjp(forward)
+    source = stated_source()  # the rules run later: they still speak of the line that a symbol was made at
 
     def fwd(*arrays):
-        out = forward(*arrays)
+        with speaking_of(source):
+            out = forward(*arrays)
         return out, (arrays, out)
 
     def bwd(residuals, ct):
         arrays, out = residuals
-        return tuple(backward(arrays, out, ct))
+        with speaking_of(source):
+            return tuple(backward(arrays, out, ct))
 
     function.defvjp(fwd, bwd)
 

@@ -5,14 +5,16 @@ symbols with the same graph, types and gradients share them.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import MXNetError, OperatorError
-from ..ir import Graph
+from ..errors import MXNetError, OperatorError, speaking_of
+from ..ir import Graph, subgraphs
 from ..jit import JitFunction, jit
+from ..op import Call
 from ..operators import KEY
 from ..random import fold_in
 from ..tracer import inline, trace
@@ -26,7 +28,7 @@ KEPT = 256  # symbols whose programs are kept; the oldest goes first
 
 def body(entries: Sequence[Entry], arguments: Sequence[Node], states: Sequence[Node], types: Sequence[ArrayType],
          training: bool, random: bool) -> Callable:
-    """The symbol as a function of arrays: (arguments, states, a key if `random`) -> (outputs, new states)."""
+    """The symbol as a function that is traced: (arguments, states, a key if `random`) -> (outputs, new states)."""
     nodes = order(entries)
     filled = open_parameters(entries, [*arguments, *states], types)
 
@@ -42,7 +44,8 @@ def body(entries: Sequence[Entry], arguments: Sequence[Node], states: Sequence[N
                 options["training"] = training
             if node.op.random:
                 options["key"] = fold_in(key, number) if node.op.draws(options) else None
-            results = node.op.body(*[values[id(n), k] for n, k in node.inputs], **options)
+            with speaking_of(node.source):  # equations and errors point at the line that made the node
+                results = node.op.body(*[values[id(n), k] for n, k in node.inputs], **options)
             results = results if isinstance(results, (tuple, list)) else (results,)
             count = node.num_outputs
             values.update({(id(node), k): r for k, r in enumerate(results[:count])})
@@ -74,12 +77,11 @@ def draws(entries: Sequence[Entry], training: bool) -> bool:
 class Forward:
     """Outputs and new states, written into arrays: run(arguments, states, key?, output arrays, residual arrays).
 
-    residuals: types of what a training forward keeps for the gradients.
+    Outputs that are variables are not among the arrays. residuals: types of what is kept for the gradients.
     """
 
     random: bool
     run: JitFunction
-    outputs: tuple[ArrayType, ...]
     residuals: tuple[ArrayType, ...] = ()
 
 
@@ -90,6 +92,7 @@ class Programs:
                  needed: Sequence[bool], name: str):
         self.entries, self.arguments, self.states, self.types = tuple(entries), tuple(arguments), tuple(states), tuple(types)
         self.needed = [n and t.dtype.kind == "f" for n, t in zip(needed, types)]
+        self.computed = [k for k, (node, _) in enumerate(self.entries) if node.op is not None]  # outputs that are no variables
         self.name = name or "symbol"
         self._made: dict[tuple, object] = {}
         self._graphs: dict[bool, Graph] = {}
@@ -109,12 +112,19 @@ class Programs:
             self._graphs[training] = found
         return found
 
-    def forward(self, training: bool) -> Forward:
-        """The program of a forward pass; one for training keeps what the gradients need."""
-        found = self._made.get(("forward", training))
+    @functools.cached_property
+    def may_fail(self) -> bool:
+        """Whether a run may raise an error, as a decomposition does for a matrix that has none."""
+        def calls(graph: Graph) -> bool:
+            return any(isinstance(eqn.op, Call) or any(calls(inner) for _, inner in subgraphs(eqn)) for eqn in graph.eqns)
+        return calls(self.graph(False))
+
+    def forward(self, training: bool, keep: bool) -> Forward:
+        """The program of a forward pass; `keep`: one that keeps what the gradients need."""
+        found = self._made.get(("forward", training, keep))
         if found is None:
-            graph = self.split(training).forward if training and any(self.needed) else self.graph(training)
-            found = self._made["forward", training] = self._compiled_forward(graph, training)
+            graph = self.split(training).forward if keep else self.graph(training)
+            found = self._made["forward", training, keep] = self._compiled_forward(graph, training)
         return found
 
     def _compiled_forward(self, graph: Graph, training: bool) -> Forward:
@@ -123,15 +133,15 @@ class Programs:
 
         def forward(*arrays):
             values = inline(graph, arrays[:ins])
-            for target, value in zip(arrays[ins:], [*values[:outs], *values[outs + states:]]):
+            for target, value in zip(arrays[ins:], [*[values[k] for k in self.computed], *values[outs + states:]], strict=True):
                 target[...] = value
-            for target, value in zip(arrays[arguments:], values[outs:outs + states]):
-                target[...] = value
+            for k in range(states):
+                if graph.outputs[outs + k] is not graph.inputs[arguments + k]:  # it stays as it is in prediction
+                    arrays[arguments + k][...] = values[outs + k]
             return ()
 
         forward.__name__ = forward.__qualname__ = f"{self.name} forward"
-        types = graph.output_types
-        return Forward(draws(self.entries, training), jit(forward), tuple(types[:outs]), tuple(types[outs + states:]))
+        return Forward(draws(self.entries, training), jit(forward), tuple(graph.output_types[outs + states:]))
 
     def split(self, training: bool) -> Split:
         """Forward and backward as two Graphs, with what passes from one to the other."""
@@ -148,26 +158,40 @@ class Programs:
             self._made["split", training] = found
         return found
 
-    def backward(self, training: bool, requests: tuple[str, ...], given: tuple[bool, ...]) -> JitFunction:
-        """The program of the gradients: run(cotangents given, residuals, gradient arrays); requests are "write" or "add"."""
+    def _float_outputs(self) -> list[int]:
+        return [k for k in range(len(self.entries)) if self.graph(False).output_types[k].dtype.kind == "f"]
+
+    def needs_head_grad(self, training: bool, output: int) -> bool:
+        """Whether the gradients depend on that of this output, and it is no loss, whose gradient stands for itself."""
+        node = self.entries[output][0]
+        if (node.op is not None and node.op.loss and not node.params.get("out_grad")) or not any(self.needed):
+            return False
+        used = self._made.get(("used", training))
+        if used is None:
+            graph = self.split(training).backward
+            read = {a for eqn in graph.eqns for a in eqn.inputs} | set(graph.outputs)
+            used = self._made["used", training] = {k for k, v in zip(self._float_outputs(), graph.inputs) if v in read}
+        return output in used
+
+    def backward(self, training: bool, requests: tuple[tuple[str, int], ...], given: tuple[bool, ...]) -> JitFunction:
+        """The program of the gradients: run(cotangents given, residuals, gradient arrays).
+
+        requests: how each gradient goes into which of the arrays, "write" or "add". Those not given are ones.
+        """
         found = self._made.get(("backward", training, requests, given))
         if found is None:
-            split = self.split(training)
-            graph = split.backward
-            floats = [k for k, (node, out) in enumerate(self.entries) if self.graph(training).output_types[k].dtype.kind == "f"]
-            heads = sum(given)
+            graph, floats, heads = self.split(training).backward, self._float_outputs(), sum(given)
+            rest = heads + len(graph.inputs) - len(floats)
 
             def backward(*arrays):
                 cts = iter(arrays[:heads])
-                rest = len(graph.inputs) - len(floats)
-                every = [next(cts) if given[k] else np.ones(t.shape, t.dtype)
-                         for k, t in zip(floats, graph.input_types)]
-                found = inline(graph, [*every, *arrays[heads:heads + rest]])
-                for target, request, value in zip(arrays[heads + rest:], requests, found, strict=True):
+                every = [next(cts) if given[k] else np.ones(t.shape, t.dtype) for k, t in zip(floats, graph.input_types)]
+                found = inline(graph, [*every, *arrays[heads:rest]])
+                for (request, place), value in zip(requests, found, strict=True):
                     if request == "write":
-                        target[...] = value
+                        arrays[rest + place][...] = value
                     else:
-                        target += value
+                        arrays[rest + place][...] += value
                 return ()
 
             backward.__name__ = backward.__qualname__ = f"{self.name} backward"

@@ -4,6 +4,7 @@ import pytest
 
 import jitnet as mx
 from jitnet.errors import DeviceError, MXNetError
+from jitnet.testing_gpu import fake_gpus
 
 
 def tiny():
@@ -179,3 +180,138 @@ def test_errors_leave_arrays_alone(call, error, message):
     with pytest.raises(error, match=message):
         call(mx.sym.Variable("a") * mx.sym.Variable("b"), x)
     assert x.asnumpy().tolist() == [1.0, 2.0]
+
+
+def test_an_output_that_is_a_variable_is_the_bound_array():
+    a = mx.sym.Variable("a")
+    x, g = mx.nd.array([1.0, 2.0]), mx.nd.zeros((2,))
+    ex = mx.sym.Group([a, a * 2, a]).bind(mx.cpu(), [x], [g])
+    out = ex.forward(is_train=True)
+    assert out[0] is x and out[2] is x and out[1].asnumpy().tolist() == [2.0, 4.0]
+    ones = mx.nd.ones((2,))
+    ex.backward([ones, ones * 10, ones * 100])
+    assert g.asnumpy().tolist() == [121.0, 121.0]
+    alone = a.bind(mx.cpu(), [x], [g])
+    assert alone.forward(is_train=True)[0] is x
+    alone.backward(ones * 3)
+    assert g.asnumpy().tolist() == [3.0, 3.0]
+
+
+def test_an_output_may_stand_twice():
+    a = mx.sym.Variable("a")
+    double = a * 2
+    ex = mx.sym.Group([double, double]).simple_bind(mx.cpu(), a=(2,))
+    ex.forward(is_train=True)
+    ex.backward([mx.nd.ones((2,)), mx.nd.ones((2,)) * 10])
+    assert ex.grad_dict["a"].asnumpy().tolist() == [22.0, 22.0]
+
+
+def test_heads_that_no_gradient_depends_on_need_none():
+    a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
+    ex = mx.sym.Group([mx.sym.BlockGrad(a * 2), mx.sym.make_loss(b), mx.sym.argmax(b, axis=0)]).simple_bind(
+        mx.cpu(), a=(2,), b=(2,))
+    ex.grad_dict["a"][:] = 5
+    ex.forward(is_train=True)
+    ex.backward()
+    assert ex.grad_dict["a"].asnumpy().tolist() == [0.0, 0.0]
+    assert ex.grad_dict["b"].asnumpy().tolist() == [1.0, 1.0]
+
+
+def test_one_array_for_two_arguments_and_one_for_two_gradients():
+    a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
+    x, g = mx.nd.array([1.0, 2.0]), mx.nd.zeros((2,))
+    ex = (a * b).bind(mx.cpu(), [x, x], [g, g], "add")
+    assert ex.forward(is_train=True)[0].asnumpy().tolist() == [1.0, 4.0]
+    ex.backward(mx.nd.ones((2,)))
+    assert g.asnumpy().tolist() == [2.0, 4.0]
+
+
+def test_integers_and_arrays_without_elements():
+    table = mx.sym.Embedding(mx.sym.Variable("i"), mx.sym.Variable("w"), input_dim=3, output_dim=2)
+    ex = table.simple_bind(mx.cpu(), i=(2,), type_dict={"i": "int32", "w": "float32"})
+    ex.grad_dict["i"][:] = 7
+    ex.forward(is_train=True, i=np.array([2, 0], np.int32))
+    ex.backward(mx.nd.ones((2, 2)))
+    assert ex.grad_dict["i"].asnumpy().tolist() == [0, 0]
+    assert ex.grad_dict["w"].asnumpy().tolist() == [[1, 1], [0, 0], [1, 1]]
+    empty = mx.nd.zeros((0, 3))
+    ex = (mx.sym.Variable("a") * 2).bind(mx.cpu(), [empty], [empty.copy()])
+    assert ex.forward(is_train=True)[0].shape == (0, 3)
+    ex.backward(empty.copy())
+
+
+def test_gradients_are_those_of_the_last_forward():
+    ex = mx.sym.Dropout(mx.sym.Variable("x"), p=0.5).simple_bind(mx.cpu(), x=(100,))
+    ex.forward(x=np.ones(100, "f"))
+    ex.backward(mx.nd.ones((100,)))
+    assert (ex.grad_dict["x"].asnumpy() == 1).all() and (ex.outputs[0].asnumpy() == 1).all()
+    ex = mx.sym.BatchNorm(mx.sym.Variable("x"), fix_gamma=False, name="bn").simple_bind(mx.cpu(), x=(4, 3))
+    ex.aux_dict["bn_moving_var"][:] = 3
+    ex.arg_dict["bn_gamma"][:] = 1
+    ex.forward()
+    ex.backward(mx.nd.ones((4, 3)))
+    np.testing.assert_allclose(ex.grad_dict["x"].asnumpy(), 1 / np.sqrt(3.001), rtol=1e-4)
+    assert (ex.aux_dict["bn_moving_var"].asnumpy() == 3).all()
+
+
+def test_a_failed_forward_leaves_arrays_as_they_were():
+    ex = (mx.sym.linalg.potrf(mx.sym.Variable("a")) + 1).simple_bind(mx.cpu(), a=(2, 2))
+    before = ex.forward(a=np.eye(2, dtype="f"))[0].asnumpy().copy()
+    with pytest.raises(MXNetError, match="not positive definite"):
+        ex.forward(a=-np.eye(2, dtype="f"))
+    np.testing.assert_array_equal(ex.arg_dict["a"].asnumpy(), np.eye(2))
+    np.testing.assert_array_equal(ex.outputs[0].asnumpy(), before)
+
+
+def test_the_monitor_sees_the_draw_of_the_forward_itself():
+    ex = mx.sym.sum(mx.sym.Dropout(mx.sym.Variable("x"), p=0.5, name="d"), name="s").simple_bind(mx.cpu(), x=(1000,))
+    seen = {}
+    ex.set_monitor_callback(lambda name, array: seen.update({name: array.asnumpy()}), monitor_all=True)
+    out, = ex.forward(is_train=True, x=np.ones(1000, "f"))
+    assert list(seen) == ["x", "d_output", "s_output"]
+    np.testing.assert_allclose(out.asnumpy(), seen["d_output"].sum(keepdims=True), rtol=1e-6)
+
+
+def test_groups_of_contexts():
+    with mx.AttrScope(ctx_group="first"):
+        a = mx.sym.Variable("a") * 2
+    with mx.AttrScope(ctx_group="second"):
+        b = a + mx.sym.Variable("b")
+    ex = b.simple_bind(mx.cpu(), group2ctx={"first": mx.cpu(1), "second": mx.cpu(2)}, a=(2,), b=(2,))
+    assert [x.context for x in (*ex.arg_arrays, *ex.outputs)] == [mx.cpu(1), mx.cpu(2), mx.cpu(2)]
+    assert ex.forward(a=np.ones(2, "f"), b=np.ones(2, "f"))[0].asnumpy().tolist() == [3.0, 3.0]
+
+
+def test_explain_names_the_lines_of_the_nodes():
+    h = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=3)
+    net = mx.sym.SoftmaxOutput(h, name="softmax")
+    ex = net.simple_bind(mx.cpu(), data=(2, 4))
+    text = str(ex.explain())
+    assert "h = mx.sym.FullyConnected(" in text
+    assert "net = mx.sym.SoftmaxOutput(" in text
+
+
+@pytest.fixture
+def gpus():
+    with fake_gpus(1):
+        yield
+
+
+@pytest.mark.usefixtures("gpus")
+def test_on_a_gpu():
+    host, ex = tiny().simple_bind(mx.cpu(), data=(2, 4)), tiny().simple_bind(mx.gpu(0), data=(2, 4))
+    for name, array in host.arg_dict.items():
+        array[:] = np.arange(array.size).reshape(array.shape) / array.size - 0.3
+        array.copyto(ex.arg_dict[name])
+    for each in (host, ex):
+        each.forward(is_train=True)
+        each.backward()
+    assert ex.outputs[0].context == mx.gpu(0)
+    np.testing.assert_allclose(ex.outputs[0].asnumpy(), host.outputs[0].asnumpy(), atol=1e-6)
+    for name, grad in host.grad_dict.items():
+        np.testing.assert_allclose(ex.grad_dict[name].asnumpy(), grad.asnumpy(), atol=1e-6)
+    small = ex.reshape(data=(1, 4), softmax_label=(1,))
+    small.arg_dict["data"][:] = 7
+    assert (ex.arg_dict["data"].asnumpy()[0] == 7).all() and small.forward()[0].shape == (1, 2)
+    with pytest.raises(DeviceError, match=r"x is on cpu\(0\), the executor on gpu\(0\)"):
+        mx.sym.Variable("x").bind(mx.gpu(0), [mx.nd.ones((2,))])
