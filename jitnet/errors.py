@@ -15,7 +15,6 @@ import linecache
 import os
 import sys
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 LONGEST = 128  # characters of a user's line that a message shows
@@ -64,7 +63,7 @@ class _Stated(threading.local):
 _stated = _Stated()
 
 
-@contextmanager
+@contextlib.contextmanager
 def speaking_of(source: Source | None):
     """Inside, `user_source` gives this line: what runs was written there, and is carried out now. None changes nothing."""
     before = _stated.source

@@ -212,7 +212,8 @@ class Executor:
             out_grads = [out_grads.get(name) for name in names]
         given = [out_grads] if isinstance(out_grads, NDArray) else list(out_grads or ())
         if len(given) > len(names):
-            raise MXNetError(f"backward: {len(given)} gradients for {len(names)} outputs", f"the outputs are {', '.join(names)}")
+            raise MXNetError(f"backward: {len(given)} gradients for {len(names)} outputs",
+                             f"the outputs are {', '.join(names)}")
         given += [None] * (len(names) - len(given))
         for k, ct in enumerate(given):
             if ct is None:
