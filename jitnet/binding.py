@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .context import Context, known_context
+from .context import known_context
 from .errors import DeviceError, MXNetError
 from .executor import REQUESTS, Executor, context_of
 from .nd import NDArray, zeros
@@ -99,7 +99,9 @@ def simple_bind(self: Symbol, ctx=None, grad_req="write", type_dict=None, stype_
     _check_duplicates(names)
     found = self.infer_shape_partial(**kwargs)
     shapes = dict(zip((*names, *states), (*found[0], *found[2])))
-    unknown = {n: s for n, s in shapes.items() if (not s and n not in kwargs and not self._declared_scalar(n)) or 0 in s}
+    nodes = {n.name: n for n in (*self._arguments(), *self._auxiliaries())}
+    scalar = {*kwargs, *(name for name, node in nodes.items() if node.attrs.get("__shape__") == "()")}  # () may be meant
+    unknown = {n: s for n, s in shapes.items() if (not s and n not in scalar) or 0 in s}
     if unknown:
         raise RuntimeError("simple_bind error: cannot decide the shapes of "
                            + ", ".join(f"{n}: {s or None}" for n, s in unknown.items())
@@ -107,7 +109,7 @@ def simple_bind(self: Symbol, ctx=None, grad_req="write", type_dict=None, stype_
     kinds = self.infer_type_partial(**(type_dict or {}))
     dtypes = {n: np.dtype(np.float32 if d is None else d) for n, d in zip((*names, *states), (*kinds[0], *kinds[2]))}
     requests = _requests(names, grad_req)
-    places = {n.name: context_of(n, ctx, group2ctx) for n in (*self._arguments(), *self._auxiliaries())}
+    places = {name: context_of(node, ctx, group2ctx) for name, node in nodes.items()}
     shared = {} if shared_exec is None else {**shared_exec.arg_dict, **shared_exec.aux_dict}
     buffer = {} if shared_buffer is None else shared_buffer
 
@@ -130,10 +132,4 @@ def evaluate(self: Symbol, ctx=None, **kwargs: NDArray) -> list[NDArray]:
     return self.bind(known_context(ctx), kwargs).forward()
 
 
-def _declared_scalar(self: Symbol, name: str) -> bool:
-    def node_named() -> Node:
-        return next(n for n in (*self._arguments(), *self._auxiliaries()) if n.name == name)
-    return node_named().attrs.get("__shape__") == "()"
-
-
-Symbol.bind, Symbol.simple_bind, Symbol.eval, Symbol._declared_scalar = bind, simple_bind, evaluate, _declared_scalar
+Symbol.bind, Symbol.simple_bind, Symbol.eval = bind, simple_bind, evaluate

@@ -172,8 +172,8 @@ class Executor:
     def backward(self, out_grads=None, is_train: bool = True) -> None:
         """Computes the gradients, from those of the outputs: an NDArray, a list, or a dict by name of the output.
 
-        Heads that are losses (SoftmaxOutput, MakeLoss, ...) need none. They are gradients of the last forward as it was; without
-        one it runs one in training. Arguments of integers have the gradient 0.
+        Heads that are losses (SoftmaxOutput, MakeLoss, ...) need none. They are gradients of the last forward as it was;
+        without one it runs one in training. Arguments of integers have the gradient 0.
         """
         if not self._wanted and not self._zeroed:
             return
