@@ -5,9 +5,8 @@ import numpy as np
 
 from ..context import Context
 from ..runtime.array import moved
+from ..runtime.cuda.stream import wait_all
 from ..runtime.device import Device
-
-_used: set[Device] = set()  # GPUs that hold, or held, arrays
 
 
 def placed(data, ctx: Context):
@@ -15,14 +14,12 @@ def placed(data, ctx: Context):
     if ctx.kind != "gpu":
         return host(data)
     device = Device("gpu", ctx.index)
-    _used.add(device)
     return data if type(data) is not np.ndarray and data.device == device else moved(data, device)
 
 
 def wait() -> None:
     """Returns once all GPUs that hold arrays have done what they were asked for; their errors come up here."""
-    for device in _used:
-        device.synchronize()
+    wait_all()
 
 
 def host(data) -> np.ndarray:

@@ -256,6 +256,12 @@ def open_gpu(index: int) -> Gpu:
     return found
 
 
+def wait_all() -> None:
+    """Returns once all GPUs in use have done what they were asked for; their errors come up here."""
+    for gpu in list(_open.values()):
+        gpu.wait()
+
+
 def close_all() -> None:
     """Forgets all devices in use, and what they keep alive: the driver is about to be another one."""
     while _open:
