@@ -32,7 +32,7 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
         if op.random:
             params = {**params, "key": None}
         for array in arrays:
-            if array.size >= COMPILE_FROM and compilable(op, arrays):
+            if (array.size >= COMPILE_FROM or array.dtype.kind == "V") and compilable(op, arrays):  # NumPy has no bfloat16
                 return run_compiled(op, arrays, params, key)
         if op.growth is not None and op.growth(arrays, params) >= COMPILE_FROM and compilable(op, arrays):
             return run_compiled(op, arrays, params, key)

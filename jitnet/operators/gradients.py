@@ -6,11 +6,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import speaking_of, stated_source
+from ..half import in_float32
 from ..transforms import custom_vjp
+from ..types import F32, HALVES
 
 
 def with_gradient(forward: Callable, backward: Callable) -> Callable:
-    """forward(*arrays), whose gradients are backward(arrays, out, ct): one for each array, None for zeros."""
+    """forward(*arrays), whose gradients are backward(arrays, out, ct): one for each array, None for zeros.
+
+    Both compute with halves in float32: what they count and scale by has no place in 16 bits.
+    """
+    forward = in_float32(forward)
     function = custom_vjp(forward)
     source = stated_source()  # the rules run later: they still speak of the line that a symbol was made at
 
@@ -22,7 +28,8 @@ def with_gradient(forward: Callable, backward: Callable) -> Callable:
     def bwd(residuals, ct):
         arrays, out = residuals
         with speaking_of(source):
-            return tuple(backward(arrays, out, ct))
+            grads = backward([_wide(a) for a in arrays], _wide(out), _wide(ct))
+            return tuple([g if g is None or g.dtype == a.dtype else g.astype(a.dtype) for g, a in zip(grads, arrays)])
 
     function.defvjp(fwd, bwd)
 
@@ -30,6 +37,10 @@ def with_gradient(forward: Callable, backward: Callable) -> Callable:
         # NumPy arrays are computed with at once: nobody differentiates them
         return forward(*arrays) if all(type(a) is np.ndarray for a in arrays) else function(*arrays)
     return call
+
+
+def _wide(x):
+    return x.astype(F32) if x.dtype in HALVES else x
 
 
 def one_hot(index, size: int, dtype):

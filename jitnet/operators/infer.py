@@ -33,6 +33,23 @@ def named(name: str):
         _node.name = before
 
 
+def where() -> str:
+    """How errors begin: with the name of the node, where a symbol is inferred."""
+    name = getattr(_node, "name", None)
+    return "" if name is None else f"Error in operator {name}: "
+
+
+def check(op, arrays: Sequence, **params) -> None:
+    """OperatorError unless the shapes and dtypes of the arrays agree with each other, as the operator's rules say.
+
+    What NumPy would broadcast, or not even look at, is then no surprise later. `params`: those that the rules ask for.
+    """
+    outs = [None] * op.num_outputs(params) if isinstance(op.output_count, int) else [None]
+    op.shape_rule(op, [a.shape for a in arrays], outs, params)
+    if not op.same_dtype:
+        op.type_rule(op, [a.dtype for a in arrays], outs, params)
+
+
 def show(shape) -> str:
     """A shape as messages show it."""
     return "unknown" if shape is None else "[" + ",".join(map(str, shape)) + "]"
@@ -40,8 +57,7 @@ def show(shape) -> str:
 
 def contradiction(what: str, provided, inferred) -> OperatorError:
     """The error for a shape that was given and another one that follows."""
-    return OperatorError(f"Error in operator {getattr(_node, 'name', None)}: {what}: Shape inconsistent, "
-                         f"Provided = {show(provided)}, inferred shape={show(inferred)}",
+    return OperatorError(f"{where()}{what}: Shape inconsistent, Provided = {show(provided)}, inferred shape={show(inferred)}",
                          "give the shape that follows from the other inputs, or none")
 
 
@@ -74,7 +90,7 @@ def forward(op, ins: Sequence, outs: Sequence, params):
             found = _shapes(op, ins, params)
         except (JitnetError, ValueError) as error:
             what, hint = (error.what, error.hint) if isinstance(error, JitnetError) else (str(error), "")
-            raise OperatorError(f"Error in operator {_node.name}: {what}", hint) from None
+            raise OperatorError(f"{where()}{what}", hint) from None
     else:
         found = _partly_known(op, ins, params, count)
     return list(ins), [merge(out, s, f"output {k}") for k, (out, s) in enumerate(zip(outs, found))]
@@ -124,7 +140,7 @@ def broadcast(op, ins: Sequence, outs: Sequence, params):
         sizes = [s[axis] for s in ins if len(s) >= -axis]
         wide = {n for n in sizes if n > 1}
         if len(wide) > 1:
-            raise OperatorError(f"Error in operator {_node.name}: operands could not be broadcast together with shapes "
+            raise OperatorError(f"{where()}operands could not be broadcast together with shapes "
                                 f"{' '.join(map(show, ins))}", "sizes of an axis must agree or be 1")
         result.append(wide.pop() if wide else 0 if 0 in sizes else 1)
     return list(ins), [merge(outs[0], tuple(result), "output")]
@@ -137,7 +153,7 @@ def same_type(op, ins: Sequence, outs: Sequence, params):
         return list(ins), list(outs)
     for name, d in zip(op.inputs(params), ins):
         if d is not None and np.dtype(d) != known[0]:
-            raise OperatorError(f"Error in operator {_node.name}: input {name}: expected {known[0]}, got {np.dtype(d)}",
+            raise OperatorError(f"{where()}input {name}: expected {known[0]}, got {np.dtype(d)}",
                                 "convert one with `cast`")
     return [known[0]] * len(ins), [known[0]] * len(outs)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import numpy as jnp
+from ..half import in_float32
 from ..nn import functional
 from ..ops import stop_gradient
 from . import infer
@@ -55,6 +56,9 @@ def softmax_output(data, label, *, grad_scale, ignore_label, multi_output, use_i
     probabilities. Rows whose label is `ignore_label` have no gradient under `use_ignore`. `normalization` divides by the size
     of the batch or by the number of labels that count. `smooth_alpha` moves that much from the right class to the others.
     """
+    if data.ndim > 1:
+        infer.check(softmax_output, (data, label), multi_output=multi_output)
+
     def forward(data, label):
         return _softmax(data, multi_output, preserve_shape)
 
@@ -111,13 +115,15 @@ def _regression_shapes(op, ins, outs, params):
 def _regression(name: str, forward: Callable, slope: Callable, doc: str) -> None:
     """Registers an output whose gradient is slope(prediction - label) * grad_scale / (outputs per sample)."""
     def body(data, label, *, grad_scale):
+        infer.check(record, (data, label))
+
         def backward(arrays, out, ct):
             label = arrays[1].reshape(out.shape)
             per_sample = max(count(out.shape) // max(out.shape[0], 1), 1)
             return slope(out - label) * out.dtype.type(grad_scale / per_sample), None
         return with_gradient(lambda data, label: forward(data), backward)(data, label)
     body.__doc__ = doc
-    operator(name, params={"grad_scale": Float(1.0)}, loss=True, shape_rule=_regression_shapes)(body)
+    record = operator(name, params={"grad_scale": Float(1.0)}, loss=True, shape_rule=_regression_shapes)(body)
 
 
 _regression("LinearRegressionOutput", lambda x: x + x.dtype.type(0), lambda d: d,
@@ -138,6 +144,8 @@ def _svm_shapes(op, ins, outs, params):
           loss=True, shape_rule=_svm_shapes)
 def svm_output(data, label, *, margin, regularization_coefficient, use_linear):
     """`data`; its gradient is that of the hinge loss of each class against all others, squared unless `use_linear`."""
+    infer.check(svm_output, (data, label))
+
     def backward(arrays, out, ct):
         kind = out.dtype.type
         right = one_hot(arrays[1], out.shape[-1], out.dtype)
@@ -179,6 +187,7 @@ def block_grad(data):
 
 
 @operator("smooth_l1", params={"scalar": Float(1.0)}, shape_rule=infer.elementwise)
+@in_float32
 def smooth_l1(data, *, scalar):
     """(scalar x)^2 / 2 where |x| < 1 / scalar^2, |x| - 1 / (2 scalar^2) elsewhere. Girshick 2015."""
     kind, square = data.dtype.type, scalar * scalar
@@ -192,8 +201,10 @@ def _loss_shapes(op, ins, outs, params):
 
 
 @operator("softmax_cross_entropy", shape_rule=_loss_shapes)
+@in_float32
 def softmax_cross_entropy(data, label):
     """The sum over the rows of -log softmax(data) at the label, in an array of one element."""
+    infer.check(softmax_cross_entropy, (data, label))
     picked = functional.log_softmax(data, -1) * one_hot(label, data.shape[-1], data.dtype)
     return -picked.sum().reshape((1,))
 
