@@ -206,7 +206,7 @@ def batch_norm(data, gamma, beta, moving_mean, moving_var, *, eps, momentum, fix
     the data is float32."""
     infer.check(batch_norm, (data, gamma, beta, moving_mean, moving_var), axis=axis)
     others = tuple([k for k in range(data.ndim) if k != axis % data.ndim])
-    wide = tuple([-1 if k == axis % data.ndim else 1 for k in range(data.ndim)])
+    wide = (-1,) + (1,) * (data.ndim - 1 - axis % data.ndim)  # lines channels up with their axis; leading axes broadcast
     x = data.astype(F32) if data.dtype in HALVES else data
     kind = x.dtype.type
     if training and not use_global_stats:
@@ -219,8 +219,8 @@ def batch_norm(data, gamma, beta, moving_mean, moving_var, *, eps, momentum, fix
         mean, var, new_mean, new_var = moving_mean, moving_var, moving_mean, moving_var
         centered = x - mean.reshape(wide)
     inverse = 1 / np.sqrt(var + kind(eps))
-    scale = inverse if fix_gamma else inverse * gamma
-    out = centered * scale.reshape(wide) + beta.reshape(wide)
+    out = centered * inverse.reshape(wide)
+    out = (out if fix_gamma else out * gamma.reshape(wide)) + beta.reshape(wide)  # inverse * gamma would be a kernel of its own
     return out if data is x else out.astype(data.dtype), mean, inverse, new_mean, new_var
 
 
