@@ -102,3 +102,13 @@ def test_second_derivatives_there():
         g, = autograd.grad(x * x * x, x, create_graph=True)
     g.backward()
     same(x.grad, 6 * X)
+
+
+def test_waiting_for_all_is_for_gpus_in_use_alone():
+    """A GPU that was used, and is no longer there, is nothing to wait for."""
+    x = on_gpu(X) + 1
+    with fake_gpus() as other:
+        nd.waitall()
+        assert other.calls["synchronize"] == 0
+    del x
+    nd.waitall()
