@@ -87,6 +87,8 @@ class Float(Param):
 class Scalar(Param):
     """A number that may differ from call to call: compiled code takes it as an argument, so no new value compiles anything."""
 
+    low: float | None = None
+    high: float | None = None
     type_name: ClassVar[str] = "number"
 
     def convert(self, value) -> int | float:
@@ -95,9 +97,7 @@ class Scalar(Param):
             value = int(lower) if lower.lstrip("+-").isdigit() else float(lower)
         if isinstance(value, (np.generic, np.ndarray)):
             value = value.item()
-        if isinstance(value, (bool, int)):
-            return int(value)
-        return float(value)
+        return _bounded(int(value) if isinstance(value, (bool, int)) else float(value), self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Str(Param):
 
 
 def _bounded(value, low, high):
-    if (low is not None and value < low) or (high is not None and value > high):
+    if (low is not None and not value >= low) or (high is not None and not value <= high):  # so is NaN
         bounds = f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
         raise ValueError(f"value {value} exceeds the bounds {bounds}")
     return value

@@ -23,6 +23,9 @@ DTYPE = {"dtype": Enum("None", choices=FLOATS, optional=True)}
 I64 = np.dtype(np.int64)
 
 
+LOWEST = {"scale": 0, "alpha": 0, "beta": 0, "lam": 0, "k": 0, "p": 5e-324, "mu": 0}  # of parameters; p is above 0
+
+
 def _dtype(dtype) -> np.dtype:
     return np.dtype("float32" if dtype in (None, "None") else dtype)
 
@@ -60,7 +63,7 @@ def generalized_negative_binomial(s: Stream, mu, alpha):
 
 def family(name: str, sampler: Callable, doc: str, parameters: Mapping[str, float], sample: Sequence[str]) -> None:
     """Registers `_random_name` (numbers), `_random_name_like` (the shape of an array) and `_sample_name` (arrays)."""
-    numbers = {p: Scalar(default) for p, default in parameters.items()}
+    numbers = {p: Scalar(default, low=LOWEST.get(p), high=1 if p == "p" else None) for p, default in parameters.items()}
     public = (f"random_{name}", *[name] * (name in ("uniform", "normal")))
 
     def shape_given(op, ins, outs, params):

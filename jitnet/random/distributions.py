@@ -14,6 +14,7 @@ from ..transforms import stop_gradient
 from .stream import Stream, normal, open_uniform, rejection, uniform
 
 I64 = np.dtype(np.int64)
+POISSON_MOST = 9.2e18  # counts beyond would not fit int64
 
 
 def random(s: Stream):
@@ -76,7 +77,9 @@ def standard_cauchy(s: Stream):
 
 def standard_gamma(s: Stream, shape):
     """Marsaglia and Tsang, "A simple method for generating gamma variables", ACM TOMS 26 (2000); below 1 with their boost."""
-    alpha = stop_gradient(jnp.asarray(shape, s.dtype))
+    given = stop_gradient(jnp.asarray(shape, s.dtype))
+    valid = (given >= 0) & (given < np.inf)  # for nothing else a try would ever succeed
+    alpha = jnp.where(valid, given, s.dtype.type(1))
     small = alpha < 1
     d = jnp.where(small, alpha + 1, alpha) - s.dtype.type(1 / 3)
     c = 1 / jnp.sqrt(9 * d)
@@ -91,7 +94,7 @@ def standard_gamma(s: Stream, shape):
     none = jnp.zeros(s.shape, bool)
     value = rejection(s.child(0), attempt, none, jnp.zeros(none.shape, s.dtype))
     boost = open_uniform(s.child(1).word(), s.dtype) ** (1 / jnp.where(small, alpha, s.dtype.type(1)))
-    return jnp.where(small, value * boost, value)
+    return jnp.where(valid, jnp.where(small, value * boost, value), s.dtype.type(np.nan))
 
 
 def gamma(s: Stream, shape, scale):
@@ -121,7 +124,7 @@ def geometric(s: Stream, p):
     return jnp.maximum(tries, 1).astype(I64)
 
 
-# Counts: computed in float64, whole numbers at the end
+# Counts: computed in float64, whole numbers at the end; -1 where the parameters are no distribution's
 
 def _search(u, first, ratio, done):
     """The least k with first * (1 + ratio(1) + ratio(1) * ratio(2) + ...) above u: inversion by sequential search."""
@@ -148,6 +151,8 @@ def poisson(s: Stream, lam):
     s = s.wide()
     shape = s.shape
     lam = jnp.broadcast_to(jnp.asarray(lam, np.float64), shape)
+    valid = (lam >= 0) & (lam <= POISSON_MOST)
+    lam = jnp.where(valid, lam, 0.0)
     small = lam < 10
     rate = jnp.where(small, lam, 0.0)
     searched = _search(uniform(s.child(0).word(), s.dtype), jnp.exp(-rate), lambda k: rate / jnp.maximum(k, 1), ~small)
@@ -164,7 +169,8 @@ def poisson(s: Stream, lam):
         close = jnp.log(v * inverse_alpha / (a / (us * us) + b)) <= known * jnp.log(big) - big - lgamma(known + 1)
         return (us >= 0.07) & (v <= vr) | (k >= 0) & ((us >= 0.013) | (v <= us)) & close, k
 
-    return jnp.where(small, searched, rejection(s.child(1), attempt, small, jnp.zeros(shape))).astype(I64)
+    count = jnp.where(small, searched, rejection(s.child(1), attempt, small, jnp.zeros(shape)))
+    return jnp.where(valid, count, -1.0).astype(I64)
 
 
 def binomial(s: Stream, n, p):
@@ -173,6 +179,8 @@ def binomial(s: Stream, n, p):
     s = s.wide()
     shape = s.shape
     n, p = (jnp.broadcast_to(jnp.asarray(x, np.float64), shape) for x in (n, p))
+    valid = (n >= 0) & (n <= POISSON_MOST) & (p >= 0) & (p <= 1)
+    n, p = jnp.where(valid, n, 0.0), jnp.where(valid, p, 0.0)
     flipped = p > 0.5
     p = jnp.where(flipped, 1 - p, p)
     small = n * p < 10
@@ -199,7 +207,7 @@ def binomial(s: Stream, n, p):
         return (k == known) & ((us >= 0.07) & (v <= vr) | close), k
 
     count = jnp.where(small, jnp.minimum(searched, n), rejection(s.child(1), attempt, small, jnp.zeros(shape)))
-    return jnp.where(flipped, n - count, count).astype(I64)
+    return jnp.where(valid, jnp.where(flipped, n - count, count), -1.0).astype(I64)
 
 
 def negative_binomial(s: Stream, n, p):

@@ -126,6 +126,8 @@ class Generator:
         if dtype in HALVES:
             raise TraceTypeError(f"{name}: samples are float32 or float64, not {dtype}",
                                  "draw float32 and convert: `.astype(...)`")
+        if name in DOMAINS:
+            _check_domain(name, parameters)
         common = np.broadcast_shapes(*[np.shape(p) for p in parameters]) if parameters else ()
         shape = _shape(size, common)
         try:
@@ -282,6 +284,29 @@ for _name, _what, _floats, _defaults in (
     _with_parameters(_name, _what, _floats, **_defaults)
 
 tree.register(Generator, lambda g: ((g.state,), None), lambda _, children: Generator.from_state(children[0]))
+
+
+ANY, MOST, TINY = None, np.finfo(np.float64).max, 5e-324  # TINY: the least float above 0
+DOMAINS = {  # the bounds of each parameter
+    **{name: {"loc": ANY, "scale": (0, MOST)} for name in ("normal", "laplace", "logistic", "gumbel")},
+    "lognormal": {"mean": ANY, "sigma": (0, MOST)}, "exponential": {"scale": (0, MOST)},
+    "rayleigh": {"scale": (0, MOST)}, "weibull": {"a": (TINY, MOST)}, "pareto": {"a": (TINY, MOST)},
+    "standard_gamma": {"shape": (0, MOST)}, "gamma": {"shape": (0, MOST), "scale": (0, MOST)},
+    "beta": {"a": (TINY, MOST), "b": (TINY, MOST)}, "chisquare": {"df": (TINY, MOST)}, "standard_t": {"df": (TINY, MOST)},
+    "poisson": {"lam": (0, distributions.POISSON_MOST)}, "binomial": {"n": (0, distributions.POISSON_MOST), "p": (0, 1)},
+    "negative_binomial": {"n": (TINY, MOST), "p": (TINY, 1)}, "geometric": {"p": (TINY, 1)}, "bernoulli": {"p": (0, 1)}}
+
+
+def _check_domain(name: str, parameters: tuple) -> None:
+    """TraceValueError for a parameter that is known and out of bounds; compiled code gives NaN, or -1 for a count."""
+    for value, (parameter, bounds) in zip(parameters, DOMAINS[name].items()):
+        if bounds is not None and isinstance(value, (int, float, np.generic, np.ndarray)):
+            low, high = bounds
+            if not np.all((value >= low) & (value <= high)):
+                limits = f"above 0{'' if high == MOST else f' and at most {high:g}'}" if low == TINY else \
+                    "at least 0" if high == MOST else f"between {low:g} and {high:g}"
+                wrong = value if np.ndim(value) == 0 else value[~((value >= low) & (value <= high))].flat[0]
+                raise TraceValueError(f"{name}: {parameter} must be {limits}, got {wrong}", "check the parameters of the call")
 
 
 def _shape(size, default: tuple[int, ...] = ()) -> tuple[int, ...]:

@@ -107,9 +107,20 @@ def test_a_tape_keeps_what_was_drawn():
     (lambda: nd.random.uniform(nd.zeros((2,)), 1.0), ValueError, "uniform: low and high must be all numbers or all NDArrays"),
     (lambda: nd.random.randint(3, 3), MXNetError, "randint: low 3 is not below high 3"),
     (lambda: nd.random.normal(shape=2, dtype="int32"), MXNetError, "parameter dtype: invalid input 'int32'"),
+    (lambda: nd.random.gamma(-1, 1, shape=2), MXNetError, "parameter alpha: value -1 exceeds the bounds"),
+    (lambda: nd.random.normal(0, -1, shape=2), MXNetError, "parameter scale: value -1 exceeds the bounds"),
+    (lambda: nd.random.poisson(float("nan"), shape=2), MXNetError, "parameter lam: value nan exceeds the bounds"),
+    (lambda: nd.random.negative_binomial(3, 1.5, shape=2), MXNetError, "parameter p: value 1.5 exceeds the bounds"),
     (lambda: mx.random.seed("x"), ValueError, "seed_state must be an integer"),
     (lambda: nd.random.uniform(shape=2, ctx="tpu"), DeviceError, "'tpu' is no device"),
 ])
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_parameters_in_arrays_that_no_distribution_has():
+    """They are data: no error, and above all no endless search for a sample."""
+    bad = nd.array([-1.0, np.nan, np.inf, 2.0])
+    assert np.isnan(nd.random.gamma(bad, nd.ones((4,))).asnumpy()).tolist() == [True, True, True, False]
+    assert nd.random.poisson(bad).asnumpy()[:3].tolist() == [-1, -1, -1]

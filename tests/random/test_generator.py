@@ -1,6 +1,7 @@
 """Random numbers: the cipher's known answers, the same stream on every road, the right distributions, honest errors."""
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -280,3 +281,29 @@ def test_folding_in_and_children_do_not_commute():
         seen |= {node.word().item(), *(node.child(k).word().item() for k in range(12)),
                  *(node.child(k).child(j).word().item() for k in range(2) for j in range(2))}
     assert len(seen) == 1 + 12 * (1 + 12 + 4)
+
+
+BAD = [("poisson", (-1.0,), "lam must be between 0 and 9.2e+18, got -1.0"), ("poisson", (np.nan,), "lam must be between"),
+       ("standard_gamma", (-2.0,), "shape must be at least 0, got -2.0"), ("binomial", (10, 1.5), "p must be between 0 and 1"),
+       ("geometric", (0.0,), "p must be above 0 and at most 1, got 0.0"), ("normal", (0.0, -1.0), "scale must be at least 0"),
+       ("gamma", (np.array([1.0, np.inf]), 1.0), "shape must be at least 0, got inf"), ("binomial", (-1, 0.5), "n must be")]
+
+
+@pytest.mark.parametrize(("name", "parameters", "message"), BAD, ids=[f"{n}{p}" for n, p, _ in BAD])
+def test_parameters_out_of_bounds(name, parameters, message):
+    g = Generator(0)
+    with pytest.raises(ValueError, match=re.escape(f"{name}: ") + ".*" + re.escape(message)):
+        getattr(g, name)(*parameters, size=2)
+
+
+def test_parameters_out_of_bounds_in_compiled_code():
+    """Nothing can be raised there: NaN, and -1 for counts, in place of an endless search."""
+    @jitnet.jit
+    def draw(g, x):
+        return g.standard_gamma(x), g.poisson(x), g.binomial(10, x), g.negative_binomial(x, 0.5)
+
+    x = np.array([-3.0, np.nan, np.inf, 0.5])
+    gamma, poisson, binomial, failures = draw(Generator(0), x)
+    assert np.isnan(gamma).tolist() == [True, True, True, False]
+    for counts in (poisson, binomial, failures):
+        assert counts[:3].tolist() == [-1, -1, -1] and counts[3] >= 0
