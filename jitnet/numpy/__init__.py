@@ -71,12 +71,13 @@ from .running import polyval as polyval, searchsorted as searchsorted, sort as s
 from .statistics import corrcoef as corrcoef, cov as cov, median as median, nanargmax as nanargmax, nanargmin as nanargmin
 from .statistics import nancumprod as nancumprod, nancumsum as nancumsum, nanmax as nanmax, nanmean as nanmean
 from .statistics import nanmin as nanmin, nanprod as nanprod, nanstd as nanstd, nansum as nansum, nanvar as nanvar
+from .statistics import nanmedian as nanmedian, nanpercentile as nanpercentile, nanquantile as nanquantile
 from .statistics import percentile as percentile, quantile as quantile
 from .extras import array_equiv as array_equiv, block as block, copyto as copyto, delete as delete, dsplit as dsplit
 from .extras import fill_diagonal as fill_diagonal, histogram as histogram, histogram_bin_edges as histogram_bin_edges
 from .extras import insert as insert, iscomplexobj as iscomplexobj, isneginf as isneginf, isposinf as isposinf
-from .extras import isreal as isreal, isrealobj as isrealobj, nanmedian as nanmedian, nanpercentile as nanpercentile
-from .extras import nanquantile as nanquantile, piecewise as piecewise, putmask as putmask
+from .extras import isreal as isreal, isrealobj as isrealobj
+from .extras import piecewise as piecewise, putmask as putmask
 from .extras import ravel_multi_index as ravel_multi_index, resize as resize, result_type as result_type
 from .extras import unravel_index as unravel_index, unwrap as unwrap
 from .creation import new_array as array

@@ -12,7 +12,7 @@ from ..errors import TraceTypeError
 from ..op import NUMPY_FUNCTIONS
 from ..sizes import constant, integer, largest
 from ..tracer import Tracer, current_trace
-from ..types import F32, HALVES, is_float, known_dtype, promote
+from ..types import F32, HALVES, I64, is_float, known_dtype, promote
 from .joining import array, stack
 from .protocol import any_special, as_array, fresh, implements
 from .shapes import moveaxis
@@ -226,8 +226,11 @@ def diagflat(v, k=0):
 def vander(x, N=None, increasing=False):
     """Columns of the powers of x."""
     x = as_array(x)
+    x, count = as_array(x, promote(x.dtype, I64)), x.shape[0] if N is None else N
+    if count == 0:
+        return ops.full((x.shape[0], 0), 0, x.dtype)
     columns = [ops.full(x.shape, 1, x.dtype)]
-    for _ in range((x.shape[0] if N is None else N) - 1):
+    for _ in range(count - 1):
         columns.append(columns[-1] * x)
     return stack(columns if increasing else columns[::-1], 1)
 

@@ -9,7 +9,7 @@ from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..ops.movement import slice_axis
 from ..types import I64, is_float, normalize_axis
-from .elementwise import isinf, isnan
+from .elementwise import isinf
 from .indexing import setitem
 from .joining import concatenate, split
 from .protocol import as_array, astype, implements
@@ -178,6 +178,8 @@ def unwrap(p, discont=None, axis=-1, *, period=2 * math.pi):
     x = x if is_float(x.dtype) else astype(x, np.float64)
     axis = normalize_axis(axis, x.ndim, "unwrap")
     n, half = x.shape[axis], period / 2
+    if n == 0:
+        return x
     d = slice_axis(x, axis, 1, n - 1) - slice_axis(x, axis, 0, n - 1)
     turned = ops.remainder(d + half, period) - half
     turned = ops.where(ops.logical_and(ops.equal(turned, -half), ops.greater(d, 0)), half, turned)
@@ -238,48 +240,3 @@ def ravel_multi_index(multi_index, dims, mode="raise", order="C"):
     for i, n in zip(multi_index, dims, strict=True):
         total = total * n + astype(as_array(i), I64)
     return total
-
-
-# NaN left out
-
-@implements(np.nanquantile)
-def nanquantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
-    """`quantile` of the numbers, NaN left out (linear method)."""
-    if method != "linear" or weights is not None or axis is None or isinstance(axis, tuple):
-        if axis is None and method == "linear" and weights is None and not keepdims:
-            return nanquantile(ravel(as_array(a)), q, 0)
-        raise TraceValueError("nanquantile: only the linear method along one axis is compiled", "reshape the array first")
-    from .shapes import moveaxis
-
-    x = moveaxis(as_array(a), axis, -1)
-    rows = ops.sort(x, axis=x.ndim - 1)
-    count = sum_of(ops.logical_not(isnan(x)), -1, keepdims=True)
-    values = []
-    for fraction in np.ravel(q):
-        position = ops.maximum(count - 1, 0) * float(fraction)
-        low = ops.floor(position)
-        i = astype(low, I64)
-        first, second = (_one_of(rows, k) for k in (i, ops.minimum(i + 1, x.shape[-1] - 1)))
-        part = astype(position - low, x.dtype)
-        value = ops.where(ops.equal(part, 0), first, first + (second - first) * part)
-        values.append(value if keepdims else ops.reshape(value, shape=value.shape[:-1]))
-    values = [moveaxis(v, -1, axis) if keepdims else v for v in values]
-    return values[0] if np.ndim(q) == 0 else concatenate([ops.reshape(v, shape=(1, *v.shape)) for v in values])
-
-
-def _one_of(rows, place):
-    from ..ops.indexing import take_along
-
-    return take_along(rows, place, rows.ndim - 1)
-
-
-@implements(np.nanpercentile)
-def nanpercentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
-    """`percentile` of the numbers, NaN left out."""
-    return nanquantile(a, np.asarray(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
-
-
-@implements(np.nanmedian)
-def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False):
-    """The middle of the numbers, NaN left out."""
-    return nanquantile(a, 0.5, axis, keepdims=bool(keepdims))

@@ -115,6 +115,8 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
     y = as_array(y)
     axis = normalize_axis(axis, y.ndim, "trapezoid")
     n = y.shape[axis]
+    if n == 0:
+        return sum_of(y / 2.0, axis)
     if x is not None:
         x = as_array(x)
         dx = diff(x, axis=axis if x.ndim == y.ndim else 0)
@@ -184,8 +186,10 @@ def interp(x, xp, fp, left=None, right=None, period=None):
         raise TraceValueError("interp: period= is not compiled", "take the remainder of x, and repeat the points at both ends")
     x, xp, fp = (astype(as_array(v), np.float64) for v in (x, xp, fp))
     n = xp.shape[0]
+    if n == 0:
+        raise TraceValueError("interp: no points", "check the size before")
     hi = ops.minimum(ops.maximum(ops.searchsorted(xp, x, side="right"), 1), n - 1)
-    x0, x1, y0, y1 = (ops.gather(v, i, axes=(0,)) for v in (xp, fp) for i in (hi - 1, hi))
+    x0, x1, y0, y1 = (ops.gather(v, i, axes=(0,)) for v in (xp, fp) for i in (ops.maximum(hi - 1, 0), hi))
     width = ops.where(ops.equal(x1, x0), np.ones(()), x1 - x0)
     y = y0 + (x - x0) / width * (y1 - y0)
     first, last = slice_axis(xp, 0, 0, 1), slice_axis(xp, 0, n - 1, 1)
@@ -283,6 +287,7 @@ def sliding_window_view(x, window_shape, axis=None, *, subok=False, writeable=Fa
 def convolve(a, v, mode="full"):
     """Convolution of two 1-d arrays."""
     x, y = as_array(a), as_array(v)
+    _check_not_empty("convolve", x, y)
     x, y = (x, y) if x.shape[0] >= y.shape[0] else (y, x)
     return _correlated(x, flip_axes(y, 0), mode)
 
@@ -291,9 +296,15 @@ def convolve(a, v, mode="full"):
 def correlate(a, v, mode="valid"):
     """Correlation of two 1-d arrays: sums of products as v slides along a."""
     x, y = as_array(a), as_array(v)
+    _check_not_empty("correlate", x, y)
     if x.shape[0] >= y.shape[0]:
         return _correlated(x, y, mode)
     return flip_axes(_correlated(y, x, mode), 0)
+
+
+def _check_not_empty(name, x, y):
+    if x.shape[0] == 0 or y.shape[0] == 0:
+        raise TraceValueError(f"{name}: one of the arrays is empty", "check the sizes before")
 
 
 def _correlated(x, y, mode):

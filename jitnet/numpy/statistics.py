@@ -1,12 +1,15 @@
 """Order statistics, covariances, and reductions that pass over NaN."""
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import ops
-from ..errors import TraceValueError
+from ..errors import TraceIndexError, TraceValueError
+from ..ops.indexing import take_along
 from ..ops.movement import slice_axis
-from ..types import is_float, normalize_axes, promote
+from ..types import I64, is_float, normalize_axes, promote
 from .einsum import diagonal
 from .elementwise import isnan
 from .products import matmul
@@ -31,7 +34,8 @@ def _sorted_last(x, axis):
     """(x sorted with the reduced axes made one last axis, the shape with them kept as 1)."""
     axes = normalize_axes(axis, x.ndim, "quantile")
     kept = tuple(k for k in range(x.ndim) if k not in axes)
-    flat = ops.reshape(ops.transpose(x, axes=kept + axes), shape=(*(x.shape[k] for k in kept), -1))
+    rows = *(x.shape[k] for k in kept), math.prod(x.shape[k] for k in axes)
+    flat = ops.reshape(ops.transpose(x, axes=kept + axes), shape=rows)
     return ops.sort(flat, axis=flat.ndim - 1), tuple(1 if k in axes else n for k, n in enumerate(x.shape))
 
 
@@ -49,13 +53,19 @@ def _at(rows, position, method, dtype):
     return a + (b - a) * np.asarray(0.5 if method == "midpoint" else part, dtype)
 
 
+def _quantile_dtype(x, q):
+    return x.dtype if type(q) in (int, float) else promote(x.dtype, np.asarray(q).dtype)
+
+
 def _quantiles(a, q, axis, out, method, keepdims, name):
     x = _float(a) if method in BETWEEN else as_array(a)
-    dtype = promote(x.dtype, np.asarray(q).dtype) if method in BETWEEN and type(q) not in (int, float) else x.dtype
+    dtype = _quantile_dtype(x, q) if method in BETWEEN else x.dtype
     if method not in ("linear", "lower", "higher", "nearest", "midpoint"):
         raise TraceValueError(f"{name}: method {method!r} is not compiled", "use linear, lower, higher, nearest or midpoint")
     rows, kept = _sorted_last(x, axis)
     n = rows.shape[-1]
+    if n == 0:
+        raise TraceIndexError(f"{name}: no elements along the axis: the shape is {x.shape}", "check the size before")
     last = ops.reshape(slice_axis(rows, rows.ndim - 1, n - 1, 1), shape=rows.shape[:-1])
     values = []
     for fraction in np.ravel(q):
@@ -63,10 +73,15 @@ def _quantiles(a, q, axis, out, method, keepdims, name):
         if is_float(x.dtype):
             value = ops.where(ops.isnan(last), astype(last, dtype), value)  # a NaN sorts last, and makes the quantile NaN
         values.append(ops.reshape(value, shape=kept) if keepdims else value)
+    return into(out, _stacked(values, q), name)
+
+
+def _stacked(values, q):
+    """The values, one per element of q, in the shape of q."""
     if np.ndim(q) == 0:
-        return into(out, values[0], name)
+        return values[0]
     stacked = ops.concatenate(*(ops.reshape(v, shape=(1, *v.shape)) for v in values), axis=0)
-    return into(out, ops.reshape(stacked, shape=(*np.shape(q), *values[0].shape)), name)
+    return ops.reshape(stacked, shape=(*np.shape(q), *values[0].shape))
 
 
 @implements(np.quantile)
@@ -80,14 +95,21 @@ def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", 
 @implements(np.percentile)
 def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
     """`quantile` with q in percent."""
-    fraction = q / 100 if type(q) in (int, float) else np.asarray(q) / 100
-    return quantile(a, fraction, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return quantile(a, _fraction(q), axis, out, overwrite_input, method, keepdims, weights=weights)
+
+
+def _fraction(percent):
+    return percent / 100 if type(percent) in (int, float) else np.asarray(percent) / 100
 
 
 @implements(np.median)
 def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
     """The middle of the sorted elements, the mean of the middle two of an even number."""
-    return _quantiles(a, 0.5, axis, out, "linear", keepdims, "median")
+    x = _float(a)
+    axes = normalize_axes(axis, x.ndim, "median")
+    if any(x.shape[k] == 0 for k in axes):
+        return into(out, mean_of(x, axes, keepdims=keepdims), "median")   # NaN, where there are places for it
+    return _quantiles(x, 0.5, axes, out, "linear", keepdims, "median")
 
 
 @implements(np.cov)
@@ -106,7 +128,8 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
 
 
 def _rows(m, rowvar, dtype):
-    x = as_array(_float(m), dtype)
+    x = as_array(m)
+    x = as_array(x, promote(x.dtype, np.dtype(np.float64)) if dtype is None else dtype)
     if x.ndim == 0 or x.ndim > 2:
         raise TraceValueError("cov: takes 1-d and 2-d arrays", "reshape to (variables, observations)")
     x = ops.reshape(x, shape=(1, -1)) if x.ndim == 1 else x
@@ -218,3 +241,39 @@ def _nan_running(numpy_function, run, neutral):
 
 
 nancumsum, nancumprod = _nan_running(np.nancumsum, cumsum, 0), _nan_running(np.nancumprod, cumprod, 1)
+
+
+@implements(np.nanquantile)
+def nanquantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
+    """`quantile` of the numbers, NaN left out (linear method)."""
+    if method != "linear" or weights is not None:
+        raise TraceValueError("nanquantile: only the linear method without weights is compiled", "use `method='linear'`")
+    x = _float(a)
+    dtype = _quantile_dtype(x, q)
+    rows, kept = _sorted_last(x, axis)
+    n, shape = rows.shape[-1], kept if keepdims else rows.shape[:-1]
+    if n == 0:
+        return into(out, ops.full((*np.shape(q), *shape), np.nan, dtype), "nanquantile")
+    count = sum_of(ops.logical_not(isnan(rows)), -1, keepdims=True)
+    values = []
+    for fraction in np.ravel(q):
+        position = ops.maximum(count - 1, 0) * float(fraction)
+        low = ops.floor(position)
+        i = astype(low, I64)
+        first, second = (astype(take_along(rows, k, rows.ndim - 1), dtype) for k in (i, ops.minimum(i + 1, n - 1)))
+        part = astype(position - low, dtype)
+        value = ops.where(ops.equal(part, 0), first, first + (second - first) * part)
+        values.append(ops.reshape(value, shape=shape))
+    return into(out, _stacked(values, q), "nanquantile")
+
+
+@implements(np.nanpercentile)
+def nanpercentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
+    """`percentile` of the numbers, NaN left out."""
+    return nanquantile(a, _fraction(q), axis, out, overwrite_input, method, keepdims, weights=weights)
+
+
+@implements(np.nanmedian)
+def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+    """The middle of the numbers, NaN left out."""
+    return nanquantile(a, 0.5, axis, out, keepdims=bool(keepdims))

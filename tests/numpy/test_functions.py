@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+import jitnet
 import jitnet.numpy as jnp
 from jitnet.types import DTYPES
 
@@ -229,3 +230,35 @@ def test_logsumexp(same):
     graph = same(lambda x: jnp.logsumexp(x, axis=1), x)
     np.testing.assert_allclose(graph(x)[0], logsumexp(x, axis=1))
     np.testing.assert_allclose(jnp.logsumexp(x[:2], axis=1, b=2.0), logsumexp(x[:2], axis=1, b=2.0))
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:Mean of empty slice")
+def test_order_statistics_of_integers_and_nothing(same):
+    x = np.array([[3, -2, 7, 1], [0, 5, -4, 2]], np.int32)
+    y = np.array([[np.nan, 2, 1], [np.nan, np.nan, np.nan], [4, 1, 3]], np.float32)
+    for axis in (0, 1, None, (0, 1)):
+        same(lambda x, axis=axis: [np.nanmedian(x, axis=axis), np.nanquantile(x, [[0.2], [0.7]], axis=axis),
+                                   np.median(x, axis=axis),
+                                   np.nanpercentile(x, 30, axis=axis, keepdims=True)], x)
+        same(lambda y, axis=axis: [np.nanmedian(y, axis=axis), np.nanquantile(y, 0.3, axis=axis),
+                                   np.nanquantile(y, [0.3], axis=axis)], y)
+    for shape, axis in (((0, 3), 0), ((0, 3), 1), ((3, 0), 1), ((0,), None)):
+        same(lambda e, axis=axis: [np.median(e, axis=axis), np.nanmedian(e, axis=axis)], np.zeros(shape, np.float32))
+    with pytest.raises(IndexError, match="no elements along the axis"):
+        jitnet.jit(lambda e: np.quantile(e, 0.5))(np.zeros(0))
+
+
+def test_dtypes_of_covariances_and_powers(same):
+    x = np.array([[1.0, 2.0, 4.0], [3.0, 1.0, 0.5]], np.float32)
+    same(lambda x: [np.cov(x), np.corrcoef(x), np.cov(x, dtype=np.float32), np.vander(x[0], 3), np.vander(x[0], 0)], x)
+    same(lambda i: [np.vander(i), np.cov(i)], np.array([1, 2, 3], np.int32))
+
+
+def test_integrals_and_interpolation_of_few_points(same):
+    same(lambda e: [np.trapezoid(e), np.unwrap(e)], np.zeros(0))
+    same(lambda e: np.trapezoid(e, axis=0), np.zeros((0, 3), np.int32))
+    same(lambda x: [np.interp(x, np.array([2.0]), np.array([5.0])), np.interp(x, [2.0], [5.0], left=-1, right=9)],
+         np.array([1.0, 2.0, 3.0]))
+    for function in (lambda e: np.interp(1.5, e, e), lambda e: np.convolve(e, [1.0, 2.0]), lambda e: np.correlate([1.0], e)):
+        with pytest.raises(ValueError, match=r"empty|no points"):
+            jitnet.jit(function)(np.zeros(0))
