@@ -108,10 +108,9 @@ def leaky_relu(data, gamma=None, *, act_type, slope, lower_bound, upper_bound, t
     if act_type == "gelu":
         return functional.gelu(data, approximate=False)
     if act_type == "elu":
-        return np.where(data > 0, data, kind(slope) * np.expm1(np.minimum(data, kind(0))))
+        return np.where(data > 0, data, kind(slope) * _expm1_below(data))
     if act_type == "selu":
-        below = kind(SELU_ALPHA) * np.expm1(np.minimum(data, kind(0)))
-        return kind(SELU_SCALE) * np.where(data > 0, data, below)
+        return kind(SELU_SCALE) * np.where(data > 0, data, kind(SELU_ALPHA) * _expm1_below(data))
     factor = kind(slope)
     if act_type == "prelu":
         factor = gamma if gamma.ndim != 1 or data.ndim < 2 else gamma.reshape((1, -1) + (1,) * (data.ndim - 2))
@@ -120,6 +119,11 @@ def leaky_relu(data, gamma=None, *, act_type, slope, lower_bound, upper_bound, t
         if key is not None:
             factor = kind(lower_bound) + kind(upper_bound - lower_bound) * _uniform(key, data.shape, data.dtype)
     return np.where(data > 0, data, factor * data)
+
+
+def _expm1_below(x):
+    """expm1 where x is not positive, without overflow elsewhere; minimum(x, 0) would halve the derivative at 0."""
+    return np.expm1(np.where(x > 0, x.dtype.type(0), x))
 
 
 def _uniform(key, shape, dtype):

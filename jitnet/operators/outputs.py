@@ -167,7 +167,7 @@ def make_loss_layer(data, *, grad_scale, valid_thresh, normalization):
         kind = out.dtype.type
         grad = jnp.full(out.shape, kind(grad_scale), out.dtype)
         if normalization == "batch":
-            grad = grad / kind(out.shape[0])
+            grad = grad / kind(max(count(out.shape[:-1]), 1))  # MXNet counts all axes but the last as the batch
         elif normalization == "valid":
             grad = grad / np.maximum((out > kind(valid_thresh)).astype(out.dtype).sum(), kind(1))
         return (grad,)

@@ -1,4 +1,5 @@
 """Runs expressions in one library and writes what came of each: `python ask.py mxnet|jitnet GROUP OUTPUT.npz`."""
+import functools
 import importlib
 import sys
 
@@ -14,6 +15,7 @@ def results(library, group):
     found = {}
     for number, call in enumerate(calls.GROUPS[group]):
         scope = {"mx": mx, "nd": mx.nd, "np": np, "grad": calls.gradients(mx), **calls.inputs(mx.nd, np)}
+        scope["norm"] = functools.partial(calls.norm, mx.nd, mx, scope["x"])
         try:
             value = eval(call, scope)
             parts = value if isinstance(value, (list, tuple)) and value and hasattr(value[0], "asnumpy") else [value]

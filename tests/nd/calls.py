@@ -33,6 +33,14 @@ def gradients(mx):
     return grad
 
 
+def norm(nd, mx, x, **options):
+    """BatchNorm in training: its output, gradients and states."""
+    n = x.shape[options.get("axis", 1)]
+    states = [nd.arange(n), nd.arange(1, n + 1)]
+    found = gradients(mx)(lambda a, b, c: nd.BatchNorm(a, b, c, *states, **options), x, nd.arange(1, n + 1), nd.arange(n))
+    return found + states
+
+
 def words(text):
     """The words of a text."""
     return text.split()
@@ -212,4 +220,49 @@ GROUPS = {
             "maximum(a, a)", "add_n(a, a, a)", "cast(a, dtype='float64')", "squeeze(a.reshape((1, 3, 4)))", "flatten(a)")],
         *[f"grad(lambda a: nd.linalg.{f}, spd)" for f in ("det(a)", "inverse(a)", "potrf(a)", "slogdet(a)[1]", "sumlogdiag(a)",
                                                           "extractdiag(a)", "trmm(a, a)", "trsm(a, nd.ones((2, 3, 1)))")]],
+    "layers": [
+        *[f"grad(lambda a: nd.Activation(a, act_type='{f}'), x)" for f in words('relu sigmoid tanh softrelu softsign')],
+        *[f"grad(lambda a: nd.LeakyReLU(a, act_type='{f}'), x)" for f in words('leaky elu gelu')],
+        *[f"grad(lambda a: nd.L2Normalization(a, mode='{f}'), x)" for f in words('instance channel spatial')],
+        *[f'norm({options})' for options in ('', 'fix_gamma=False', 'fix_gamma=False, eps=.1, momentum=.5',
+                                                 'fix_gamma=False, use_global_stats=True', 'axis=2')],
+        *calls("""
+        nd.FullyConnected(x, nd.ones((2, 12)), nd.arange(2), num_hidden=2) ;
+        grad(lambda a, b, c: nd.FullyConnected(a, b, c, num_hidden=3, flatten=False), x, m, lens) ;
+        grad(lambda a, b: nd.FullyConnected(a, b, num_hidden=3, no_bias=True), m, m) ;
+        nd.FullyConnected(m, m, num_hidden=3) ; nd.FullyConnected(m, m, lens, num_hidden=4) ; nd.FullyConnected(m, m, lens) ;
+        grad(lambda a, b: nd.LeakyReLU(a, b, act_type='prelu'), x, lens) ; nd.LeakyReLU(x, act_type='selu') ;
+        nd.Activation(x, act_type='none') ; nd.Dropout(x) ; nd.Dropout(x, p=2) ;
+        grad(lambda a: nd.SoftmaxActivation(a), m) ; grad(lambda a: nd.SoftmaxActivation(a, mode='channel'), x) ;
+        grad(lambda a, b, c: nd.LayerNorm(a, b, c), x, row, v) ;
+        grad(lambda a, b, c: nd.LayerNorm(a, b, c, axis=1), x, lens, lens) ;
+        nd.LayerNorm(x, row, v, output_mean_var=True) ; grad(lambda a, b, c: nd.InstanceNorm(a, b, c), x, lens, lens) ;
+        nd.GroupNorm(x, nd.ones(3), lens, num_groups=3, output_mean_var=True) ;
+        grad(lambda a, b, c: nd.GroupNorm(a, b, c, num_groups=2), x.transpose((0, 2, 1)), nd.array([1, 2]), nd.array([0, 1])) ;
+        nd.BatchNorm(x, nd.ones(3), lens, lens, lens) ;
+        nd.BatchNorm(x, lens, lens, lens, lens, fix_gamma=False, output_mean_var=True) ;
+        nd.Embedding(idx, m, input_dim=3, output_dim=4) ; nd.Embedding(far, m, input_dim=3, output_dim=4) ;
+        grad(lambda a: nd.Embedding(idx, a, input_dim=3, output_dim=4), m) ; nd.Embedding(idx, m, input_dim=4, output_dim=4)
+        """)],
+    "outputs": [
+        *[f"grad(lambda a, b: nd.SoftmaxOutput(a, b{options}), m, lens)" for options in (
+            '', ', grad_scale=2', ', use_ignore=True, ignore_label=1', ", normalization='batch'", ", normalization='valid'",
+            ", use_ignore=True, ignore_label=2, normalization='valid'", ', smooth_alpha=.2')],
+        *[f"grad(lambda a, b: nd.SoftmaxOutput(a, b, multi_output=True{options}), x, nd.array([[0, 1, 2, 1], [2, 2, 1, 0]]))"
+          for options in ('', ", normalization='batch'", ", normalization='valid'", ', use_ignore=True, ignore_label=1')],
+        *[f"grad(lambda a, b: nd.{f}RegressionOutput(a, b, grad_scale=.5), {arrays})"
+          for f in words('Linear Logistic MAE') for arrays in ('x, y', 'col, lens', 'row, v')],
+        *[f"grad(lambda a, b: nd.SVMOutput(a, b{options}), m, lens)" for options in (
+            '', ', use_linear=True', ', margin=.3, regularization_coefficient=2')],
+        *[f"grad(lambda a: nd.MakeLoss(a{options}), x)" for options in (
+            '', ', grad_scale=3', ", normalization='batch'", ", normalization='valid', valid_thresh=.5")],
+        *calls("""
+        grad(lambda a, b: nd.SoftmaxOutput(a, b, preserve_shape=True), x, nd.array([[0, 1, 2], [3, 2, 1]])) ;
+        nd.SoftmaxOutput(x, nd.array([[0, 1, 2], [3, 2, 1]])) ; nd.SoftmaxOutput(m, row) ; nd.SoftmaxOutput(x, v) ;
+        grad(lambda a, b: nd.SoftmaxOutput(a, b), m, m) ; nd.SVMOutput(m, row) ; nd.LinearRegressionOutput(m, row) ;
+        grad(lambda a: nd.make_loss(a), x) ; grad(lambda a: nd.BlockGrad(a) * a, x) ; nd.stop_gradient(x) ;
+        grad(lambda a: nd.smooth_l1(a, scalar=2), x) ; nd.softmax_cross_entropy(m, lens) ; nd.softmax_cross_entropy(m, row) ;
+        grad(lambda a: nd.max(a, axis=1), t) ; grad(lambda a: nd.min(a), t) ; grad(lambda a: nd.clip(a, 0, 2), t) ;
+        grad(nd.relu, z) ; grad(nd.abs, z) ; grad(nd.sqrt, z) ; grad(nd.broadcast_maximum, t, t) ; grad(nd.sign, t)
+        """)],
 }

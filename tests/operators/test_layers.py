@@ -97,7 +97,9 @@ def test_activations_by_hand():
 
 
 @pytest.mark.parametrize("f, at, expected", [
-    (lambda x: nd.Activation(x, act_type="relu"), [0.0, -1, 2], [0, 0, 1]), (nd.relu, [0.0], [0]), (nd.abs, [0.0, -2], [0, -1]),
+    (lambda x: nd.Activation(x, act_type="relu"), [0.0, -1, 2], [0, 0, 1]), (nd.relu, [0.0], [0]),
+    (lambda x: nd.LeakyReLU(x, act_type="elu"), [0.0, 1], [0.25, 1]), (lambda x: nd.LeakyReLU(x), [0.0, 1], [0.25, 1]),
+    (nd.abs, [0.0, -2], [0, -1]),
     (nd.sign, [0.0, 3], [0, 0]), (lambda x: nd.clip(x, 0, 2), [0.0, 2, 3, 1, -1], [1, 1, 0, 1, 0]), (nd.sqrt, [0.0], [np.inf]),
     (nd.max, [1.0, 3, 3], [0, 1, 1]), (nd.min, [1.0, 1, 3], [1, 1, 0]),
     (lambda x: nd.broadcast_maximum(x, nd.array([1.0, 2, 3])), [1.0, 1, 4], [1, 0, 1]),

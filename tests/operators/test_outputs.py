@@ -142,6 +142,8 @@ def test_make_loss():
         out, grad = gradient(lambda x, p=params: nd.MakeLoss(x, **p), X, head=draw(4, 5))
         np.testing.assert_allclose(out, X, rtol=1e-6)
         np.testing.assert_allclose(grad, np.full((4, 5), expected), rtol=1e-6)
+    whole = gradient(lambda x: nd.MakeLoss(x, normalization="batch"), draw(2, 3, 4))[1]
+    np.testing.assert_allclose(whole, 1 / 6, rtol=1e-6)  # the batch of MXNet: all axes but the last
     assert (gradient(nd.make_loss, X, head=draw(4, 5))[1] == 1).all()
     x = sym.Variable("x")
     ex = sym.make_loss(x * x).bind(mx.cpu(), {"x": nd.array(X)}, {"x": nd.zeros((4, 5))})
