@@ -4,7 +4,7 @@
     relu(...)   ->  product(..., epilogue="relu_bias")        also without b; likewise gelu in its form with tanh
 
 For float32: narrower floats would be rounded less often than each op by itself is. Of a product that is read elsewhere too,
-as derivatives often do, nothing changes.
+as derivatives often do, nothing changes, except that gradients of relu can do without it (relu_masks.py).
 """
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from ..ir import Atom, Const, Eqn, Graph, Var, definitions, eval_graph, uses
 from ..op import OPS, Control
 from ..types import F32
 from .kernel import kernel_op
+from .relu_masks import relu_masks
 
 COMMUTATIVE = ("add", "multiply", "maximum")
+LONGEST = 16   # equations of a kernel that is looked at: gelu of a sum has 10
 GELU = (0.5, 0.044715, math.sqrt(2 / math.pi))
 
 
@@ -49,6 +51,7 @@ def epilogue(graph: Graph, known: Callable[[], Collection[str]]) -> Graph:
     """The graph with products and what follows them as one, for the epilogues that `known()` gives."""
     if not any(eqn.op is OPS["matmul"] for eqn in graph.eqns):
         return graph
+    graph = relu_masks(graph, lambda eqn, definition: relu(eqn, definition, known))
     readers, definition = uses(graph), definitions(graph)
     gone: set[int] = set()   # ids of products that became part of another equation
     eqns: list[Eqn] = []
@@ -62,21 +65,40 @@ def epilogue(graph: Graph, known: Callable[[], Collection[str]]) -> Graph:
 
 def fused(eqn: Eqn, readers: dict, definition: dict[Var, Eqn], known: Callable) -> tuple[Var, Eqn] | None:
     """(the product's Var, the equation of product and kernel in one), where there is one."""
+    k, name = named(eqn, definition) or (0, "")
+    atom, body = eqn.inputs[k] if eqn.inputs else None, eqn.params["body"]
+    if not name or readers[atom] != [eqn] or name not in known():
+        return None
+    bias = [j for j in range(len(eqn.inputs)) if j != k]
+    after = body.replace(inputs=(body.inputs[k], *(body.inputs[j] for j in bias)))
+    origin = definition[atom]
+    inputs = (*origin.inputs, *(eqn.inputs[j] for j in bias))
+    return atom, Eqn(product_op, inputs, {"epilogue": name, "after": after}, eqn.outputs, eqn.source or origin.source)
+
+
+def relu(eqn: Eqn, definition: dict[Var, Eqn], known: Callable) -> tuple[Var, Atom | None] | None:
+    """(the product, the bias or None) of a kernel that computes what the epilogues `relu` or `relu_bias` do."""
+    k, name = named(eqn, definition) or (0, "")
+    if name not in ("relu", "relu_bias") or name not in known():
+        return None
+    return eqn.inputs[k], eqn.inputs[1 - k] if name == "relu_bias" else None
+
+
+def named(eqn: Eqn, definition: dict[Var, Eqn]) -> tuple[int, str] | None:
+    """(which operand is a product, the epilogue that does what the kernel does to it), where there is one."""
     body = eqn.params["body"]
-    if len(body.outputs) != 1 or eqn.params["reduce"] or len(eqn.inputs) > 2:
+    if len(body.outputs) != 1 or eqn.params["reduce"] or len(eqn.inputs) > 2 or len(body.eqns) > LONGEST:
         return None
     for k, atom in enumerate(eqn.inputs):
         origin = definition.get(atom) if type(atom) is Var else None
-        if origin is None or origin.op is not OPS["matmul"] or readers[atom] != [eqn] or atom.type.dtype != F32:
+        if origin is None or origin.op is not OPS["matmul"] or atom.type.dtype != F32:
             continue
         shape, bias = body.outputs[0].type.shape, [v for j, v in enumerate(body.inputs) if j != k]
         if shape != atom.type.shape or atom.type.size == 0 or any(b.type.shape != shape[-1:] for b in bias):
             continue
         name = FORMS.get(form(body.outputs[0], {body.inputs[k]: "x", **dict.fromkeys(bias, "b")}, definitions(body)))
-        if name is not None and name in known():
-            after = body.replace(inputs=(body.inputs[k], *bias))
-            inputs = (*origin.inputs, *(a for a in eqn.inputs if a is not atom))
-            return atom, Eqn(product_op, inputs, {"epilogue": name, "after": after}, eqn.outputs, eqn.source or origin.source)
+        if name is not None:
+            return k, name
     return None
 
 

@@ -106,3 +106,52 @@ def test_a_sum_of_halves_is_rounded_once():
     with fake_gpus():
         got = jitnet.jit(np.matmul)(jitnet.asarray(x, device="gpu"), w)
         assert got.numpy() == np.float16(2048 + 4096) == jitnet.jit(np.matmul)(x, w)
+
+
+def training(x, w, b, v):
+    return np.sum((relu(x @ w + b) @ v) ** 2)
+
+
+def gradients(function, argnums):
+    return lambda *arrays: jitnet.tree.leaves(jitnet.value_and_grad(function, argnums=argnums)(*arrays))
+
+
+def test_a_dense_layer_in_training_is_one_product():
+    """Its gradient looks at the result of relu: the product without bias and relu is needed nowhere."""
+    v = RNG.standard_normal((5, 2)).astype(np.float32)
+    assert passed(gradients(training, (1, 2, 3)), X, W, B, v) == ["relu_bias"]
+    assert passed(gradients(lambda x, w, v: np.sum((relu(x @ w) @ v) ** 2), (1, 2)), X, W, v) == ["relu"]
+    assert passed(gradients(training, (1, 2, 3)), X, W, B, v, known=("bias", "relu")) == []
+    f = jitnet.jit(jitnet.value_and_grad(training, argnums=(0, 1, 2, 3)))
+    with fake_gpus() as driver:
+        value, grads = f(*[jitnet.asarray(a, device="gpu") for a in (X, W, B, v)])
+        assert driver.calls["product"] == 6
+        want, want_grads = f(X, W, B, v)
+        for got, expected in zip((value, *grads), (want, *want_grads), strict=True):
+            np.testing.assert_allclose(got.numpy(), expected, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, -0.0, np.inf, -np.inf])
+def test_masks_of_special_values(value):
+    x, w, b = X * 0, W * 0, np.full(5, value, np.float32)
+    passed(gradients(lambda x, w, b: np.sum(relu(x @ w + b)), (1, 2)), x, w, b)
+
+
+@pytest.mark.parametrize("function", [
+    lambda x, w, b: (relu(x @ w + b), np.sum(np.maximum(x @ w + b, 0.5))),     # more than the sign
+    lambda x, w, b: (relu(x @ w + b), np.sum(np.where(x @ w + 2 * b <= 0, 1, x[:, :1]))),   # of another sum
+    lambda x, w, b: (relu(x @ w + b), np.sum(np.where(x @ w + b <= 1, 1, x[:, :1]))),
+    lambda x, w, b: (relu(x @ w + b), np.sum(np.where((x @ w).T + b[:, None] <= 0, 1, w[0, 0]))),
+], ids=["value", "other bias", "other bound", "transposed"])
+def test_readers_that_need_the_product_keep_it(function):
+    passed(function, X, W, B)
+
+
+def test_long_kernels_are_not_spelled_out():
+    def squares(x, w):
+        h = x @ w
+        for _ in range(40):
+            h = h * h
+        return h
+
+    assert passed(squares, X * 0, W) == []
