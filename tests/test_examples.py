@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+import jitnet
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 black_scholes = pytest.importorskip("black_scholes")
@@ -16,6 +18,8 @@ pytest.importorskip("rich")
 import heat_equation  # noqa: E402
 import kmeans  # noqa: E402
 import train_mlp  # noqa: E402
+import train_module  # noqa: E402
+import train_nd  # noqa: E402
 
 
 def test_mlp_learns_the_digits():
@@ -49,6 +53,27 @@ def test_mlp_picture(tmp_path):
     result = train_mlp.Result([], [1.0, 0.5], [0.5, 0.9], 0.0)
     train_mlp.save_picture(result, tmp_path / "sub" / "picture.png")
     assert (tmp_path / "sub" / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_module_learns_the_digits(tmp_path):
+    seen = []
+    result = train_module.train(epochs=12, report=lambda epoch, accuracy: seen.append(epoch))
+    assert seen == list(range(12)) and len(result.trained) == 12
+    assert result.held_out[-1] >= 0.97 and result.trained[-1] > 0.99
+    train_module.save_picture(result, tmp_path / "sub" / "picture.png")
+    assert (tmp_path / "sub" / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_module_learns_the_digits_on_two_devices():
+    one, two = (train_module.train(epochs=3, context=c) for c in (jitnet.cpu(), [jitnet.cpu(0), jitnet.cpu(1)]))
+    np.testing.assert_allclose(two.held_out, one.held_out, atol=0.02)  # rounding grows over the steps
+
+
+def test_imperative_network_learns_the_digits(tmp_path):
+    result = train_nd.train(epochs=12)
+    assert result.accuracies[-1] >= 0.97 and result.losses[-1] < 0.05 * result.losses[0]
+    train_nd.save_picture(result, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").exists()
 
 
 def test_black_scholes_prices_and_greeks(capsys):

@@ -120,11 +120,14 @@ class BaseModule:
         """
         if num_epoch is None:
             raise AssertionError("please specify number of epochs: num_epoch")
-        self.bind(train_data.provide_data, train_data.provide_label, for_training=True, force_rebind=force_rebind)
+        if force_rebind or not self.binded:
+            self.bind(train_data.provide_data, train_data.provide_label, for_training=True, force_rebind=force_rebind)
         if monitor is not None:
             self.install_monitor(monitor)
-        self.init_params(initializer or SMALL, arg_params, aux_params, allow_missing, force_init)
-        self.init_optimizer(kvstore, optimizer, optimizer_params)
+        if force_init or not self.params_initialized or arg_params is not None:
+            self.init_params(initializer or SMALL, arg_params, aux_params, allow_missing, force_init)
+        if not self.optimizer_initialized:
+            self.init_optimizer(kvstore, optimizer, optimizer_params)
         eval_metric = metrics.create(eval_metric)
         validation_metric = eval_metric if validation_metric is None else metrics.create(validation_metric)
         for epoch in range(begin_epoch, num_epoch):
