@@ -82,8 +82,9 @@ def _sampler(name: str, parameters: dict[str, float], sample: str, doc: str):
     inverse = name == "exponential"
     body = ", ".join(f"1.0 / {n}" if inverse else n for n in names)
     scope = {"draw": draw, "like": ("lam",) if inverse else names}
-    exec(f"def {name}({defaults}, shape=None, dtype=None, ctx=None, out=None):\n"
-         f"    return draw(({body},), shape, dtype, ctx, out, like)", scope)
+    text = (f"def {name}({defaults}, shape=None, dtype=None, ctx=None, out=None):\n"
+            f"    return draw(({body},), shape, dtype, ctx, out, like)")
+    exec(compile(text, __file__, "exec"), scope)
     made = scope[name]
     made.__doc__, made.__module__ = doc + " " + sample, __name__
     return made

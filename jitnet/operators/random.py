@@ -87,7 +87,8 @@ def family(name: str, sampler: Callable, doc: str, parameters: Mapping[str, floa
 
     scope = {"arrays": arrays}  # the operator's inputs are named by the body's signature
     names = ", ".join(sample)
-    exec(f"def body({names}, *, key, shape, dtype):\n    return arrays({names}, key=key, shape=shape, dtype=dtype)", scope)
+    text = f"def body({names}, *, key, shape, dtype):\n    return arrays({names}, key=key, shape=shape, dtype=dtype)"
+    exec(compile(text, __file__, "exec"), scope)
     scope["body"].__doc__ = f"{doc} `shape` of them for each element of the parameters."
     operator(f"_sample_{name}", params={"shape": Shape(()), **DTYPE}, aliases=(f"sample_{name}",), random=True,
              type_rule=_dtype_rule)(scope["body"])

@@ -253,8 +253,9 @@ def _with_parameters(name: str, what: str, floats: bool, **defaults):
     head = ", ".join(n if n in required else f"{n}={defaults[n]}" for n in names)
     tail = "size=None, dtype=np.float64" if floats else "size=None"
     scope = {"np": np}
-    exec(f"def {name}(self, {head}, {tail}):\n"
-         f"    return self._sample({name!r}, ({', '.join(names)},), size{', dtype' if floats else ''})", scope)
+    text = (f"def {name}(self, {head}, {tail}):\n"
+            f"    return self._sample({name!r}, ({', '.join(names)},), size{', dtype' if floats else ''})")
+    exec(compile(text, __file__, "exec"), scope)
     method = scope[name]
     method.__doc__, method.__qualname__, method.__module__ = what, f"Generator.{name}", __name__
     setattr(Generator, name, method)

@@ -40,8 +40,9 @@ def _sampler(name: str, parameters: dict[str, float], doc: str):
     body = ", ".join(f"1.0 / {n}" if inverse else n for n in parameters)
     defaults = ", ".join(f"{n}={v}" for n, v in parameters.items())
     scope = {"draw": draw, "like": ("lam",) if inverse else tuple(parameters)}
-    exec(f"def {name}({defaults}, shape=None, dtype=None, **kwargs):\n"
-         f"    return draw(({body},), shape, dtype, kwargs, like)", scope)
+    text = (f"def {name}({defaults}, shape=None, dtype=None, **kwargs):\n"
+            f"    return draw(({body},), shape, dtype, kwargs, like)")
+    exec(compile(text, __file__, "exec"), scope)
     made = scope[name]
     made.__doc__, made.__module__ = f"{doc} {_SHAPE}", __name__
     return made

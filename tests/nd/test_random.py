@@ -124,3 +124,8 @@ def test_parameters_in_arrays_that_no_distribution_has():
     bad = nd.array([-1.0, np.nan, np.inf, 2.0])
     assert np.isnan(nd.random.gamma(bad, nd.ones((4,))).asnumpy()).tolist() == [True, True, True, False]
     assert nd.random.poisson(bad).asnumpy()[:3].tolist() == [-1, -1, -1]
+
+
+def test_errors_name_the_line_of_the_caller():
+    with pytest.raises(MXNetError, match=r"test_random\.py:\d+: .*scale=-1"):
+        nd.random.normal(scale=-1)
