@@ -45,6 +45,7 @@ class Operator:
     input_rule: Callable | None = None        # params -> names of the inputs in use
     variadic: str | None = None               # the parameter that counts the inputs
     aux_names: tuple[str, ...] = ()           # inputs that are state: the body returns their new values after the outputs
+    aux_rule: Callable | None = None          # params -> names of the inputs that are state, where that depends on them
     output_count: int | Callable = 1          # or params -> int
     output_rule: Callable | tuple = ()        # names of the outputs: params -> names; by default "output" or "output0", ...
     visible: int | Callable | None = None     # how many outputs a user sees; None: all
@@ -81,9 +82,16 @@ class Operator:
             return tuple([f"arg{k}" for k in range(params[self.variadic])])
         return tuple(self.input_rule(params)) if self.input_rule is not None else self.input_names
 
+    def states(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the inputs in use that are auxiliary states."""
+        if self.aux_rule is not None:
+            return self.aux_rule(params)
+        return tuple([name for name in self.inputs(params) if name in self.aux_names]) if self.aux_names else ()
+
     def arguments(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the inputs in use that are no auxiliary states."""
-        return tuple([name for name in self.inputs(params) if name not in self.aux_names])
+        states = self.states(params)
+        return tuple([name for name in self.inputs(params) if name not in states])
 
     def num_outputs(self, params: Mapping[str, Any]) -> int:
         """How many outputs there are, hidden ones included."""

@@ -13,6 +13,7 @@ from .symbol import load as load, load_json as load_json, var as var
 from .creation import arange as arange, eye as eye, full as full, linspace as linspace, ones as ones, split_v2 as split_v2
 from .creation import zeros as zeros
 from . import random as random
+from . import gradient as _gradient
 
 _made = _make.functions()
 _internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})

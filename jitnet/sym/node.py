@@ -43,10 +43,10 @@ class Node:
 
     def auxiliary(self) -> list[Node]:
         """The variables among the inputs that are auxiliary states."""
-        if self.op is None or not self.op.aux_names:
+        states = () if self.op is None else self.op.states(self.params)
+        if not states:
             return []
-        names = self.op.inputs(self.params)
-        return [entry[0] for name, entry in zip(names, self.inputs) if name in self.op.aux_names]
+        return [entry[0] for name, entry in zip(self.op.inputs(self.params), self.inputs) if name in states]
 
     def all_attrs(self) -> dict[str, str]:
         """Parameters and attributes together, as JSON holds them."""
