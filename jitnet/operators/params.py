@@ -224,9 +224,14 @@ class Schema:
         return {name: value if isinstance(value, str) else self._text(self.kinds.get(name), value)
                 for name, value in given.items()}
 
+    def takes_none(self, name: str) -> bool:
+        """Whether None is a value of the parameter (of one that does not exist too: it is an error of its own)."""
+        kind = self.kinds.get(name)
+        return kind is None or kind.optional or kind.default is None
+
     @staticmethod
     def _text(kind: Param | None, value) -> str:
-        if isinstance(kind, DType):
+        if isinstance(kind, DType) and value is not None:
             return kind.convert(value)
         if isinstance(value, list):
             value = tuple(value)

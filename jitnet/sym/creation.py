@@ -51,9 +51,8 @@ def arange(start, stop=None, step=1.0, repeat: int = 1, infer_range: bool = Fals
     """
     if step == 0:
         raise OperatorError("arange: step is 0", "pass a step that leads from start to stop")
-    # a stop of None is written down, as MXNet does
-    return _ARANGE(start=start, stop="None" if stop is None else stop, step=step, repeat=repeat, infer_range=infer_range,
-                   dtype=_name(dtype), name=name, **kwargs)
+    return _ARANGE(start=start, stop=stop, step=step, repeat=repeat, infer_range=infer_range, dtype=_name(dtype), name=name,
+                   **kwargs)
 
 
 def linspace(start, stop, num: int, endpoint: bool = True, name: str | None = None, dtype=None, **kwargs) -> Symbol:
@@ -68,3 +67,6 @@ def split_v2(ary: Symbol, indices_or_sections: int | Sequence[int], axis: int = 
     cuts = [] if whole else [0, *indices_or_sections]
     return _SPLIT(ary, indices=str(cuts), axis=axis, squeeze_axis=squeeze_axis,
                   sections=indices_or_sections if whole else 0, **kwargs)
+
+
+Symbol.split_v2 = split_v2

@@ -13,7 +13,8 @@ from .node import Entry, Node
 from .symbol import Symbol
 
 NUMBERS = (bool, int, float, np.number)
-AUX_INIT = {"moving_mean": '["zero", {}]', "moving_var": '["one", {}]'}  # how states that a user never sees begin
+INIT = {("BatchNorm", "moving_mean"): '["zero", {}]', ("BatchNorm", "moving_var"): '["one", {}]',
+        ("LeakyReLU", "gamma"): '["Constant", {"value": 0.25}]'}  # how some variables begin unless they say otherwise
 
 
 def apply(op: Operator, inputs: Sequence[Symbol | None], given: Mapping[str, object], name: str | None = None,
@@ -22,7 +23,8 @@ def apply(op: Operator, inputs: Sequence[Symbol | None], given: Mapping[str, obj
 
     `given`: parameters as the user wrote them. The result has the outputs that a user sees.
     """
-    texts = op.schema.format({key: value for key, value in given.items() if value is not None})
+    given = {key: value for key, value in given.items() if value is not None or op.schema.takes_none(key)}
+    texts = op.schema.format(given)
     params = op.schema.parse(given)
     attrs = attribute.stored(attribute.current().get(attr))
     name = naming.current().get(name, hint or op.hint)
@@ -34,15 +36,15 @@ def apply(op: Operator, inputs: Sequence[Symbol | None], given: Mapping[str, obj
     for k, argument in enumerate(names):
         symbol = inputs[k] if k < len(inputs) else None
         if symbol is None:
-            own = dict(attrs) | texts
-            if argument in op.aux_names and argument in AUX_INIT:
-                own["__init__"] = AUX_INIT[argument]
-            entries.append((Node(None, f"{name}_{argument}", attrs=own), 0))
-            continue
-        if len(symbol) != 1:
+            entries.append((Node(None, f"{name}_{argument}", attrs=attrs | texts), 0))
+        elif len(symbol) == 1:
+            entries.append(symbol._entries[0])
+        else:
             raise OperatorError(f"{op.name}({name}): input {argument} is a group of {len(symbol)} outputs",
                                 "index the one that is meant: `symbol[0]`")
-        entries.append(symbol._entries[0])
+        variable, init = entries[-1][0], INIT.get((op.name, argument))
+        if init is not None and variable.op is None:
+            variable.attrs.setdefault("__init__", init)
     node = Node(op, name, entries, texts, params, attrs)
     return Symbol([(node, k) for k in range(node.num_visible)])
 

@@ -76,6 +76,18 @@ def order(entries: Iterable[Entry]) -> list[Node]:
     return out
 
 
+def versions(nodes: Sequence[Node]) -> dict[int, list[int]]:
+    """Id of node -> for each input, how often it was written when the node reads it: an operator writes its states."""
+    written: dict[int, int] = {}
+    found = {}
+    for node in nodes:
+        states = {id(state) for state in node.auxiliary()}
+        for place in states:
+            written[place] = written.get(place, 0) + 1
+        found[id(node)] = [written.get(id(n), 0) for n, _ in node.inputs]
+    return found
+
+
 def rebuilt(entries: Sequence[Entry], change: Callable[[Node, list[Entry]], Entry | Node]) -> list[Entry]:
     """The entries over a graph in which change(node, new inputs) stands for each node: a node, or an entry for its output 0."""
     new: dict[int, Node | Entry] = {}

@@ -5,7 +5,7 @@ import json
 
 from ..errors import MXNetError, OperatorError
 from ..operators import find
-from .node import Entry, Node, order
+from .node import Entry, Node, order, versions
 
 VERSION = 10901  # of MXNet, whose layout this is
 
@@ -14,13 +14,13 @@ def to_json(entries: list[Entry], remove_amp_cast: bool = True) -> str:
     """The graph as text."""
     nodes = order(entries)
     number = {id(node): k for k, node in enumerate(nodes)}
-    rows, pointer = [], [0]
+    rows, pointer, version = [], [0], versions(nodes)
     for node in nodes:
         row: dict = {"op": "null" if node.op is None else node.op.name, "name": node.name}
         attrs = node.all_attrs()
         if attrs:
             row["attrs"] = dict(sorted(attrs.items()))
-        row["inputs"] = [[number[id(n)], k, 0] for n, k in node.inputs]
+        row["inputs"] = [[number[id(n)], k, v] for (n, k), v in zip(node.inputs, version[id(node)])]
         rows.append(row)
         pointer.append(pointer[-1] + node.num_outputs)
     whole = {"nodes": rows, "arg_nodes": [k for k, node in enumerate(nodes) if node.op is None], "node_row_ptr": pointer,

@@ -11,7 +11,7 @@ import numpy as np
 from .. import attribute
 from ..errors import MXNetError, OperatorError
 from . import infer, saving
-from .node import Entry, Node, order, rebuilt
+from .node import Entry, Node, order, rebuilt, versions
 
 
 class Symbol:
@@ -274,12 +274,15 @@ class Symbol:
         """The graph as lines that people read: outputs, then every node with its inputs and attributes."""
         lines = ["Symbol Outputs:"]
         lines += [f"\toutput[{k}]={node.name}({out})" for k, (node, out) in enumerate(self._entries)]
-        for node in order(self._entries):
+        nodes = order(self._entries)
+        version = versions(nodes)
+        for node in nodes:
             if node.op is None:
                 lines.append(f"Variable:{node.name}")
                 continue
             lines += ["--------------------", f"Op:{node.op.name}, Name={node.name}", "Inputs:"]
-            lines += [f"\targ[{k}]={n.name}({out}) version=0" for k, (n, out) in enumerate(node.inputs)]
+            lines += [f"\targ[{k}]={n.name}({out})" + f" version={v}" * (n.op is None)
+                      for k, ((n, out), v) in enumerate(zip(node.inputs, version[id(node)]))]
             if node.all_attrs():
                 lines += ["Attrs:", *(f"\t{key}={value}" for key, value in sorted(node.all_attrs().items()))]
         return "\n".join(lines) + "\n"
@@ -289,8 +292,21 @@ class NotImplementedForSymbol(MXNetError, NotImplementedError):
     """What works on arrays alone."""
 
     def __init__(self, function, alias: str = ""):
-        super().__init__(f"{function.__name__} ({alias}) is not there for Symbol, only for NDArray",
+        name = f"{function.__name__} (namely operator \"{alias}\")" if alias else function.__name__
+        super().__init__(f"Function {name} is not implemented for Symbol and only available in NDArray.",
                          "bind the symbol and look at the outputs")
+
+
+def _arrays_only(name: str):
+    def method(self, *args, **kwargs):
+        raise NotImplementedForSymbol(method)
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = "Not there for symbols: bind, and look at the outputs."
+    return method
+
+
+for _name in ("as_in_context", "asnumpy", "asscalar", "backward", "copy", "detach", "wait_to_read"):
+    setattr(Symbol, _name, _arrays_only(_name))
 
 
 def load_json(json_str: str) -> Symbol:

@@ -1,4 +1,7 @@
 """Executors: MXNet's numbers, arrays that are shared and kept, requests, states, randomness, errors that change nothing."""
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -315,3 +318,26 @@ def test_on_a_gpu():
     assert (ex.arg_dict["data"].asnumpy()[0] == 7).all() and small.forward()[0].shape == (1, 2)
     with pytest.raises(DeviceError, match=r"x is on cpu\(0\), the executor on gpu\(0\)"):
         mx.sym.Variable("x").bind(mx.gpu(0), [mx.nd.ones((2,))])
+
+
+def test_memory_stays_flat():
+    ex = tiny().simple_bind(mx.cpu(), data=(2, 4))
+
+    def step():
+        ex.forward(is_train=True, data=np.ones((2, 4), np.float32))
+        ex.backward()
+
+    step()
+    gc.collect()
+    objects, compiled = len(gc.get_objects()), mx.cache.info().compiles
+    tracemalloc.start()
+    try:
+        step()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(10_000):
+            step()
+        assert tracemalloc.get_traced_memory()[0] - before < 10_000
+    finally:
+        tracemalloc.stop()
+    gc.collect()
+    assert len(gc.get_objects()) - objects < 100 and mx.cache.info().compiles == compiled

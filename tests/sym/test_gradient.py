@@ -60,5 +60,5 @@ def test_states_and_draws():
 
 
 def test_errors_name_the_arguments():
-    with pytest.raises(MXNetError, match="there is no argument 'z'\n.*\n  the arguments are data, fc1_weight"):
+    with pytest.raises(MXNetError, match=r"there is no argument 'z'\n.*\n  the arguments are data, fc1_weight"):
         network().gradient("z")

@@ -70,3 +70,21 @@ def test_dtypes_are_inferred():
     a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
     assert (a + b).infer_type(b="float64") == ([np.float64, np.float64], [np.float64], [])
     assert (a + b).infer_type() == (None, None, None)
+
+
+def test_attributes_that_mxnet_writes():
+    import json
+
+    text = mx.sym.BatchNorm(mx.sym.Variable("x"), name="bn").tojson()
+    assert json.loads(text)["nodes"][-1]["inputs"] == [[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 1], [4, 0, 1]]
+    slope = mx.sym.LeakyReLU(mx.sym.Variable("x"), act_type="prelu", name="p")
+    assert slope.attr_dict()["p_gamma"]["__init__"] == '["Constant", {"value": 0.25}]'
+    cut = mx.sym.slice_axis(mx.sym.Variable("x"), axis=0, begin=1, end=None)
+    assert cut.list_attr() == {"axis": "0", "begin": "1", "end": "None"}
+
+
+def test_what_only_arrays_have_says_so():
+    x = mx.sym.Variable("x")
+    for call in (x.asnumpy, x.wait_to_read, lambda: bool(x)):
+        with pytest.raises(mx.sym.NotImplementedForSymbol, match="is not implemented for Symbol and only available in NDArray"):
+            call()

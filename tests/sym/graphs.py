@@ -1,0 +1,58 @@
+"""Symbols of which MXNet and jitnet are asked everything: expressions of `mx`, `x`, `y`, `w`, and the shapes of variables."""
+
+MLP = ("mx.sym.SoftmaxOutput(mx.sym.FullyConnected(mx.sym.Activation(mx.sym.FullyConnected(x, num_hidden=5, name='fc1'), "
+       "act_type='{}'), num_hidden=3, name='fc2'), name='softmax'{})")
+X, XY, IX = {"x": (4, 3)}, {"x": (4, 3), "y": (4, 3)}, {"x": (4,)}
+
+GRAPHS = {
+    "mlp": (MLP.format("relu", ""), {"x": (4, 6)}),
+    "mlp batch": (MLP.format("tanh", ", normalization='batch', smooth_alpha=0.1"), {"x": (4, 6)}),
+    "mlp ignore": (MLP.format("sigmoid", ", use_ignore=True, ignore_label=1, normalization='valid', grad_scale=2.0"),
+                   {"x": (4, 6)}),
+    "multi output": ("mx.sym.SoftmaxOutput(x, name='s', multi_output=True)", {"x": (2, 3, 4)}),
+    "linear": ("mx.sym.LinearRegressionOutput(mx.sym.FullyConnected(x, num_hidden=2, name='fc'), name='lro')", X),
+    "logistic": ("mx.sym.LogisticRegressionOutput(x, name='o')", X),
+    "mae": ("mx.sym.MAERegressionOutput(x, name='o', grad_scale=3)", X),
+    "svm": ("mx.sym.SVMOutput(x, name='o', use_linear=True)", X),
+    "python": ("(2 - x) * y + x / (y + 3) - (-x) ** 2 + abs(y) % 2", XY),
+    "python numbers": ("2.5 / (x + 4) + 2 ** x - 7 % (x + 5)", X),
+    "comparisons": ("(x > y) + (x <= 0.1) * (y != x)", XY),
+    "exp": ("mx.sym.exp(mx.sym.sin(x) * mx.sym.sqrt(mx.sym.square(x) + 1))", X),
+    "broadcast": ("mx.sym.broadcast_add(x, y) * mx.sym.broadcast_maximum(x, y)", {"x": (4, 3), "y": (1, 3)}),
+    "reductions": ("mx.sym.sum(x, axis=1, keepdims=True) + mx.sym.mean(x, axis=0, exclude=True, keepdims=True) "
+                   "+ mx.sym.max(x, axis=1, keepdims=True)", X),
+    "nothing given": ("mx.sym.sum(x, axis=None) + mx.sym.mean(x, axis=(), keepdims=False)", X),
+    "norm": ("mx.sym.norm(x, axis=1) + mx.sym.prod(x, axis=1)", X),
+    "batch norm": ("mx.sym.BatchNorm(x, name='bn', fix_gamma=False, momentum=0.8)", X),
+    "batch norm fixed": ("mx.sym.BatchNorm(x, name='bn', use_global_stats=True)", X),
+    "layer norm": ("mx.sym.LayerNorm(x, name='ln')", X),
+    "leaky": ("mx.sym.LeakyReLU(x, act_type='leaky', slope=0.2) + mx.sym.LeakyReLU(x, act_type='elu')", X),
+    "prelu": ("mx.sym.LeakyReLU(x, act_type='prelu', name='p')", X),
+    "embedding": ("mx.sym.Embedding(mx.sym.BlockGrad(x), input_dim=4, output_dim=3, name='e')", IX),
+    "concat": ("mx.sym.Concat(x, y, x * y, dim=1, name='c')", XY),
+    "split": ("mx.sym.Group([p * (k + 1) for k, p in enumerate(mx.sym.SliceChannel(x, num_outputs=3, name='parts'))])", X),
+    "squeezed split": ("mx.sym.SliceChannel(x, num_outputs=3, squeeze_axis=True, name='parts')", X),
+    "shapes": ("mx.sym.transpose(mx.sym.reshape(x, shape=(-1, 2, 3))) + 1", X),
+    "slices": ("mx.sym.slice_axis(x, axis=1, begin=1, end=None) - mx.sym.slice(y, begin=(0, 0), end=(4, 2))", XY),
+    "flatten": ("mx.sym.Flatten(x) * 2 + mx.sym.expand_dims(mx.sym.sum(mx.sym.Flatten(y), axis=1), axis=1).broadcast_axes("
+                "axis=1, size=6)", {"x": (4, 2, 3), "y": (4, 2, 3)}),
+    "dot": ("mx.sym.dot(x, y, transpose_b=True)", {"x": (4, 3), "y": (5, 3)}),
+    "batch dot": ("mx.sym.batch_dot(x, y)", {"x": (2, 4, 3), "y": (2, 3, 2)}),
+    "softmax": ("mx.sym.softmax(x, axis=0) + mx.sym.log_softmax(x)", X),
+    "where": ("mx.sym.where(x > 0, x, y)", XY),
+    "clip": ("mx.sym.clip(x, a_min=-0.2, a_max=0.3) + mx.sym.relu(x)", X),
+    "one hot": ("mx.sym.one_hot(x, depth=3) * 2", IX),
+    "take": ("mx.sym.take(y, mx.sym.BlockGrad(x))", {"x": (2,), "y": (4, 3)}),
+    "made": ("mx.sym.zeros((4, 3)) + x + mx.sym.ones((4, 3)) * mx.sym.full((4, 3), 2)", X),
+    "numbers": ("mx.sym.broadcast_mul(x, mx.sym.reshape(mx.sym.arange(1, 4), shape=(1, 3)))", X),
+    "losses": ("mx.sym.Group([mx.sym.MakeLoss(mx.sym.square(x - y)), mx.sym.BlockGrad(x)])", XY),
+    "variable": ("mx.sym.Group([x, x * 2])", X),
+    "weights": ("mx.sym.FullyConnected(x, weight=w, no_bias=True, num_hidden=2, flatten=False, name='f')", {"x": (2, 4, 3)}),
+    "attributes": ("mx.sym.FullyConnected(x, num_hidden=2, name='f', attr={'__mood__': 'angry', 'lr_mult': '3'})", X),
+    "declared": ("mx.sym.Variable('v', shape=(4, 3), lr_mult=2.0, wd_mult=0.5, dtype='float32') * x", {}),
+    "prefix": ("mx.name.Prefix('net_').__enter__() and mx.sym.FullyConnected(x, num_hidden=2)", X),
+    "composed": ("mx.sym.FullyConnected(x, num_hidden=2, name='f')(x=mx.sym.tanh(y, name='t'))", {"y": (4, 3)}),
+    "linalg": ("mx.sym.linalg.gemm2(x, y, transpose_b=True, alpha=2.0)", XY),
+    "many": ("mx.sym.add_n(*[x * k for k in range(12)], name='total')", X),
+    "internals": ("mx.sym.Group(list(mx.sym.exp(x * 2 + y).get_internals()))", XY),
+}
