@@ -22,6 +22,7 @@ class Case:
     own: dict[str, Callable] = field(default_factory=dict)  # framework -> maker(module) -> function of the inputs
     skip: tuple[str, ...] = ()                  # frameworks that cannot do it, or would take minutes to compile it
     in_place: tuple[str, ...] = ()              # frameworks whose version changes its inputs: one result is compared
+    as_it_stands: bool = False                  # its own versions are whole programs: not compiled, arrays of their own
     memory_bound: bool = False                  # a few operations per byte: out of cache, copy bandwidth is the ceiling
     tolerance: float = 2e-5                     # largest error against NumPy, relative to the largest result
 
@@ -35,7 +36,9 @@ def normal(*counts):
 def all_cases():
     """Every case, by name, in the order of the report."""
     import cases_fused
+    import cases_mxnet
     import cases_network
-    table = {case.name: case for case in cases_fused.CASES + cases_network.CASES}
-    assert len(table) == len(cases_fused.CASES + cases_network.CASES), "two cases share a name"
+    cases = cases_fused.CASES + cases_network.CASES + cases_mxnet.CASES
+    table = {case.name: case for case in cases}
+    assert len(table) == len(cases), "two cases share a name"
     return table

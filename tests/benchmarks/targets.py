@@ -1,14 +1,15 @@
 """What jitnet sets out to reach on the CPU, and whether a run's figures reach it."""
 from cases import OUT_OF_CACHE
 from cases_fused import FUSED
+from cases_mxnet import PROGRAM, SAME
 from cases_network import CALL, SCAN, STEP
 from fresh_runs import MLP
 
 
 def verdicts(figures):
     """Rows (work, target, measured, met): met is None where this run did not measure it."""
-    rules = (call_overhead, fused_each, fused_mean, bandwidth, training_step, scan, new_batch, cold_kernel, cold_step,
-             warm_call, import_time, chain_time, chain_growth, busy, memory)
+    rules = (call_overhead, fused_each, fused_mean, bandwidth, training_step, scan, programs, executor, new_batch, cold_kernel,
+             cold_step, warm_call, import_time, chain_time, chain_growth, busy, memory)
     return [rule(figures) for rule in rules]
 
 
@@ -68,6 +69,27 @@ def scan(figures):
     values = [job["results"]["jax"]["best"] / job["results"]["jitnet"]["best"] for job in jobs_of(figures, SCAN)
               if "best" in job["results"].get("jax", {})]
     return row("scan of 200 RNN cells", "≥ 2 × JAX", values, lambda v: ", ".join(f"{x:.2f}" for x in v), lambda v: min(v) >= 2)
+
+
+def programs(figures):
+    ratios = {job["case"]: job["results"]["mxnet"]["best"] / job["results"]["jitnet"]["best"]
+              for job in jobs_of(figures, PROGRAM) if "best" in job["results"].get("mxnet", {})}
+
+    def show(values):
+        lowest = min(ratios, key=ratios.get)
+        return f"{sum(v >= 2 for v in values)} of {len(values)}; lowest {ratios[lowest]:.2f} ({lowest})"
+    return row("every program for MXNet", "≥ 2 × MXNet", ratios.values(), show, lambda v: min(v) >= 2)
+
+
+def executor(figures):
+    """The executor's forward and backward over jit(value_and_grad) of the same network, by batch size."""
+    def by_batch(group, start):
+        return {job["case"].rsplit(" ", 1)[1]: job["results"]["jitnet"]["best"] for job in jobs_of(figures, group)
+                if job["case"].startswith(start)}
+    ours, same = by_batch(PROGRAM, "executor"), by_batch(SAME, "jit")
+    values = [ours[batch] / same[batch] for batch in same if batch in ours]
+    return row("executor, MLP forward and backward", "≤ 1.1 × jit(value_and_grad)", values,
+               lambda v: ", ".join(f"{x:.2f}" for x in v), lambda v: max(v) <= 1.1)
 
 
 def new_batch(figures):
