@@ -387,18 +387,18 @@ class FakePlan:
         p, itemsize = self.product, self.product.dtype.itemsize
         rows = {"a": (p.k, p.m) if p.a_transposed else (p.m, p.k), "b": (p.n, p.k) if p.b_transposed else (p.k, p.n)}
         for i in range(self.count):
-            sa, sb, so = (itemsize * s * i for s in self.strides)
+            sa, sb, so = (size * s * i for size, s in zip((itemsize, itemsize, p.out_dtype.itemsize), self.strides))
             x = _matrix(a + sa, *rows["a"], p.a_leading, p.dtype)
             y = _matrix(b + sb, *rows["b"], p.b_leading, p.dtype)
             x, y = (a.astype(F32) if p.dtype in HALVES else a for a in (x, y))
             value = (x.T if p.a_transposed else x) @ (y.T if p.b_transposed else y)
             if "bias" in p.epilogue:
-                value = value + _matrix(bias, 1, p.n, p.n, p.dtype)
+                value = value + _matrix(bias, 1, p.n, p.n, p.out_dtype)
             if "relu" in p.epilogue:
                 value = np.maximum(value, 0)
             elif "gelu" in p.epilogue:
                 value = 0.5 * value * (1 + np.tanh(math.sqrt(2 / math.pi) * (value + 0.044715 * value ** 3)))
-            _matrix(out + so, p.m, p.n, p.n, p.dtype)[...] = value
+            _matrix(out + so, p.m, p.n, p.n, p.out_dtype)[...] = value
 
 
 def _matrix(address: int, rows: int, columns: int, leading: int, dtype: np.dtype) -> np.ndarray:

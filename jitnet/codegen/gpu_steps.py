@@ -89,8 +89,8 @@ def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
         batch, m, a = [], *rows
     strides = tuple(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch),
                         row_major(out.type.shape)[:-2]))
-    product = Product(out.type.dtype, m, n, k, a.transposed, b.transposed, a.leading, b.leading, tuple(batch), strides,
-                      eqn.params.get("epilogue", ""))
+    product = Product(x.type.dtype, out.type.dtype, m, n, k, a.transposed, b.transposed, a.leading, b.leading, tuple(batch),
+                      strides, eqn.params.get("epilogue", ""))
     step = KernelStep(product, (a.slot, b.slot, builder.slots[out], *(builder.stored(atom) for atom in bias)), (), 1)
     builder.steps.append(step)
     builder.infos.append(KernelInfo("matmul", "blas", product.source, (eqn,), sum(atom.type.nbytes for atom in eqn.inputs),

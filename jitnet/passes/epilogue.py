@@ -2,6 +2,7 @@
 
     x @ w + b   ->  product(x, w, b, epilogue="bias")
     relu(...)   ->  product(..., epilogue="relu_bias")        also without b; likewise gelu in its form with tanh
+    cast(x, f32) @ cast(w, f32)  ->  product(x, w, epilogue="")   of halves x and w: tensor cores, and half the bytes
 
 For float32: narrower floats would be rounded less often than each op by itself is. Of a product that is read elsewhere too,
 as derivatives often do, nothing changes, except that gradients of relu can do without it (relu_masks.py).
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions, eval_graph, uses
 from ..op import OPS, Control
-from ..types import F32
+from ..types import F32, HALVES
 from .kernel import kernel_op
 from .relu_masks import relu_masks
 
@@ -35,13 +36,18 @@ class ProductOp(Control):
 
     def evaluate(self, arrays, params):
         x, y, *bias = arrays
-        return eval_graph(params["after"], np.matmul(x, y), *bias)
+        return eval_graph(params["after"], np.matmul(*map(wide, (x, y))), *bias)
 
 
 def product(*arrays, epilogue, after):
     """The product of two matrices, with what follows it."""
     x, y, *bias = arrays
-    return eval_graph(after, np.matmul(x, y), *bias)[0]
+    return eval_graph(after, np.matmul(*map(wide, (x, y))), *bias)[0]
+
+
+def wide(x: np.ndarray) -> np.ndarray:
+    """The array in float32 when it holds halves."""
+    return x.astype(F32) if x.dtype in HALVES else x
 
 
 product_op = ProductOp(product, register=False)
@@ -51,7 +57,7 @@ def epilogue(graph: Graph, known: Callable[[], Collection[str]]) -> Graph:
     """The graph with products and what follows them as one, for the epilogues that `known()` gives."""
     if not any(eqn.op is OPS["matmul"] for eqn in graph.eqns):
         return graph
-    graph = relu_masks(graph, lambda eqn, definition: relu(eqn, definition, known))
+    graph = relu_masks(of_halves(graph), lambda eqn, definition: relu(eqn, definition, known))
     readers, definition = uses(graph), definitions(graph)
     gone: set[int] = set()   # ids of products that became part of another equation
     eqns: list[Eqn] = []
@@ -61,6 +67,40 @@ def epilogue(graph: Graph, known: Callable[[], Collection[str]]) -> Graph:
             gone.add(id(definition[made[0]]))
         eqns.append(eqn if made is None else made[1])
     return graph.replace("epilogue", eqns=tuple(e for e in eqns if id(e) not in gone))
+
+
+def of_halves(graph: Graph) -> Graph:
+    """The graph with products in float32 of two casts from the same half dtype as products of what was cast."""
+    definition = definitions(graph)
+    eqns: list[Eqn] = []
+    casts: list[Eqn] = []
+    for eqn in graph.eqns:
+        origins = [definition.get(a) if type(a) is Var else None for a in eqn.inputs] if eqn.op is OPS["matmul"] else [None]
+        if all(map(is_cast, origins)) and len({o.inputs[0].type.dtype for o in origins}) == 1:
+            casts += origins
+            p = Var(eqn.outputs[0].type)
+            after = Graph((p,), (), (p,), "product")
+            x, y = (o.inputs[0] for o in origins)
+            eqn = Eqn(product_op, (x, y), {"epilogue": "", "after": after}, eqn.outputs, eqn.source)
+        eqns.append(eqn)
+    if not casts:
+        return graph
+    read = {a for eqn in eqns for a in eqn.inputs} | set(graph.outputs)
+    unread = {id(o) for o in casts if o.outputs[0] not in read}
+    return graph.replace("of_halves", eqns=tuple([eqn for eqn in eqns if id(eqn) not in unread]))
+
+
+def is_cast(eqn: Eqn | None) -> bool:
+    """Is this a kernel that casts an array of halves to float32, and does nothing else?"""
+    if eqn is None or eqn.op is not kernel_op or len(eqn.params["body"].eqns) != 1 or len(eqn.inputs) != 1:
+        return False
+    (inner,), (x,), (out,) = eqn.params["body"].eqns, eqn.inputs, eqn.outputs
+    return inner.op is OPS["cast"] and x.type.dtype in HALVES and out.type.dtype == F32 and x.type.shape == out.type.shape
+
+
+def is_product(eqn: Eqn | None) -> bool:
+    """Is this a product with nothing after it?"""
+    return eqn is not None and (eqn.op is OPS["matmul"] or (eqn.op is product_op and not eqn.params["epilogue"]))
 
 
 def fused(eqn: Eqn, readers: dict, definition: dict[Var, Eqn], known: Callable) -> tuple[Var, Eqn] | None:
@@ -91,7 +131,7 @@ def named(eqn: Eqn, definition: dict[Var, Eqn]) -> tuple[int, str] | None:
         return None
     for k, atom in enumerate(eqn.inputs):
         origin = definition.get(atom) if type(atom) is Var else None
-        if origin is None or origin.op is not OPS["matmul"] or atom.type.dtype != F32:
+        if not is_product(origin) or atom.type.dtype != F32:
             continue
         shape, bias = body.outputs[0].type.shape, [v for j, v in enumerate(body.inputs) if j != k]
         if shape != atom.type.shape or atom.type.size == 0 or any(b.type.shape != shape[-1:] for b in bias):

@@ -100,6 +100,7 @@ def test_products_of_halves(a, b, dtype):
     x, y = RNG.standard_normal(a).astype(dtype), RNG.standard_normal(b).astype(dtype)
     got, want = (v.astype(np.float32) for v in (on_card(np.matmul, x, y), jitnet.jit(np.matmul)(x, y)))
     np.testing.assert_allclose(got, want, rtol=2.0 ** (-10 if dtype == F16 else -7), atol=1e-4)
+    close(on_card(lambda x, y: np.matmul(x, y, dtype=np.float32), x, y), np.matmul(x, y, dtype=np.float32), 1e-4)
 
 
 @pytest.mark.parametrize("function", [lambda x, w, b: x @ w + b, lambda x, w, b: relu(x @ w + b), lambda x, w, b: relu(x @ w),

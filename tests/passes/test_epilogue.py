@@ -155,3 +155,23 @@ def test_long_kernels_are_not_spelled_out():
         return h
 
     assert passed(squares, X * 0, W) == []
+
+
+def test_products_of_halves_in_float32_read_halves():
+    x, w = X.astype(np.float16), W.astype(np.float16)
+
+    def mixed(x, w, b):
+        return relu(x.astype(np.float32) @ w.astype(np.float32) + b)
+
+    assert passed(mixed, x, w, B) == ["relu_bias"]
+    assert passed(lambda x, w: x.astype(np.float32) @ w.astype(np.float32), x, w) == [""]
+    assert passed(lambda x, w: x.astype(np.float32) @ w.astype(np.float32), x, W.astype(BF16)) == []   # two dtypes
+    f, batched = jitnet.jit(mixed), jitnet.jit(lambda x, w: np.matmul(x, w, dtype=np.float32))
+    with fake_gpus() as driver:
+        arrays = [jitnet.asarray(a, device="gpu") for a in (x, w, B)]
+        np.testing.assert_allclose(f(*arrays).numpy(), f(x, w, B), rtol=2e-6, atol=1e-6)
+        assert driver.calls["product"] == 1 and driver.calls["launch"] == 0
+        assert "3 x 4 x 5 of f16 to f32, then relu of the sum with bias" in f.explain(*arrays)
+        many = np.stack([w, -w, 2 * w])
+        found = batched(*[jitnet.asarray(a, device="gpu") for a in (x[None], many)])
+        np.testing.assert_allclose(found.numpy(), np.matmul(x, many, dtype=np.float32), rtol=2e-6, atol=1e-6)

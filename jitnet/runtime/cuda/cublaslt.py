@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from ...errors import DeviceError
-from ...types import HALVES, short_dtype
+from ...types import F32, HALVES, short_dtype
 from .buffer import DeviceBuffer
 from .driver import INSTALL
 from .products import Product
@@ -70,7 +70,7 @@ class CublasLt:
     def keeps_nan(self, epilogue: str) -> bool:
         """Whether a product of NaNs is NaN after an epilogue. Asks the device, and waits."""
         n, gpu = 64, self.gpu
-        plan = self.plan(Product(np.dtype(np.float32), n, n, n, False, False, n, n, epilogue=epilogue), 1, (0, 0, 0))
+        plan = self.plan(Product(F32, F32, n, n, n, False, False, n, n, epilogue=epilogue), 1, (0, 0, 0))
         with gpu.doing("asking cuBLASLt about NaN"):
             (x,) = send(gpu, [np.full((n, n), np.nan, np.float32)])
             out = DeviceBuffer(gpu, gpu.pool.take(x.nbytes), x.shape, x.dtype)
@@ -97,7 +97,8 @@ class Plan:
         m, n, k = product.m, product.n, product.k
         shapes = [((k, n) if product.b_transposed else (n, k), product.b_leading, strides[1]),
                   ((m, k) if product.a_transposed else (k, m), product.a_leading, strides[0]), ((n, m), n, strides[2])]
-        self.layouts = [self._layout(TYPES[kind], *shape, count) for shape in shapes]
+        kinds = kind, kind, short_dtype(product.out_dtype)
+        self.layouts = [self._layout(TYPES[k], *shape, count) for k, shape in zip(kinds, shapes)]
         self.algorithms: dict[tuple[int, ...], Heuristic] = {}
 
     def _create(self, kind: str, *arguments) -> ctypes.c_void_p:

@@ -22,10 +22,12 @@ class Product:
     """The `kernel` of a step: out = a @ b in row-major order, one product or a batch of them, with an epilogue.
 
     a is (m, k), or (k, m) when transposed; b likewise. leading: elements between rows as they lie. batch: extents, strides:
-    per batch axis the elements between products of a, b and out. Buffers: a, b, out, and the bias if there is one.
+    per batch axis the elements between products of a, b and out. Buffers: a, b, out, and the bias if there is one. dtype is
+    that of a and b; out_dtype that of out and the bias: the same, or float32 where dtype is a half.
     """
 
     dtype: np.dtype
+    out_dtype: np.dtype
     m: int
     n: int
     k: int
@@ -39,6 +41,7 @@ class Product:
 
     def __str__(self) -> str:
         text = f"{self.m} x {self.k} x {self.n} of {short_dtype(self.dtype)}"
+        text += f" to {short_dtype(self.out_dtype)}" if self.out_dtype != self.dtype else ""
         text += f", {math.prod(self.batch)} of them" if self.batch else ""
         return text + (f", then {self.epilogue.replace('_', ' of the sum with ')}" if self.epilogue else "")
 
@@ -70,8 +73,8 @@ class ProductOperation(Operation):
     def __init__(self, gpu: Gpu, product: Product, places: tuple[Place, ...], name: str, source: Source | None):
         super().__init__(places, name, source)
         count, strides, offsets = product.batches()
-        itemsize = product.dtype.itemsize
-        self.offsets = [tuple(itemsize * o for o in offset) for offset in offsets]
+        sizes = product.dtype.itemsize, product.dtype.itemsize, product.out_dtype.itemsize
+        self.offsets = [tuple(size * o for size, o in zip(sizes, offset)) for offset in offsets]
         with gpu.doing(f"planning {name}", source):
             self.plan = gpu.products.plan(product, count, strides)
 
