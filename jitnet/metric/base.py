@@ -199,4 +199,4 @@ class CustomMetric(EvalMetric):
 
 def from_numpy(numpy_feval: Callable, name=None, allow_extra_outputs=False) -> CustomMetric:
     """A metric of a function of (label, prediction) as NumPy arrays. Public as `metric.np`."""
-    return CustomMetric(numpy_feval, name or numpy_feval.__name__, allow_extra_outputs)
+    return CustomMetric(numpy_feval, name, allow_extra_outputs)
