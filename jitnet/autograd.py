@@ -100,18 +100,21 @@ def _record(op, arrays, params, out):
     """`invoke` under `record()`: runs the operator, and puts it on the tape when a gradient may flow through it."""
     if op.mode:
         params = {"training": state.training, **params}
-    sources = [source_of(a) if isinstance(a, Base) else None for a in arrays]
+    sources = [source_of(a) if type(a) is NDArray or isinstance(a, Base) else None for a in arrays]
     outs = () if out is None else out if isinstance(out, (list, tuple)) else (out,)
     for target in outs:
         _check_target(op.name, target)
     if sources.count(None) == len(sources):
         return execute(op, arrays, params, out)
-    written = {id(o._data) for o in outs}
+    written = {id(o._data) for o in outs} if outs else ()
     values = [a._data.copy() if id(a._data) in written else a._data for a in arrays]
     key = hooks.draw_key(arrays[0]._ctx) if op.draws(params) else None
     result = execute(op, arrays, params, out, key)
     node = Node(op, *tape.record_options(op, params), key, values, sources, op.num_visible(params))
-    for k, array in enumerate(result if isinstance(result, list) else (result,)):
+    if type(result) is not list:
+        result._node = (node, 0)
+        return result
+    for k, array in enumerate(result):
         array._node = (node, k)
     return result
 

@@ -255,6 +255,37 @@ class Gradients:
         self.values.setdefault(key, []).append(ct)
 
 
+def _steps(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping[tuple, int],
+           arguments: Arguments) -> tuple[list[tuple], list[int | None]]:
+    """(fields of the steps of a plan, for each target the place of an array of its shape); fills the arguments.
+
+    This loop is most of what a backward pass costs in Python.
+    """
+    steps, like = [], [None] * len(target_of)
+    put, number = arguments.place, arguments.number
+    for node in run:
+        values, sources = [], []
+        for value, source in zip(node.values, node.sources):
+            place = put(value, source) if type(value) is np.ndarray or not isinstance(value, NUMBERS) else number(value)
+            values.append(place)
+            if source is None:
+                sources.append(None)
+                continue
+            inner = type(source) is tuple
+            step = numbers.get(id(source[0])) if inner else None
+            if step is not None:
+                sources.append((step, source[1]))
+                continue
+            k = target_of.get((id(source[0]), source[1]) if inner else (id(source),))
+            sources.append(None if k is None else ("target", k))
+            if k is not None:
+                like[k] = place
+        scalars = tuple([number(s) for s in node.scalars]) if node.scalars else ()
+        key = None if node.key is None else put(node.key)
+        steps.append((node.operator, node.options, tuple(values), scalars, key, tuple(sources), node.outputs))
+    return steps, like
+
+
 def run_backward(run: Sequence[Node], grads: Gradients, targets: Sequence, requests: Sequence[str], buffers: Sequence,
                  call: Callable) -> list:
     """The gradients that a run of nodes gives for `targets` (sources outside it), by its plan.
@@ -262,26 +293,8 @@ def run_backward(run: Sequence[Node], grads: Gradients, targets: Sequence, reque
     `call(plan, arguments)` runs it. Gradients of outputs of the run are taken out of `grads`.
     """
     numbers = {id(node): n for n, node in enumerate(run)}
-    target_of = {Gradients.key(t): k for k, t in enumerate(targets)}
     arguments = Arguments()
-    steps, like = [], [None] * len(targets)
-    for node in run:
-        values, sources = [], []
-        for value, source in zip(node.values, node.sources):
-            place = arguments.number(value) if isinstance(value, NUMBERS) else arguments.place(value, source)
-            values.append(place)
-            if source is None:
-                sources.append(None)
-            elif type(source) is tuple and id(source[0]) in numbers:
-                sources.append((numbers[id(source[0])], source[1]))
-            else:
-                k = target_of.get(Gradients.key(source))
-                sources.append(None if k is None else ("target", k))
-                if k is not None:
-                    like[k] = place
-        scalars = tuple([arguments.number(s) for s in node.scalars])
-        key = None if node.key is None else arguments.place(node.key)
-        steps.append((node.operator, node.options, tuple(values), scalars, key, tuple(sources), node.outputs))
+    steps, like = _steps(run, numbers, {Gradients.key(t): k for k, t in enumerate(targets)}, arguments)
     given = []
     for key in list(grads.objects):
         source = grads.objects[key]
