@@ -18,6 +18,7 @@ from .gradients import count
 from .linalg import work
 from .params import Bool, DType, Enum, Float, Int, Shape
 from .registry import operator
+from .unary import relu
 
 # FullyConnected
 
@@ -66,7 +67,7 @@ def softrelu(x):
     return jnp.logaddexp(x, x.dtype.type(0))
 
 
-ACTIVATIONS = {"relu": functional.relu, "sigmoid": functional.sigmoid, "softrelu": softrelu, "tanh": np.tanh,
+ACTIVATIONS = {"relu": relu, "sigmoid": functional.sigmoid, "softrelu": softrelu, "tanh": np.tanh,
                "softsign": lambda x: x / (1 + np.abs(x))}
 
 

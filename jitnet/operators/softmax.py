@@ -34,6 +34,13 @@ def _softmax(x, axis: int):
     return e / np.add.reduce(e, axis=axis, keepdims=True)
 
 
+def _log_softmax(x, axis: int):
+    if type(x) is not np.ndarray or x.dtype.char not in "fd":
+        return functional.log_softmax(x, axis)
+    shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)
+    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
+
+
 def _along(function, data, length, axis, temperature, dtype, outside: float):
     """function(data / temperature) along an axis; elements beyond the length of their row take no part and become `outside`."""
     if length is None and temperature is None and dtype is None and data.dtype.kind == "f":
@@ -58,7 +65,7 @@ def softmax(data, length=None, *, axis, temperature, dtype, use_length):
 @operator("log_softmax", params=OPTIONS, inputs=_inputs, same_dtype=False, type_rule=_types, shape_rule=_infer, method=True)
 def log_softmax(data, length=None, *, axis, temperature, dtype, use_length):
     """The logarithm of softmax."""
-    return _along(functional.log_softmax, data, length, axis, temperature, dtype, -np.inf)
+    return _along(_log_softmax, data, length, axis, temperature, dtype, -np.inf)
 
 
 @operator("softmin", params=OPTIONS, inputs=_inputs, same_dtype=False, type_rule=_types, shape_rule=_infer, method=True)

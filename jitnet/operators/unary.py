@@ -12,6 +12,11 @@ from .params import DType, Float, Scalar
 from .registry import operator
 
 
+def relu(x):
+    """functional.relu; of NumPy arrays by one call of NumPy's, which has no branch to mispredict as `where` has."""
+    return np.maximum(x, zero(x)) if type(x) is np.ndarray else functional.relu(x)
+
+
 def zero(x):
     """The 0 of the dtype of x."""
     return x.dtype.type(0)
@@ -72,7 +77,7 @@ unary("negative", np.negative, "The elements with the other sign.", ("_np_negati
 unary("radians", np.radians, "Radians of an angle in degrees.")
 unary("rcbrt", lambda x: 1 / np.cbrt(x), "1 / cube root.")
 unary("reciprocal", lambda x: 1 / x, "1 / x.")
-unary("relu", functional.relu, "x where it is above 0, else 0; the derivative at 0 is 0.")
+unary("relu", relu, "x where it is above 0, else 0; the derivative at 0 is 0.")
 unary("rint", _halfway_down, "The nearest integer; halves go down.")
 unary("round", _halfway_out, "The nearest integer; halves go away from 0.")
 unary("rsqrt", lambda x: 1 / np.sqrt(x), "1 / square root.")
