@@ -1,5 +1,4 @@
 """Runs expressions in one library and writes what came of each: `python ask.py mxnet|jitnet GROUP OUTPUT.npz`."""
-import functools
 import importlib
 import sys
 
@@ -14,10 +13,8 @@ def results(library, group):
     mx = importlib.import_module(library)
     found = {}
     for number, call in enumerate(calls.GROUPS[group]):
-        scope = {"mx": mx, "nd": mx.nd, "np": np, "grad": calls.gradients(mx), **calls.inputs(mx.nd, np)}
-        scope["norm"] = functools.partial(calls.norm, mx.nd, mx, scope["x"])
         try:
-            value = eval(call, scope)
+            value = eval(call, calls.scope(mx, np))
             parts = value if isinstance(value, (list, tuple)) and value and hasattr(value[0], "asnumpy") else [value]
             found.update({f"{number}.{k}": plain(part) for k, part in enumerate(parts)})
         except Exception as error:

@@ -1,4 +1,5 @@
 """Calls whose results MXNet and jitnet are asked for, in groups: expressions of `mx`, `nd`, `np` and the arrays of `inputs`."""
+import functools
 import itertools
 
 
@@ -39,6 +40,13 @@ def norm(nd, mx, x, **options):
     states = [nd.arange(n), nd.arange(1, n + 1)]
     found = gradients(mx)(lambda a, b, c: nd.BatchNorm(a, b, c, *states, **options), x, nd.arange(1, n + 1), nd.arange(n))
     return found + states
+
+
+def scope(mx, np):
+    """What the names in expressions stand for; new for every expression."""
+    arrays = inputs(mx.nd, np)
+    norms = functools.partial(norm, mx.nd, mx, arrays["x"])
+    return {"mx": mx, "nd": mx.nd, "np": np, "grad": gradients(mx), "norm": norms, **arrays}
 
 
 def words(text):

@@ -41,7 +41,7 @@ def test_traced_bodies(group, monkeypatch):
     monkeypatch.setattr(dispatch, "run", both)
     for call in calls.GROUPS[group]:
         try:
-            eval(call, {"mx": mx, "nd": mx.nd, "np": np, "grad": calls.gradients(mx), **calls.inputs(mx.nd, np)})
+            eval(call, calls.scope(mx, np))
         except (mx.MXNetError, IndexError, TypeError, ValueError, AttributeError):
             continue  # what must fail; test_against_mxnet.py says which calls these are
     assert not wrong, "\n".join(wrong)
