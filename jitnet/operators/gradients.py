@@ -17,6 +17,15 @@ def with_gradient(forward: Callable, backward: Callable) -> Callable:
     Both compute with halves in float32: what they count and scale by has no place in 16 bits.
     """
     forward = in_float32(forward)
+
+    def call(*arrays):
+        # NumPy arrays are computed with at once: nobody differentiates them
+        return forward(*arrays) if all(type(a) is np.ndarray for a in arrays) else _ruled(forward, backward)(*arrays)
+    return call
+
+
+def _ruled(forward: Callable, backward: Callable) -> Callable:
+    """`forward` with its rule, for traced arrays."""
     function = custom_vjp(forward)
     source = stated_source()  # the rules run later: they still speak of the line that a symbol was made at
 
@@ -32,11 +41,7 @@ def with_gradient(forward: Callable, backward: Callable) -> Callable:
             return tuple([g if g is None or g.dtype == a.dtype else g.astype(a.dtype) for g, a in zip(grads, arrays)])
 
     function.defvjp(fwd, bwd)
-
-    def call(*arrays):
-        # NumPy arrays are computed with at once: nobody differentiates them
-        return forward(*arrays) if all(type(a) is np.ndarray for a in arrays) else function(*arrays)
-    return call
+    return function
 
 
 def _wide(x):

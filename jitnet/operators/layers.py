@@ -18,6 +18,7 @@ from .gradients import count
 from .linalg import work
 from .params import Bool, DType, Enum, Float, Int, Shape
 from .registry import operator
+from .softmax import softmax_along
 from .unary import relu
 
 # FullyConnected
@@ -136,8 +137,8 @@ def _uniform(key, shape, dtype):
 def softmax_activation(data, *, mode):
     """Softmax over everything but the first axis (instance), or over axis 1 (channel)."""
     if mode == "channel":
-        return functional.softmax(data, 1)
-    return functional.softmax(data.reshape((data.shape[0], -1)), -1).reshape(data.shape)
+        return softmax_along(data, 1)
+    return softmax_along(data.reshape((data.shape[0], -1)), -1).reshape(data.shape)
 
 
 # Dropout

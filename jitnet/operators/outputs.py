@@ -16,6 +16,7 @@ from . import infer
 from .gradients import count, one_hot, with_gradient
 from .params import Bool, Enum, Float
 from .registry import operator
+from .softmax import softmax_along
 
 NORMALIZATION = Enum("null", choices=("null", "batch", "valid"))
 
@@ -38,10 +39,10 @@ def _softmax_shapes(op, ins, outs, params):
 
 def _softmax(data, multi_output: bool, preserve_shape: bool):
     if multi_output:
-        return functional.softmax(data, 1)
+        return softmax_along(data, 1)
     if preserve_shape or data.ndim == 2:
-        return functional.softmax(data, -1)
-    return functional.softmax(data.reshape((data.shape[0], -1)), -1).reshape(data.shape)
+        return softmax_along(data, -1)
+    return softmax_along(data.reshape((data.shape[0], -1)), -1).reshape(data.shape)
 
 
 @operator("SoftmaxOutput", aliases=("Softmax",), loss=True, shape_rule=_softmax_shapes, params={

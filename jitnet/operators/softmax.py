@@ -27,7 +27,8 @@ def _infer(op, ins, outs, params):
     return [shape, *ins[1:]], [shape]
 
 
-def _softmax(x, axis: int):
+def softmax_along(x, axis: int):
+    """exp(x) divided by its sum along an axis."""
     if type(x) is not np.ndarray or x.dtype.kind != "f":
         return functional.softmax(x, axis)
     e = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))  # the same with NumPy's calls alone: a third of the time
@@ -59,7 +60,7 @@ def _along(function, data, length, axis, temperature, dtype, outside: float):
 @operator("softmax", params=OPTIONS, inputs=_inputs, same_dtype=False, type_rule=_types, shape_rule=_infer, method=True)
 def softmax(data, length=None, *, axis, temperature, dtype, use_length):
     """exp(data / temperature) divided by its sum along an axis; beyond `length` of a row everything is 0."""
-    return _along(_softmax, data, length, axis, temperature, dtype, 0.0)
+    return _along(softmax_along, data, length, axis, temperature, dtype, 0.0)
 
 
 @operator("log_softmax", params=OPTIONS, inputs=_inputs, same_dtype=False, type_rule=_types, shape_rule=_infer, method=True)
@@ -71,4 +72,4 @@ def log_softmax(data, length=None, *, axis, temperature, dtype, use_length):
 @operator("softmin", params=OPTIONS, inputs=_inputs, same_dtype=False, type_rule=_types, shape_rule=_infer, method=True)
 def softmin(data, length=None, *, axis, temperature, dtype, use_length):
     """softmax of the elements with the other sign."""
-    return _along(_softmax, -data, length, axis, temperature, dtype, 0.0)
+    return _along(softmax_along, -data, length, axis, temperature, dtype, 0.0)
