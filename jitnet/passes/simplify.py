@@ -1,13 +1,14 @@
 """simplify: local algebra. A rule looks at one equation and what makes its operands, and gives an equal equation or atom.
 
 Every rule is exact: it keeps dtype, NaN, infinities and the sign of zero (of a NaN only that it is one). Only the third power
-may differ from NumPy's, in the last place. No rule looks at a size other than to find a movement that moves nothing, so the
-same rules fire for every batch size.
+may differ from NumPy's, in the last place, and the sums of matrix products, whose order no library promises. No rule looks at
+a size other than to find a movement that moves nothing, so the same rules fire for every batch size.
 
 One walk over the equations: operands are simple already when an equation is reached, and its rules run until none fires.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -28,10 +29,12 @@ Rule = Callable[["Simplifier", Eqn], "Atom | Eqn | None"]
 class Simplifier(Rewriter):
     """A Graph being simplified: what rules ask, and what they answer with."""
 
-    __slots__ = ("changed", "uniform")
+    __slots__ = ("changed", "old", "readers", "uniform")
 
-    def __init__(self):
+    def __init__(self, old: Graph):
         super().__init__()
+        self.old = old
+        self.readers: Counter[Atom] | None = None
         self.changed = False
         self.uniform: dict[Const, Const | None] = {}
 
@@ -46,6 +49,14 @@ class Simplifier(Rewriter):
         """u for an atom that is op(u)."""
         eqn = self.definition.get(atom)
         return eqn.inputs[0] if eqn is not None and eqn.op is op else None
+
+    def read_once(self, atom: Atom) -> bool:
+        """Whether the graph that is simplified reads an atom in one place."""
+        if self.readers is None:
+            self.readers = Counter(self.old.outputs)
+            for eqn in self.old.eqns:
+                self.readers.update(eqn.inputs)
+        return self.readers[atom] == 1
 
     def unspread(self, atom: Atom) -> Atom:
         """What an atom repeats: the operand of a broadcast, the one value of a uniform array; otherwise the atom itself."""
@@ -131,7 +142,7 @@ RULES = _Rules()
 @everywhere
 def simplify(graph: Graph) -> Graph:
     """The graph after local algebra."""
-    s = Simplifier()
+    s = Simplifier(graph)
     env = s.env
     for eqn in graph.eqns:
         new = s.renamed(eqn) if env else eqn

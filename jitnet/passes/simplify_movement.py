@@ -35,7 +35,15 @@ def _transpose(s, eqn):
         before = inner.params["axes"]
         axes = tuple([before[a] for a in axes])
         return s.becomes(eqn, ops.transpose, inner.inputs[0], axes=axes)  # transpose(transpose(u)) -> transpose(u)
+    product = s.made_by(ops.matmul, x)
+    if product is not None and axes == _swapped(len(axes)) and s.read_once(x):
+        a, b = [s.emit(ops.transpose, [u], axes=_swapped(u.type.ndim)) for u in reversed(product.inputs)]
+        return s.becomes(eqn, ops.matmul, a, b)  # (u @ v).T -> v.T @ u.T: a product reads either way, its result is in place
     return _repeated(s, eqn)
+
+
+def _swapped(ndim: int) -> tuple[int, ...]:
+    return (*range(ndim - 2), ndim - 1, ndim - 2)
 
 
 def _broadcast_to(s, eqn):

@@ -220,6 +220,28 @@ def test_values_find_a_wrong_rule(graphs, before, wrong):
         graphs.same_meaning(before, wrong)
 
 
+def test_a_transposed_product_is_made_in_place(graphs, rng):
+    """That is the gradient of w in x @ w.T. The order of its sums is not NumPy's, as for every product."""
+    types = "f32[8,4], f32[8,6]", "x, ct"
+    graph = graphs.from_text(*types, "return transpose(matmul(transpose(x, axes=(1, 0)), ct), axes=(1, 0))")
+    result = dead_code(simplify(graph))
+    expected = graphs.from_text(*types, "return matmul(transpose(ct, axes=(1, 0)), x)")
+    assert graphs.body(result) == graphs.body(expected)
+    x, ct = rng.normal(size=(8, 4)).astype("f4"), rng.normal(size=(8, 6)).astype("f4")
+    np.testing.assert_allclose(result(x, ct)[0], graph(x, ct)[0], rtol=1e-5, atol=1e-6)
+    stacks = graphs.from_text("f32[2,4,5], f32[5,6]", "x, y", "return transpose(matmul(x, y), axes=(0, 2, 1))")
+    assert graphs.ops(dead_code(simplify(stacks))) == ["transpose", "transpose", "matmul"]
+    x, y = rng.normal(size=(2, 4, 5)).astype("f4"), rng.normal(size=(5, 6)).astype("f4")
+    np.testing.assert_allclose(simplify(stacks)(x, y)[0], stacks(x, y)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("body", ["p = matmul(x, y)\n    return p, transpose(p, axes=(1, 0))",
+                                  "p = matmul(x, y)\n    return add(p, p), transpose(p, axes=(1, 0))"])
+def test_a_product_that_others_read_is_computed_once(graphs, body):
+    graph = graphs.from_text("f32[4,5], f32[5,6]", "x, y", body)
+    assert graphs.ops(dead_code(simplify(graph))).count("matmul") == 1
+
+
 def test_cube_is_within_one_unit_in_the_last_place(graphs, rng):
     graph = graphs.from_text("f64[1000]", "x", "return power(x, f64(3.0))")
     result = simplify(graph)
