@@ -10,6 +10,7 @@ A gradient that is recorded itself is a node whose operator is a Plan, so any or
 """
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -157,6 +158,7 @@ def _add(cts: dict, place, ct) -> None:
 
 
 _plans: dict[tuple, Plan] = {}
+_making = threading.Lock()
 
 
 def _interned(steps: list[tuple], given: tuple, like: tuple, requests: tuple) -> Plan:
@@ -164,9 +166,10 @@ def _interned(steps: list[tuple], given: tuple, like: tuple, requests: tuple) ->
     key = (tuple(steps), given, like, requests)
     plan = _plans.get(key)
     if plan is None:
-        if len(_plans) >= PLANS_KEPT:
-            del _plans[next(iter(_plans))]
-        plan = _plans[key] = Plan(tuple([Step(*s) for s in steps]), given, like, requests)
+        with _making:
+            if len(_plans) >= PLANS_KEPT:
+                del _plans[next(iter(_plans))]
+            plan = _plans.setdefault(key, Plan(tuple([Step(*s) for s in steps]), given, like, requests))
     return plan
 
 
