@@ -1,4 +1,7 @@
 """Module: training, scoring, predicting, shapes, parameters, checkpoints; several devices against one."""
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -231,6 +234,32 @@ def test_what_is_not_ready_says_so():
         mx.mod.Module(network()).bind([("x", (4, 8))])
     with pytest.raises(ValueError, match="all data must have the same batch size: 4, but softmax_label"):
         mx.mod.Module(network()).bind([("data", (4, 8))], [("softmax_label", (5,))])
+
+
+def test_later_steps_compile_nothing_and_keep_no_memory():
+    module = bound()
+    module.init_optimizer(optimizer="adam", optimizer_params={
+        "lr_scheduler": mx.lr_scheduler.PolyScheduler(1000, base_lr=0.1), "learning_rate": 0.1})
+    metric = mx.metric.create("acc")
+
+    def step():
+        module.forward_backward(batch())
+        module.update()
+        module.update_metric(metric, [mx.nd.array(Y[:16])])
+    step()
+    compiled = mx.cache.info().compiles
+    step()
+    tracemalloc.start()
+    for _ in range(20):
+        step()
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(300):
+        step()
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert mx.cache.info().compiles == compiled and grown < 10_000
 
 
 def test_monitors_see_training(caplog):
