@@ -260,7 +260,7 @@ class Module(BaseModule):
             if self._update_on_kvstore:
                 self._kvstore.set_optimizer(optimizer)
             for name, arrays in zip(self._param_names, self._exec_group.param_arrays):
-                self._kvstore.broadcast(name, self._arg_params[name], out=arrays)
+                self._kvstore.broadcast(name, arrays[0], out=arrays)  # kept, and stepped, on the first device
         self.optimizer_initialized = True
         if self._preload_opt_states is not None:
             self.load_optimizer_states(self._preload_opt_states)
