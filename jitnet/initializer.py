@@ -184,6 +184,14 @@ class Constant(Initializer):
         arr[:] = np.asarray(self.value, arr.dtype) if isinstance(self.value, list) else self.value
 
 
+def _draw(sampler: Callable, first: float, second: float, arr: NDArray) -> None:
+    """Fills an array with samples, which are float32 before they are anything else."""
+    if arr.dtype == np.float32:
+        sampler(first, second, arr.shape, out=arr)
+    else:
+        arr[:] = sampler(first, second, arr.shape).astype(arr.dtype)
+
+
 @register
 class Uniform(Initializer):
     """Uniform numbers in [-scale, scale)."""
@@ -193,7 +201,7 @@ class Uniform(Initializer):
         self.scale = scale
 
     def _init_weight(self, _, arr: NDArray) -> None:
-        random.uniform(-self.scale, self.scale, arr.shape, out=arr)
+        _draw(random.uniform, -self.scale, self.scale, arr)
 
 
 @register
@@ -205,7 +213,7 @@ class Normal(Initializer):
         self.sigma = sigma
 
     def _init_weight(self, _, arr: NDArray) -> None:
-        random.normal(0, self.sigma, arr.shape, out=arr)
+        _draw(random.normal, 0, self.sigma, arr)
 
 
 @register
@@ -244,9 +252,9 @@ class Xavier(Initializer):
             raise ValueError(f"Incorrect factor type {self.factor_type!r}: it is in, out or avg")
         scale = float(np.sqrt(self.magnitude / fans[self.factor_type]))
         if self.rnd_type == "uniform":
-            random.uniform(-scale, scale, shape, out=arr)
+            _draw(random.uniform, -scale, scale, arr)
         elif self.rnd_type == "gaussian":
-            random.normal(0, scale, shape, out=arr)
+            _draw(random.normal, 0, scale, arr)
         else:
             raise ValueError(f"Unknown random type {self.rnd_type!r}: it is uniform or gaussian")
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..errors import OperatorError
 from ..nd.creation import zeros
 from ..nd.ndarray import NDArray
 from . import fused
@@ -186,6 +187,11 @@ class Optimizer:
         return type(self).update is Optimizer.update and bool(self._rule())
 
     def _step(self, indices, weights, grads, states) -> None:
+        for index, weight, grad in zip(indices, weights, grads, strict=True):
+            if weight._data.shape != grad._data.shape or weight._data.dtype != grad._data.dtype:
+                what = [f"{a._data.dtype}{list(a.shape)}" for a in (weight, grad)]
+                raise OperatorError(f"{type(self).__name__}: parameter {self.idx2name.get(index, index)} is {what[0]}, its "
+                                    f"gradient {what[1]}", "pass the gradient of this weight")
         self._update_count(indices)
         rows = [self._numbers(index) for index in indices]
         clip = () if self.clip_gradient is None else ((self._clip_name, float(self.clip_gradient)),)

@@ -46,6 +46,13 @@ def test_distributions():
     assert abs(x.std() / np.sqrt(2 / 1.25 / 200) - 1) < 0.02
 
 
+def test_dtypes_stay():
+    for dtype in ("float16", "float64"):
+        x = mx.nd.zeros((50, 50), dtype=dtype)
+        init.Xavier()(init.InitDesc("a_weight"), x)
+        assert x.dtype == np.dtype(dtype) and 0.1 < x.asnumpy().std() * np.sqrt(50) < 2
+
+
 def test_seeds_repeat():
     mx.random.seed(5)
     first = filled(init.Xavier(), "a_weight")

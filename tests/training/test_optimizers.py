@@ -149,6 +149,15 @@ def test_users_write_optimizers_of_their_own():
     del optimizer.optimizer.REGISTRY["halving"]
 
 
+def test_gradients_that_do_not_fit_change_nothing():
+    update = mx.optimizer.get_updater(mx.optimizer.create("adam", param_idx2name={0: "fc_weight"}))
+    w = mx.nd.ones(3)
+    for gradient, shown in ((mx.nd.ones(2), r"float32\[2\]"), (mx.nd.ones(3, dtype="float64"), r"float64\[3\]")):
+        with pytest.raises(mx.MXNetError, match=rf"Adam: parameter fc_weight is float32\[3\], its gradient {shown}"):
+            update(0, gradient, w)
+    assert w.asnumpy().tolist() == [1, 1, 1] and update.optimizer.num_update == 0
+
+
 def test_rates():
     optim = mx.optimizer.create("sgd", learning_rate=0.5)
     optim.set_learning_rate(0.25)
