@@ -66,6 +66,11 @@ def integer(value) -> int:
     return value if type(value) is SymInt else int(value)
 
 
+def index(value) -> int:
+    """operator.index(value), which a size stays as it is."""
+    return value if type(value) is SymInt else operator.index(value)
+
+
 def slice_range(part: slice, n: int) -> tuple[int, int, int, int]:
     """(start, stop, step, count) of the elements that a slice takes of n; TypeError where its parts are no integers."""
     if SymInt not in (type(n), type(part.start), type(part.stop)):

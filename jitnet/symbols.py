@@ -222,7 +222,7 @@ class SymScalar(np.lib.mixins.NDArrayOperatorsMixin, Symbol):
     def __init__(self, scope: Scope, function: Callable, args: tuple):
         self.scope = scope
         self.value = np.asarray(function(*map(plain, args)))
-        self.number = scope.atom("call", (function, *args))
+        self.number = scope.atom("call", (function, *args), None, ("call", function, *map(key, args)))
 
     @property
     def formula(self) -> tuple:
@@ -239,6 +239,11 @@ class SymScalar(np.lib.mixins.NDArrayOperatorsMixin, Symbol):
     @property
     def itemsize(self):
         return self.value.itemsize
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it stands for a float: what NumPy's functions of numbers give, where that is a float64, is one."""
+        return self.value.dtype == np.float64 and isinstance(self.scope.atoms[self.number].args[0], np.ufunc)
 
     def astype(self, dtype) -> SymScalar:
         return SymScalar(self.scope, astype, (self, dtype))

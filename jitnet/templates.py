@@ -75,14 +75,16 @@ class Writer:
         self.named: dict[int, tuple[object, str]] = {}   # id of an object -> the object, its name
         self.atoms: dict[int, str] = {n: f"n{k}" for k, s in enumerate(plan.sizes) for (n,) in s.terms}
         self.parameters = ", ".join(self.atoms.values())
-        self.moving: set[int] = set()   # atoms that depend on the plan of the arena
 
     def function(self) -> Callable:
         """make(*sizes) -> Program or None."""
         plan = self.plan
         early, late = [], []
+        own = {number for number, _, _ in plan.arena.log}
         for guard in self.scope.guards.values():
-            (late if self.moves(guard.left) or self.moves(guard.right) else early).append(guard)
+            blocks = self.blocks(guard.left) | self.blocks(guard.right)
+            if blocks <= own:   # others were asked of a plan that was given up
+                (late if blocks else early).append(guard)
         for guard in early:
             self.guard(guard)
         self.lines.append("arena = Arena()")
@@ -108,15 +110,15 @@ class Writer:
         alone = is_one_size(guard) and not guard.outcome
         self.lines.append(f"if {'not ' if guard.outcome else ''}({test}): return {'ALONE' if alone else 'None'}")
 
-    def moves(self, value) -> bool:
-        """Does a value depend on where blocks lie?"""
+    def blocks(self, value) -> set[int]:
+        """The blocks of an arena whose places a value depends on."""
         if type(value) is SymInt:
-            return any(self.atom_moves(number) for product in value.terms for number in product)
-        return type(value) in SYMBOLS and self.atom_moves(value.number)
-
-    def atom_moves(self, number: int) -> bool:
-        atom = self.scope.atoms[number]
-        return atom.op == "block" or any(self.moves(a) for a in atom.args)
+            numbers = [number for product in value.terms for number in product]
+        else:
+            numbers = [value.number] if type(value) in SYMBOLS else []
+        atoms = [(number, self.scope.atoms[number]) for number in numbers]
+        return set().union(*({number} if atom.op == "block" else set().union(*map(self.blocks, atom.args))
+                             for number, atom in atoms))
 
     # Values
 

@@ -128,7 +128,10 @@ class Trace:
                 value.must_fit(dtype)
             return self.emit(cast, [atom], {"dtype": dtype})[0].current()
         if type(value) in SYMBOLS:
-            return Const(constant(value, dtype if dtype is not None or type(value) is SymScalar else promote(value.__class__)))
+            number = constant(value, dtype if dtype is not None or type(value) is SymScalar else promote(value.__class__))
+            if type(value) is SymScalar and not value.is_float:   # one constant where numbers are one, below
+                return self._consts.setdefault((id(value), dtype), (value, Const(number)))[1]
+            return self._scalars.setdefault(("formula", number.formula, dtype), Const(number))
         if isinstance(value, (bool, int, float)):
             key = (value, type(value), dtype) if value else None  # zeros have two signs, and 0 == False
             if key in self._scalars:

@@ -10,13 +10,16 @@ from .runtime.cuda.buffer import DeviceBuffer
 
 
 def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
-    """TraceValueError when an argument that will be written is read-only or shares memory with another."""
+    """TraceValueError when an argument that will be written is read-only, or shares memory with another or with itself."""
     arrays = [leaf._data if type(leaf) is Array else leaf for leaf in leaves]
     for k in written:
         if not isinstance(arrays[k], (np.ndarray, DeviceBuffer)):  # a scalar: what is written stays inside the function
             continue
         if isinstance(arrays[k], np.ndarray) and not arrays[k].flags.writeable:
             raise TraceValueError(f"{names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
+        if isinstance(arrays[k], np.ndarray) and any(n > 1 and not s for n, s in zip(arrays[k].shape, arrays[k].strides)):
+            raise TraceValueError(f"{names[k]} has elements in one place, and the function writes into it",
+                                  "pass a copy: `x.copy()`")
         for other, array in enumerate(arrays):
             if other != k and type(array) is type(arrays[k]) and _overlap(arrays[k], array):
                 what = f"shares memory with `{names.paths()[other]}`, and the function writes into it"

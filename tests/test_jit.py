@@ -250,6 +250,10 @@ def test_in_place_arguments_that_cannot_be_written():
     with pytest.raises(errors.TraceValueError) as error:
         f(fixed, x)
     assert whole(error) == "f: argument `x` is read-only, and the function writes into it\n  pass a copy: `x.copy()`"
+    with pytest.raises(errors.TraceValueError) as error:
+        f(np.lib.stride_tricks.as_strided(np.zeros(1), (4,), (0,)), x)
+    assert whole(error) == ("f: argument `x` has elements in one place, and the function writes into it\n"
+                            "  pass a copy: `x.copy()`")
 
 
 def test_the_same_array_twice():

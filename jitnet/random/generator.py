@@ -11,9 +11,10 @@ from .. import numpy as jnp
 from .. import tree
 from ..errors import TraceTypeError, TraceValueError
 from ..jit import jit
-from ..ops import threefry
+from ..ops import iota, threefry
+from ..sizes import constant, index, largest
 from ..tracer import Tracer, current_trace
-from ..types import HALVES, known_dtype
+from ..types import HALVES, broadcast_shapes, known_dtype
 from . import distributions
 from .stream import U64, stream
 
@@ -128,13 +129,13 @@ class Generator:
                                  "draw float32 and convert: `.astype(...)`")
         if name in DOMAINS:
             _check_domain(name, parameters)
-        common = np.broadcast_shapes(*[np.shape(p) for p in parameters]) if parameters else ()
+        common = broadcast_shapes(*[np.shape(p) for p in parameters])
+        if common is None:
+            shapes = ", ".join(str(np.shape(p)) for p in parameters)
+            raise TraceValueError(f"{name}: parameters of shapes {shapes} do not broadcast",
+                                  "line their axes up with `reshape`")
         shape = _shape(size, common)
-        try:
-            agrees = np.broadcast_shapes(common, shape) == shape and min(shape, default=0) >= 0
-        except ValueError:
-            agrees = False
-        if not agrees:
+        if broadcast_shapes(common, shape) != shape or any(n < 0 for n in shape):
             raise TraceValueError(f"{name}: size {shape} does not hold parameters of shape {common}",
                                   "give a size that the parameters broadcast to, or leave it out")
         return self._run(name, parameters, shape + trailing, dtype)
@@ -182,7 +183,7 @@ class Generator:
     def permutation(self, x, axis: int = 0):
         """The numbers below x in random order; of an array, a copy with the slices along an axis in random order."""
         if isinstance(x, int):
-            x = np.arange(x)
+            x = jnp.arange(x)
         order = jnp.argsort(self._run("bits", (), (x.shape[axis],), U64), kind="stable")
         return jnp.take(x, order, axis=axis)
 
@@ -196,7 +197,7 @@ class Generator:
 
         Without replacement and with p: one after the other, with what is left renormalized.
         """
-        a = np.arange(a) if isinstance(a, int) else jnp.asarray(a)
+        a = jnp.arange(a) if isinstance(a, int) else jnp.asarray(a)
         n = a.shape[axis]
         shape = _shape(size)
         count = math.prod(shape)
@@ -206,14 +207,14 @@ class Generator:
         if p is not None and np.shape(p) != (n,):
             raise TraceValueError(f"choice: {n} elements and probabilities of shape {np.shape(p)}", "give one for each element")
         if replace and p is None:
-            index = self.integers(n, size=shape)
+            order = self.integers(n, size=shape)
         elif replace:
             total = jnp.cumsum(jnp.asarray(p, np.float64))
-            index = jnp.minimum(jnp.searchsorted(total, self.random(shape) * total[-1], side="right"), n - 1)
+            order = jnp.minimum(jnp.searchsorted(total, self.random(shape) * total[-1], side="right"), n - 1)
         else:
             keys = self._run("bits", (), (n,), U64) if p is None else self._keys(p, n)
-            index = jnp.argsort(keys, kind="stable")[:count].reshape(shape)
-        return jnp.take(a, index, axis=axis)
+            order = jnp.argsort(keys, kind="stable")[:count].reshape(shape)
+        return jnp.take(a, order, axis=axis)
 
     def _keys(self, p, n: int):
         """Numbers whose smallest is at i with probability p[i], the next with what is left renormalized, and so on."""
@@ -314,7 +315,7 @@ def _shape(size, default: tuple[int, ...] = ()) -> tuple[int, ...]:
     """The shape that an argument `size` asks for."""
     if size is None:
         return default
-    return tuple(map(operator.index, size)) if np.iterable(size) else (operator.index(size),)
+    return tuple(map(index, size)) if np.iterable(size) else (index(size),)
 
 
 def _single():
@@ -333,7 +334,9 @@ def key_of(seed: int) -> int:
 
 def _advanced(state, shape: tuple[int, ...]):
     """The state after a draw of that shape."""
-    return state + np.array([0, max(math.prod(shape), 1)], U64)
+    if isinstance(state, np.ndarray):   # it stays known, also while something is traced
+        return state + np.array([0, max(math.prod(shape), 1)], U64)
+    return state + iota(shape=(2,), axis=0, dtype=U64) * constant(largest(math.prod(shape), 1), U64)
 
 
 def _draw(state, parameters, name: str, shape, dtype):

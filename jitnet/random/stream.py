@@ -9,6 +9,7 @@ import numpy as np
 from .. import numpy as jnp
 from ..control import while_loop
 from ..ops import cast, iota, threefry
+from ..types import broadcast_shapes
 
 U64 = np.dtype(np.uint64)
 F64 = np.dtype(np.float64)
@@ -40,7 +41,7 @@ class Stream:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the draw."""
-        return np.broadcast_shapes(np.shape(self.key), np.shape(self.counter))
+        return broadcast_shapes(np.shape(self.key), np.shape(self.counter))
 
     def later(self, j) -> Stream:
         """The stream at try number `j` (a traced uint64) of a sampler that tries until it accepts."""
