@@ -17,13 +17,18 @@ def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> 
             continue
         if isinstance(arrays[k], np.ndarray) and not arrays[k].flags.writeable:
             raise TraceValueError(f"{names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
-        if isinstance(arrays[k], np.ndarray) and any(n > 1 and not s for n, s in zip(arrays[k].shape, arrays[k].strides)):
+        if isinstance(arrays[k], np.ndarray) and _lies_in_one_place(arrays[k]):
             raise TraceValueError(f"{names[k]} has elements in one place, and the function writes into it",
                                   "pass a copy: `x.copy()`")
         for other, array in enumerate(arrays):
             if other != k and type(array) is type(arrays[k]) and _overlap(arrays[k], array):
                 what = f"shares memory with `{names.paths()[other]}`, and the function writes into it"
                 raise TraceValueError(f"{names[k]} {what}", "pass a copy of one of them: `x.copy()`")
+
+
+def _lies_in_one_place(x: np.ndarray) -> bool:
+    """Whether elements of an axis are one and the same, as those of a broadcast array are."""
+    return x.size > 0 and any(n > 1 and step == 0 for n, step in zip(x.shape, x.strides))
 
 
 def _overlap(x, y) -> bool:

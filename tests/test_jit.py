@@ -254,6 +254,7 @@ def test_in_place_arguments_that_cannot_be_written():
         f(np.lib.stride_tricks.as_strided(np.zeros(1), (4,), (0,)), x)
     assert whole(error) == ("f: argument `x` has elements in one place, and the function writes into it\n"
                             "  pass a copy: `x.copy()`")
+    f(np.zeros((2, 0, 3)), np.zeros((2, 0, 3)))   # NumPy gives no elements strides of 0
 
 
 def test_the_same_array_twice():
