@@ -182,11 +182,11 @@ class Executor:
         given = tuple([ct is not None for ct in cts])
         if self._kept is None and self._wanted:
             self._run(training, True, key)
-        for array in self._zeroed:
-            array[:] = 0
         if self._wanted:
             call = self._calls.get((training, given)) or self._backward_call(training, given)
             call.run(*[_value(ct) for ct in cts if ct is not None], *call.row)
+        for array in self._zeroed:
+            array[:] = 0
 
     def _backward_call(self, training: bool, given: tuple[bool, ...]) -> Call:
         arrays: list[NDArray] = []

@@ -74,9 +74,12 @@ def from_json(text: str) -> list[Entry]:
         given = {name: value for name, value in attrs.items() if name in op.schema.kinds}
         rest = {name: value for name, value in attrs.items() if name not in given}
         params = op.schema.parse(given)
-        count = len(op.inputs(params))
-        if len(inputs) != count:
-            raise OperatorError(f"load_json: node {row['name']!r} has {len(inputs)} inputs, {op.name} takes {count}",
+        names = op.inputs(params)
+        missing = names[len(inputs):]
+        if len(inputs) > len(names) or any(name not in op.states(params) for name in missing):
+            raise OperatorError(f"load_json: node {row['name']!r} has {len(inputs)} inputs, {op.name} takes {len(names)}",
                                 "the file is damaged, or from a version with other operators")
+        # files of before 1.0 do not mention states
+        inputs += [(Node(None, f"{row['name']}_{name}", attrs={**rest, **given}), 0) for name in missing]
         nodes.append(Node(op, row["name"], inputs, given, params, rest))
     return [(nodes[head[0]], head[1]) for head in heads]

@@ -88,3 +88,18 @@ def test_what_only_arrays_have_says_so():
     for call in (x.asnumpy, x.wait_to_read, lambda: bool(x)):
         with pytest.raises(mx.sym.NotImplementedForSymbol, match="is not implemented for Symbol and only available in NDArray"):
             call()
+
+
+def test_files_of_old_versions_are_read():
+    import json
+
+    whole = json.loads(mx.sym.BatchNorm(mx.sym.Variable("x"), eps=0.1, name="bn").tojson())
+    node = whole["nodes"][-1]
+    old = {"op": "BatchNorm", "name": "bn", "param": node["attrs"], "inputs": [[0, 0], [1, 0], [2, 0]], "attr": {"mood": "calm"}}
+    text = json.dumps({"nodes": [*whole["nodes"][:3], old], "arg_nodes": [0, 1, 2], "heads": [[3, 0]]})
+    net = mx.sym.load_json(text)
+    assert net.list_auxiliary_states() == ["bn_moving_mean", "bn_moving_var"]
+    assert net.attr("eps") == "0.1" and net.attr("mood") == "calm"
+    whole["nodes"][-1]["inputs"] = [[0, 0, 0]]
+    with pytest.raises(MXNetError, match="node 'bn' has 1 inputs, BatchNorm takes 5"):
+        mx.sym.load_json(json.dumps(whole))
