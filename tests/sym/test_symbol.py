@@ -95,7 +95,8 @@ def test_files_of_old_versions_are_read():
 
     whole = json.loads(mx.sym.BatchNorm(mx.sym.Variable("x"), eps=0.1, name="bn").tojson())
     node = whole["nodes"][-1]
-    old = {"op": "BatchNorm", "name": "bn", "param": node["attrs"], "inputs": [[0, 0], [1, 0], [2, 0]], "attr": {"mood": "calm"}}
+    old = {"op": "BatchNorm", "name": "bn", "param": node["attrs"], "attr": {"mood": "calm"},
+           "inputs": [[0, 0], [1, 0], [2, 0]]}
     text = json.dumps({"nodes": [*whole["nodes"][:3], old], "arg_nodes": [0, 1, 2], "heads": [[3, 0]]})
     net = mx.sym.load_json(text)
     assert net.list_auxiliary_states() == ["bn_moving_mean", "bn_moving_var"]
