@@ -22,7 +22,8 @@ def _arrays(what: str, names: Sequence[str], given, partial: bool = False) -> li
     else:
         found = list(given)
         if len(found) != len(names):
-            raise ValueError(f"Length of {what} does not match the number of arguments: {len(found)} for {len(names)} "
+            kind = "auxiliary states" if what == "aux_states" else "arguments"
+            raise ValueError(f"Length of {what} does not match the number of {kind}: {len(found)} for {len(names)} "
                              f"({', '.join(names)})")
     for name, array in zip(names, found):
         if not isinstance(array, NDArray) and not (partial and array is None):
