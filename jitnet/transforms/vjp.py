@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ..errors import DerivativeError
 from ..ir import Graph, Var
 from ..op import Control
+from ..ops import reshape
 from ..tracer import Trace, Tracer, current_trace, inline, trace
 from ..types import is_float
 from .values import active_outputs, add_derivatives, fresh, fresh_all, is_cheap, live, or_zeros, trace_flat
@@ -166,7 +167,12 @@ def split_vjp(graph: Graph, needed: Sequence[bool], given: Sequence[bool], *, fr
 
 
 def _recompute_cheap(forward: Graph, backward: Graph, saved: list, free: set) -> tuple[Graph, list]:
-    """(the backward graph that computes what cheap operations make of free inputs, the residuals that it then takes)."""
+    """(the backward graph that computes what cheap operations make of free inputs, the residuals that it then takes).
+
+    Of a reshaped value the value is kept: a kernel stores that as it is computed, a reshape of it would be a kernel of its own.
+    """
+    shaped = {eqn.outputs[0]: eqn.inputs[0] for eqn in forward.eqns if eqn.op is reshape and type(eqn.inputs[0]) is Var}
+    free = free | {shaped[v] for v in saved if v in shaped}
     made, cheap = set(free), []
     for eqn in forward.eqns:
         if is_cheap(eqn.op) and all(type(a) is not Var or a in made for a in eqn.inputs):

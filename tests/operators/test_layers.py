@@ -274,6 +274,7 @@ def kernels(net, train=True, grad_req="write", **shapes):
 def test_layers_fuse():
     x = sym.Variable("x")
     assert kernels(sym.BatchNorm(x, fix_gamma=False), x=(64, 32)) == [1, 1]
+    assert kernels(sym.BatchNorm(x, fix_gamma=False), x=(8, 4, 5, 5)) == [1, 1]
     assert kernels(sym.BatchNorm(x, fix_gamma=False), train=False, x=(8, 4, 5, 5)) == [1]
     assert kernels(sym.Activation(sym.FullyConnected(x, num_hidden=16), act_type="tanh"), train=False, x=(64, 32)) == [1]
     assert kernels(sym.LayerNorm(x), train=False, x=(64, 32)) == [1]
