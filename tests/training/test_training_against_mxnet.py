@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 
+import numpy as np
 import pytest
 
 import jitnet
@@ -29,6 +30,35 @@ def test_results_are_those_of_mxnet(group, tmp_path):
     wrong = [f"{name}\n  jitnet {str(found[name])[:400]}\n  mxnet  {str(expected[name])[:400]}" for name in expected
              if not agree(found[name], expected[name])]
     assert not wrong, "\n".join(wrong)
+
+
+READ_AND_WRITE = """
+import numpy as np
+np.bool = bool
+import mxnet as mx
+module = mx.mod.Module.load("ours", 2)
+batches = mx.io.NDArrayIter(np.load("x.npy"), np.zeros(70), 16)
+module.bind(batches.provide_data, batches.provide_label, for_training=False)
+np.save("predicted.npy", module.predict(batches).asnumpy())
+module.save_checkpoint("theirs", 7)
+"""
+
+
+@pytest.mark.skipif(PYTHON is None, reason="JITNET_MXNET_PYTHON names no Python with MXNet")
+def test_checkpoints_go_both_ways(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    batches = jitnet.io.NDArrayIter(programs.X, programs.Y, batch_size=16)
+    module = jitnet.mod.Module(programs.network(jitnet, batch_norm=True))
+    module.fit(batches, num_epoch=2)
+    module.save_checkpoint("ours", 2)
+    np.save("x.npy", programs.X)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([PYTHON, "-c", READ_AND_WRITE], check=True, env=environment, capture_output=True, cwd=tmp_path)
+    predicted = module.predict(batches).asnumpy()
+    np.testing.assert_allclose(np.load("predicted.npy"), predicted, rtol=1e-5)
+    again = jitnet.mod.Module.load("theirs", 7)
+    again.bind(batches.provide_data, batches.provide_label, for_training=False)
+    np.testing.assert_array_equal(again.predict(batches).asnumpy(), predicted)
 
 
 def agree(x, y):
