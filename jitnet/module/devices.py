@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ..context import Context
 from ..errors import MXNetError
 from ..executor import Executor
@@ -142,7 +144,7 @@ class DeviceGroup:
                 targets[0][:] = value
                 continue
             for rows, target in zip(self.slices, targets):
-                target[:] = memory.placed(_rows(value, axis, rows), target.context)
+                target[:] = _rows(value, axis, rows)
 
     def forward(self, training: bool) -> None:
         """Computes the outputs on every device."""
@@ -189,7 +191,7 @@ class DeviceGroup:
             elif len(self.execs) == 1:
                 own = labels
             else:
-                own = [NDArray(_rows(label, axis, self.slices[k]), label.context)
+                own = [NDArray(np.ascontiguousarray(_rows(label, axis, self.slices[k])), Context("cpu", 0))
                        for label, (axis, _) in zip(labels, self._inputs[True])]
             metric.update_dict({d.name: label for d, label in zip(self.labels, own or ())},
                                dict(zip(self.output_names, ex.outputs)))

@@ -152,6 +152,22 @@ def test_gradients_of_inputs_and_of_outputs():
         np.testing.assert_allclose(module.get_input_grads()[0].asnumpy(), np.repeat([[1], [2], [3], [4]], 8, 1))
 
 
+def test_batches_may_lie_along_another_axis_and_be_numpy_arrays():
+    net = mx.sym.SoftmaxOutput(mx.sym.Variable("data"), multi_output=True, name="softmax")
+    scores, labels = RNG.normal(size=(4, 3, 5)).astype(np.float32), RNG.integers(0, 3, (4, 5)).astype(np.float32)
+    found = []
+    for contexts in ([mx.cpu()], [mx.cpu(0), mx.cpu(1)]):
+        module = mx.mod.Module(net, context=contexts)
+        module.bind([mx.io.DataDesc("data", (4, 3, 5), layout="NCT")], [mx.io.DataDesc("softmax_label", (4, 5), layout="NT")])
+        module.init_params()
+        module.forward(mx.io.DataBatch([scores], [labels]), is_train=False)
+        metric = mx.metric.create("acc")
+        module.update_metric(metric, [labels])
+        found.append((module.get_outputs()[0].asnumpy(), metric.get()[1]))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1] == np.mean(scores.argmax(1) == labels)
+
+
 def test_checkpoints_continue_training(tmp_path):
     prefix = str(tmp_path / "net")
     module = bound()

@@ -55,6 +55,9 @@ def test_modules_train_as_on_the_cpu(count):
         for _ in range(3):
             module.forward_backward(mx.io.DataBatch([mx.nd.array(X)], [mx.nd.array(Y)]))
             module.update()
+        metric = mx.metric.create("ce")
+        module.update_metric(metric, [mx.nd.array(Y, ctx=contexts[0])])
+        assert metric.num_inst == 16 and 0 < metric.get()[1] < 1
         found.append({**{k: v.asnumpy() for k, v in module.get_params()[0].items()}, "out": module.get_outputs()[0].asnumpy()})
         assert all(a.context == contexts[0] for a in module._exec_group.execs[0].arg_arrays)
     for name, value in found[0].items():
