@@ -2,14 +2,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .context import known_context
 from .errors import DeviceError, MXNetError
-from .executor import REQUESTS, Executor, context_of
 from .nd import NDArray, zeros
 from .sym.symbol import Symbol
+
+if TYPE_CHECKING:  # it is built on `sym`, which loads this module for the methods of Symbol
+    from .executor import Executor
+
+REQUESTS = ("write", "add", "null", "inplace")
 
 
 def _arrays(what: str, names: Sequence[str], given, partial: bool = False) -> list[NDArray | None]:
@@ -81,6 +86,8 @@ def bind(self: Symbol, ctx, args, args_grad=None, grad_req="write", aux_states=N
             raise MXNetError(f"bind: {name} is {np.dtype(array.dtype)}{list(array.shape)}, its gradient "
                              f"{np.dtype(grad.dtype)}{list(grad.shape)}",
                              "give the gradient the shape and dtype of its argument")
+    from .executor import Executor
+
     given = list(zip((*names, *states), (*arrays, *found)))
     self.infer_shape_partial(**{n: a.shape for n, a in given if 0 not in a.shape})
     self.infer_type_partial(**{n: a.dtype for n, a in given})
@@ -95,6 +102,8 @@ def simple_bind(self: Symbol, ctx=None, grad_req="write", type_dict=None, stype_
     type_dict: dtypes by name. shared_exec: an executor whose arrays of the same name, shape and dtype are used. shared_buffer:
     a dict of arrays by name to take from and to add to.
     """
+    from .executor import Executor, context_of
+
     ctx = known_context(ctx)
     names, states = self.list_arguments(), self.list_auxiliary_states()
     _check_duplicates(names)

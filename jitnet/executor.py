@@ -17,8 +17,6 @@ from .sym.symbol import Symbol
 from .text import Text
 from .types import ArrayType
 
-REQUESTS = ("write", "add", "null", "inplace")
-
 
 @dataclass(frozen=True, eq=False)
 class Call:

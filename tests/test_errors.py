@@ -368,7 +368,11 @@ def test_integers_that_do_not_fit_and_do_no_harm():
     u = np.array([1, 50, 255], np.uint8)
     for function in (lambda u, n: np.where(u > 1, u, n), lambda u, n: u < n, lambda u, n: np.clip(u, -n, n), lambda u, n: u / n,
                      lambda u, n: np.clip(u, 2, 300)):
-        np.testing.assert_array_equal(jitnet.jit(function)(u, 300), function(u, 300))
+        try:
+            expected = function(u, 300)
+        except OverflowError:  # where, from NumPy 2.5 on
+            continue
+        np.testing.assert_array_equal(jitnet.jit(function)(u, 300), expected)
 
 
 def test_negative_powers_of_integers():

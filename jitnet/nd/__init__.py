@@ -26,3 +26,5 @@ contrib = _Namespace(boolean_mask=_utilities.boolean_mask, isnan=_utilities.isna
     name.removeprefix("_contrib_"): made for name, made in _made.items() if name.startswith("_contrib_")})
 op = _Namespace(**_made)
 utils = _Namespace(save=save, load=load, zeros=zeros, empty=empty, array=array)
+
+from .. import autograd as _autograd  # noqa: E402  the gradients of arrays

@@ -29,3 +29,5 @@ def _family(prefix: str) -> _Namespace:
 
 linalg, contrib = _family("linalg_"), _family("_contrib_")
 op = _Namespace(**_made)
+
+from .. import binding as _binding  # noqa: E402  bind, simple_bind and eval
