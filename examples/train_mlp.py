@@ -115,6 +115,8 @@ def save_picture(result, path):
     right.plot(epochs, result.accuracies, color="tab:green")
     right.axhline(0.97, color="grey", linestyle=":", linewidth=1)
     right.set(title="accuracy on the held-out fifth", xlabel="epoch")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

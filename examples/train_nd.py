@@ -13,6 +13,7 @@ import numpy as np
 
 import jitnet as mx
 from jitnet import autograd, nd
+from train_mlp import save_picture
 
 WIDTHS = (64, 128, 64, 10)
 PICTURE = pathlib.Path(__file__).resolve().parent / "out" / "train_nd.png"
@@ -86,25 +87,6 @@ def train(epochs=20, batch=32, seed=0, report=lambda epoch, loss, accuracy: None
         accuracies.append(accuracy(weights, *held_out))
         report(epoch, losses[-1], accuracies[-1])
     return Result(weights, losses, accuracies, time.perf_counter() - start)
-
-
-def save_picture(result, path):
-    """Loss and accuracy by epoch, side by side, as a picture file."""
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    epochs = range(1, len(result.losses) + 1)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    left.semilogy(epochs, result.losses)
-    left.set(title="loss on the training images", xlabel="epoch")
-    right.plot(epochs, result.accuracies, color="tab:green")
-    right.axhline(0.97, color="grey", linestyle=":", linewidth=1)
-    right.set(title="accuracy on the held-out fifth", xlabel="epoch")
-    for axes in (left, right):
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def main(epochs=20):

@@ -23,7 +23,7 @@ from .transforms import stop_gradient as stop_gradient, value_and_grad as value_
 from . import context as context, errors as base
 from .errors import MXNetError as MXNetError
 
-# The two styles of MXNet, under its names: public name -> module. Loaded when first asked for: a third of an import's time.
+# The two styles of MXNet, under its names: public name -> module. Loaded when first asked for: not everybody needs them.
 _STYLES = {name: name for name in (
     "attribute", "autograd", "callback", "executor", "initializer", "io", "kvstore", "lr_scheduler", "metric", "model",
     "module", "monitor", "name", "nd", "operators", "optimizer", "sym", "test_utils", "visualization")}

@@ -5,8 +5,6 @@ to the host and goes back.
 """
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..ir import Atom, Eqn, Graph
@@ -18,8 +16,8 @@ from ..runtime.cuda.products import Product
 from ..runtime.cuda.stream import Gpu
 from ..runtime.program import KernelStep, Slot
 from ..types import is_float
-from .matmul_steps import aligned, joined_rows, matrix
-from .nest import LoopNest, row_major
+from .matmul_steps import layout
+from .nest import LoopNest
 from .steps import LOWERINGS, Builder, KernelInfo
 
 
@@ -80,18 +78,10 @@ def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
         return
     if out.type.size == 0:
         return
-    a, b = matrix(builder, x), matrix(builder, y)
-    *batch, m, n = out.type.shape
-    k = x.type.shape[-1]
-    b = replace(b, batch=tuple(0 if n == 1 else s for s, n in zip(b.batch, y.type.shape)))
-    rows = joined_rows(a, b, x.type.shape, batch)
-    if rows is not None:
-        batch, m, a = [], *rows
-    strides = tuple(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch),
-                        row_major(out.type.shape)[:-2]))
-    product = Product(x.type.dtype, out.type.dtype, m, n, k, a.transposed, b.transposed, a.leading, b.leading, tuple(batch),
-                      strides, eqn.params.get("epilogue", ""))
-    step = KernelStep(product, (a.slot, b.slot, builder.slots[out], *(builder.stored(atom) for atom in bias)), (), 1)
+    p = layout(builder, x, y, out)
+    product = Product(x.type.dtype, out.type.dtype, p.m, p.n, p.k, p.a.transposed, p.b.transposed, p.a.leading, p.b.leading,
+                      tuple(p.batch), tuple(p.strides), eqn.params.get("epilogue", ""))
+    step = KernelStep(product, (p.a.slot, p.b.slot, builder.slots[out], *(builder.stored(atom) for atom in bias)), (), 1)
     builder.steps.append(step)
     builder.infos.append(KernelInfo("matmul", "blas", product.source, (eqn,), sum(atom.type.nbytes for atom in eqn.inputs),
                                     out.type.nbytes, note=f"cuBLASLt: {product}", step=step))

@@ -58,6 +58,32 @@ def joined_rows(a: Matrix, b: Matrix, shape, batch: list[int]) -> tuple[int, Mat
     return (math.prod(shape[:-1]), Matrix(a.slot, False, leading, ())) if leading >= shape[-1] else None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """A product as BLAS takes it: operands, sizes m x k x n, batch axes, elements between matrices of a, b and the output."""
+
+    a: Matrix
+    b: Matrix
+    m: int
+    n: int
+    k: int
+    batch: list[int]
+    strides: list[tuple[int, int, int]]
+
+
+def layout(builder: Builder, x: Atom, y: Atom, out: Atom) -> Layout:
+    """How BLAS computes x @ y; rows of a batch are joined where they lie evenly apart."""
+    a, b = matrix(builder, x), matrix(builder, y)
+    *batch, m, n = out.type.shape
+    b = replace(b, batch=tuple(0 if n == 1 else s for s, n in zip(b.batch, y.type.shape)))
+    rows = joined_rows(a, b, x.type.shape, batch)
+    if rows is not None:
+        batch, m, a = [], *rows
+    strides = list(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch),
+                       row_major(out.type.shape)[:-2]))
+    return Layout(a, b, m, n, x.type.shape[-1], batch, strides)
+
+
 @lowering("matmul")
 def matmul(builder: Builder, eqn: Eqn) -> None:
     """A product of float32 or float64; other dtypes were expanded into loops by a pass, or run through NumPy."""
@@ -68,21 +94,14 @@ def matmul(builder: Builder, eqn: Eqn) -> None:
         return
     if out.type.size == 0:
         return
-    a, b = matrix(builder, x), matrix(builder, y)
-    *batch, m, n = out.type.shape
-    k = x.type.shape[-1]
-    b = replace(b, batch=tuple(0 if n == 1 else s for s, n in zip(b.batch, y.type.shape)))
-    rows = joined_rows(a, b, x.type.shape, batch)
-    if rows is not None:
-        batch, m, a = [], *rows
-    strides = list(zip(aligned(a.batch, x.type.shape, batch), aligned(b.batch, y.type.shape, batch),
-                       row_major(out.type.shape)[:-2]))
-    step = deferred(matmul_step, out.type.dtype, a.slot, b.slot, builder.slots[out], m, n, k, transpose_a=a.transposed,
-                    transpose_b=b.transposed, lda=a.leading, ldb=b.leading, batch=batch, batch_strides=strides)
+    p = layout(builder, x, y, out)
+    step = deferred(matmul_step, out.type.dtype, p.a.slot, p.b.slot, builder.slots[out], p.m, p.n, p.k,
+                    transpose_a=p.a.transposed, transpose_b=p.b.transposed, lda=p.a.leading, ldb=p.b.leading, batch=p.batch,
+                    batch_strides=p.strides)
     builder.steps.append(step)
     if type(step) is Deferred:
         return
     who = "blocks in registers" if is_direct(step) else "BLAS"
-    note = f"{who}: {m} x {k} x {n}" + (f", {len(batch)} batch axes" if batch else "")
+    note = f"{who}: {p.m} x {p.k} x {p.n}" + (f", {len(p.batch)} batch axes" if p.batch else "")
     builder.infos.append(KernelInfo("matmul", "blas", step.kernel.source, (eqn,), x.type.nbytes + y.type.nbytes,
                                     out.type.nbytes, note=note, step=step))

@@ -22,7 +22,9 @@ MASK = 2**64 - 1
 
 
 class Generator:
-    """Random numbers from a key and a counter: the same ones on every run, whatever the threads, the fusion and the device.
+    """Random numbers from a key and a counter: the same bits on every run, whatever the threads, the fusion and the device.
+
+    Floats made of them may differ in their last bit between programs that round differently, as under `vmap`.
 
     It draws as `numpy.random.Generator` does, with the same names and arguments, and advances with each draw. Passed to a
     compiled function it is advanced there too; inside `vmap`, `grad`, `scan` and their like, return it to have the advanced
