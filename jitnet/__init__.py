@@ -27,8 +27,8 @@ from .errors import MXNetError as MXNetError
 _STYLES = {name: name for name in (
     "attribute", "autograd", "callback", "executor", "initializer", "io", "kvstore", "lr_scheduler", "metric", "model",
     "module", "monitor", "name", "nd", "operators", "optimizer", "sym", "test_utils", "visualization")}
-_STYLES |= {"init": "initializer", "kv": "kvstore", "mod": "module", "mon": "monitor", "ndarray": "nd", "symbol": "sym",
-            "viz": "visualization"}
+_STYLES |= {"init": "initializer", "kv": "kvstore", "mod": "module", "mon": "monitor", "ndarray": "nd", "rnd": "random",
+            "symbol": "sym", "viz": "visualization"}
 _MODULES = {"cache", "config", "context", "errors", "nn", "numpy", "random", "testing", "tree", *_STYLES} - {"operators"}
 _loading: set[int] = set()  # threads that load the styles: what they import from here is loaded the ordinary way
 

@@ -63,7 +63,7 @@ def nodes_of_a_symbol():
 
 
 def forward_passes():
-    mx.random.seed(9)
+    mx.rnd.seed(9)
     ex = sym.random.uniform(shape=(N,)).bind(mx.cpu(), {})
     return ex.forward()[0].asnumpy(), ex.forward()[0].asnumpy()
 
