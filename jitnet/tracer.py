@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from .constants import Constants
 from .errors import LeakedTracerError, Source, TraceBranchError, TraceOverflowError, TraceTypeError, user_source
 from .ir import Const, Eqn, Graph, Var, interpret
 from .op import METHODS, NUMPY_FUNCTIONS, Op
-from .sizes import constant
-from .symbols import SYMBOLS, SymScalar
 from .traced_operators import Operators, operand_dtype
-from .types import I64, ArrayType, known_dtype, promote
+from .types import I64, ArrayType
 
 _local = threading.local()
 _COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
@@ -63,8 +62,7 @@ class Trace:
         self.parent: Trace | None = None
         self.open = False
         self.source: Source | None = None  # set while a transform applies a rule: the line of the equation that the rule is for
-        self._consts: dict[tuple, tuple] = {}
-        self._scalars: dict[tuple, Const] = {}
+        self.constants = Constants()
         self.created: dict[Var, tuple] = {}  # Var of a 1-d iota -> its shape
         self.limits: set[tuple[Var, np.dtype]] = set()  # weak integers, and the dtype of an array that they meet
 
@@ -127,27 +125,7 @@ class Trace:
             if name != "where":  # NumPy's wraps around
                 value.must_fit(dtype)
             return self.emit(cast, [atom], {"dtype": dtype})[0].current()
-        if type(value) in SYMBOLS:
-            number = constant(value, dtype if dtype is not None or type(value) is SymScalar else promote(value.__class__))
-            if type(value) is SymScalar and not value.is_float:   # one constant where numbers are one, below
-                return self._consts.setdefault((id(value), dtype), (value, Const(number)))[1]
-            return self._scalars.setdefault(("formula", number.formula, dtype), Const(number))
-        if isinstance(value, (bool, int, float)):
-            key = (value, type(value), dtype) if value else None  # zeros have two signs, and 0 == False
-            if key in self._scalars:
-                return self._scalars[key]
-            try:
-                known = Const(np.asarray(value, dtype if dtype is not None else promote(type(value))))
-                return self._scalars.setdefault(key, known) if key else known
-            except OverflowError as error:
-                raise TraceOverflowError(f"{name}: {error}", "use a wider dtype") from None
-        array = np.asarray(value) if not hasattr(value, "__jitnet_numpy__") else value.__jitnet_numpy__()
-        target = dtype if dtype is not None else known_dtype(array.dtype, name)
-        known = self._consts.get((id(value), target))
-        if known is None:
-            known = value, Const(np.array(array, target))  # a copy: later writes of the user do not reach the graph
-            self._consts[id(value), target] = known
-        return known[1]
+        return self.constants.atom(value, dtype, name)
 
     def emit(self, op: Op, atoms: Sequence, params, source: Source | None = None) -> list[Tracer]:
         """Writes one equation on atoms of the right dtypes; returns the tracers of its outputs."""

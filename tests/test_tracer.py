@@ -59,6 +59,25 @@ def test_array_constants_are_copies_and_shared():
     np.testing.assert_array_equal(graph(np.zeros(3))[0], [0, 2, 4])
 
 
+def test_array_constants_that_are_written_between_two_uses():
+    """Each use has the values of its time: an array that the user fills in a loop is no constant by its identity."""
+    a, signed = np.zeros(3), np.zeros(1)
+
+    def f(x):
+        out = []
+        for k in range(3):
+            a[k] = 1
+            out.append((x * a).sum())
+            a[k] = 0
+        zero = x[:1] * signed
+        np.negative(signed, out=signed)
+        return [*out, zero, x[:1] * signed]
+
+    *picked, plus, minus = trace(f, [V], "f").graph(np.array([4.0, 5, 6]))
+    assert [float(v) for v in picked] == [4, 5, 6]
+    assert not np.signbit(plus) and np.signbit(minus)
+
+
 def test_weak_scalars():
     """A Python number given as an argument takes the dtype of the array it meets."""
     def f(x, s, k):
