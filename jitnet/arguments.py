@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -89,14 +91,17 @@ class Binder:
                     f"its positional parameters are {', '.join(self.positions) or 'none'}")
         self.static = frozenset(wanted) | {self.positions[k] for k in numbers}
         # Of a method, an object in front whose class is no container is taken apart by attributes.
-        self.is_method = self.positions[:1] == ["self"]
+        self.is_method = self.positions[:1] in (["self"], ["cls"])
         self._plans: dict[tuple, Plan] = {}
         self._forms: dict[tuple, Form] = {}
 
     def parse(self, args: tuple, kwargs: dict) -> tuple[Plan, tuple[StaticValue, ...], tuple, list]:
         """(plan, static values, structure, leaves) of a call."""
-        if self.is_method and args and is_plain_object(args[0]):
-            args = (Instance(args[0]), *args[1:])
+        if self.is_method and args:
+            if isinstance(args[0], type):
+                args = (Owner(args[0]), *args[1:])
+            elif is_plain_object(args[0]):
+                args = (Instance(args[0]), *args[1:])
         plan = self.plan(len(args), tuple(kwargs))
         if plan.plain:
             dynamic, statics = (args, {}), ()
@@ -214,7 +219,9 @@ def _convert(value, names: Sequence[str], k: int):
     if isinstance(value, complex):
         raise TraceTypeError(f"{names[k]} is a complex number, which jitnet does not compile",
                              "pass real and imaginary parts apart")
+    inside = re.search(r"[.[]", names[k].partition("`")[2])
     raise TraceTypeError(f"{names[k]} is a {kind}, which is no array and no number",
+                         "pass it as an argument of its own, named in `static_argnames`" if inside else
                          "name it in `static_argnames`, or pass an array, a number or a container of them")
 
 
@@ -322,6 +329,8 @@ def tree_paths(structure: tuple, path: str) -> list[str]:
         return [path + p for p in structure[2].paths()]
     if isinstance(kind, type) and issubclass(kind, dict):
         keys = [f"[{key!r}]" for key in structure[1]]
+    elif kind == "registered" and structure[1] is defaultdict:
+        keys = [f"[{key!r}]" for key in structure[2][1:]]
     elif kind == "dataclass":
         keys = [f".{name}" for name in structure[2]]
     elif kind == "named":
@@ -393,6 +402,18 @@ def _unflatten_instance(kind: InstanceKind, children):
 
 
 tree.register(Instance, _flatten_instance, _unflatten_instance)
+
+
+class Owner:
+    """The class that a compiled class method is called on; it is static."""
+
+    __slots__ = ("cls",)
+
+    def __init__(self, cls: type):
+        self.cls = cls
+
+
+tree.register(Owner, lambda owner: ((), owner.cls), lambda cls, children: cls)
 
 
 def is_plain_object(value) -> bool:

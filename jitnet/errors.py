@@ -131,6 +131,10 @@ class TraceIndexError(JitnetError, IndexError):
     """An index out of bounds, or of a kind that cannot index."""
 
 
+class TraceAttributeError(JitnetError, AttributeError):
+    """An attribute or method that a traced array does not have."""
+
+
 class TraceBranchError(TraceTypeError):
     """A Python `if`, `while` or conversion that needs the value of a traced array."""
 

@@ -12,6 +12,7 @@ from .types import broadcast_shapes, known_dtype, same_kind, short_dtype
 
 NUMBERS = {int: int, float: float, bool: bool, SymInt: int, SymFloat: float}
 _OPERANDS = (np.ndarray, np.generic, SymScalar, int, float, list, tuple)
+_NEVER = (complex, str, bytes, type(None), dict, set)  # an error with the user's line, not Python's
 
 
 def operand_dtype(value, name: str):
@@ -26,6 +27,9 @@ def operand_dtype(value, name: str):
         return known_dtype(np.asarray(value).dtype, name)
     if isinstance(value, (int, float)):  # subclasses, such as IntEnum
         return int if isinstance(value, int) else float
+    if isinstance(value, complex):
+        raise TraceTypeError(f"{name}: an operand is a complex number, which jitnet does not compile",
+                             "compute with real and imaginary parts apart")
     raise TraceTypeError(f"{name}: an operand is a {kind.__name__}, not an array or a number",
                          "pass NumPy arrays, jitnet arrays or Python numbers")
 
@@ -57,6 +61,8 @@ def operator(ufunc: np.ufunc, reflected: bool = False) -> Callable:
         for other in others:
             kind = type(other)
             if kind not in NUMBERS and not hasattr(kind, "__jitnet_bind__") and not isinstance(other, _OPERANDS):
+                if isinstance(other, _NEVER) and ufunc not in (np.equal, np.not_equal):
+                    operand_dtype(other, ufunc.__name__)
                 return NotImplemented
         operands = (*others, self) if reflected else (self, *others)
         out = bind(handler, operands, handler.statics) if isinstance(handler, Elementwise) else handler(*operands)
@@ -98,6 +104,26 @@ def write_into(target, value, name: str):
     return target
 
 
+_square, _power = operator(np.square), operator(np.power)
+
+
+def _raised(self, exponent):
+    """x ** y: the square of bools is int8, as NumPy's operator computes it; `np.power` makes int64 of them."""
+    return _square(self) if self.dtype.kind == "b" and self.ndim and type(exponent) is int and exponent == 2 else \
+        _power(self, exponent)
+
+
+def _rounded(self, ndigits: int | None = None):
+    """round(x) of one number: a Python integer, or with ndigits a number of the dtype of x."""
+    if self.shape:
+        raise TraceTypeError(f"round() of a traced {self.type}", "use `np.round`")
+    out = np.round(self, ndigits or 0)
+    if ndigits is None:
+        out = out.astype(np.int64)
+    out.weak = int if ndigits is None else self.weak
+    return out
+
+
 class Operators:
     """Python's operators, as methods: the base of Tracer."""
 
@@ -116,4 +142,5 @@ for _name, _ufunc in BINARY.items():
     setattr(Operators, f"__i{_name}__", in_place(_ufunc))
 for _name, _ufunc in (COMPARE | UNARY).items():
     setattr(Operators, f"__{_name}__", operator(_ufunc))
+Operators.__pow__, Operators.__round__ = _raised, _rounded
 Operators.__divmod__, Operators.__rdivmod__ = operator(np.divmod), operator(np.divmod, reflected=True)

@@ -257,6 +257,9 @@ class Tracer(Operators):
     def __repr__(self) -> str:
         return f"Tracer<{self.type}>"
 
+    def __format__(self, spec: str) -> str:
+        return repr(self)  # `print(f"loss {loss:.3f}")` shows the stand-in, as `print(loss)` does
+
     def __len__(self) -> int:
         if not self.shape:
             raise TraceTypeError("len() of a 0-d array", "a 0-d array is one number")
@@ -367,11 +370,9 @@ class Tracer(Operators):
     def __getattr__(self, name: str):
         method = METHODS.get(name)
         if method is None:
-            from . import numpy  # noqa: F401  fills the table
+            from .numpy.protocol import method_named  # the import fills the table
 
-            method = METHODS.get(name)
-        if method is None:
-            raise AttributeError(f"a traced array has no attribute {name!r}")
+            method = method_named(name)
         return lambda *args, **kwargs: method(self, *args, **kwargs)
 
 

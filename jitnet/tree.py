@@ -6,7 +6,7 @@ structure, leaves in the order of the sorted keys; rebuilt, a dict has its own o
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from typing import Any
 
 _registry: dict[type, tuple] = {}  # class -> (flatten, unflatten)
@@ -24,6 +24,10 @@ def register(cls: type, flatten, unflatten) -> type:
     """Makes a class a container: flatten(obj) -> (children, static), unflatten(static, children) -> obj; returns the class."""
     _registry[cls] = (flatten, unflatten)
     return cls
+
+
+register(defaultdict, lambda d: (d.values(), (d.default_factory, *d)),
+         lambda static, children: defaultdict(static[0], zip(static[1:], children)))
 
 
 def registered_children(obj) -> list:

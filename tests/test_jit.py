@@ -1,4 +1,4 @@
-"""jit: argument kinds, keys, results, in-place arguments, methods, threads and errors."""
+"""jit: argument kinds, keys, results, in-place arguments, threads and errors."""
 import dataclasses
 import gc
 import importlib
@@ -174,7 +174,7 @@ def test_static_arguments_that_do_not_fit():
     ("abc", "scale: argument `x` is a str, which is no array and no number\n"
             "  name it in `static_argnames`, or pass an array, a number or a container of them"),
     ({"w": [X, object()]}, "scale: argument `x['w'][1]` is a object, which is no array and no number\n"
-                           "  name it in `static_argnames`, or pass an array, a number or a container of them"),
+                           "  pass it as an argument of its own, named in `static_argnames`"),
     (1j, "scale: argument `x` is a complex number, which jitnet does not compile\n  pass real and imaginary parts apart"),
     (1 << 70, f"scale: argument `x` is {1 << 70}, which does not fit into 64 bits\n  pass a float"),
     (np.ma.masked_array(X), "scale: argument `x` is a masked array, which jitnet does not compile\n"
@@ -277,55 +277,6 @@ def test_a_closure_over_a_traced_value():
         inner = jitnet.jit(lambda y: y * x)
         return inner(np.float32(2))
     np.testing.assert_array_equal(outer(X), X * 2)
-
-
-class Layer:
-    def __init__(self, n):
-        self.w, self.n, self.parts = np.arange(3.0), n, [np.ones(3)]
-
-    @jitnet.jit
-    def __call__(self, x):
-        return x * self.w * self.n + self.parts[0]
-
-    @jitnet.jit
-    def update(self, x):
-        self.w -= x
-
-    @property
-    @jitnet.jit
-    def doubled(self):
-        return self.w * 2
-
-    @staticmethod
-    @jitnet.jit
-    def tripled(x):
-        return x * 3
-
-    @jitnet.jit
-    def wrong(self, x):
-        self.last = x
-        return x
-
-
-def test_methods():
-    one, two = Layer(1), Layer(2)
-    x = np.ones(3)
-    np.testing.assert_array_equal(one(x), [1, 2, 3])
-    np.testing.assert_array_equal(two(x), [1, 3, 5])
-    two.w = two.w + 1
-    np.testing.assert_array_equal(two(x), [3, 5, 7])
-    two.n = 0
-    np.testing.assert_array_equal(two(x), [1, 1, 1])
-    one.update(x)
-    np.testing.assert_array_equal(one.w, [-1, 0, 1])
-    assert "self_w" in str(one.update.graph(x))
-    np.testing.assert_array_equal(one.doubled, [-2, 0, 2])
-    np.testing.assert_array_equal(Layer.tripled(x), one.tripled(x))
-    with pytest.raises(errors.TraceTypeError) as error:
-        one.wrong(x)
-    assert whole(error) == ("wrong: the compiled method sets the attribute `self.last`, which would hold a traced value\n"
-                            "  return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
-    assert not hasattr(one, "last")
 
 
 def test_looks_like_the_function():

@@ -18,7 +18,7 @@ class Params:
 
 
 CONTAINERS = [1, None, (), [], {}, (1, [2, {"a": 3}]), {"b": 1, "a": 2}, {2: "x", "mixed": "y"}, Point(1, (2,)), Params(1, [2]),
-              collections.OrderedDict(b=1, a=2)]
+              collections.OrderedDict(b=1, a=2), collections.defaultdict(list, b=1, a=[2])]
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=repr)

@@ -11,7 +11,7 @@ from ..errors import TraceTypeError, TraceValueError
 from ..promotion import float_rule, ufunc_rule
 from ..tracer import Tracer
 from ..types import I64, finfo, is_float, promote
-from .protocol import as_array, fresh, implements, implements_special, into
+from .protocol import as_array, call_with_options, fresh, implements, implements_special, into
 
 LN2 = math.log(2)
 
@@ -217,8 +217,9 @@ def radians(x):
 
 @implements(np.sinc)
 def sinc(x):
-    """sin(pi x) / (pi x), 1 at 0."""
-    x = _float(x)
+    """sin(pi x) / (pi x), 1 at 0; integers of every width as float64."""
+    x = as_array(x)
+    x = as_array(x, promote(x.dtype, float))
     zero = ops.equal(x, _like(0, x))
     y = ops.where(zero, _like(1, x), x) * _like(math.pi, x)
     smooth = 1 - (math.pi ** 2 / 6) * (x * x)  # its value and first two derivatives at 0
@@ -295,12 +296,13 @@ def clip(a, a_min=_MISSING, a_max=_MISSING, out=None, *, min=_MISSING, max=_MISS
     """
     low = min if a_min is _MISSING else a_min
     high = max if a_max is _MISSING else a_max
-    value = a
-    if low is not _MISSING and low is not None:
-        value = ops.maximum(value, _bound(low, value))
-    if high is not _MISSING and high is not None:
-        value = ops.minimum(value, _bound(high, value))
-    return into(out, fresh(as_array(a)) if value is a else value, "clip")
+    def limited(value):
+        if low is not _MISSING and low is not None:
+            value = ops.maximum(value, _bound(low, value))
+        if high is not _MISSING and high is not None:
+            value = ops.minimum(value, _bound(high, value))
+        return fresh(as_array(a)) if value is a else value
+    return call_with_options("clip", limited, (a,), out=out, **options)
 
 
 @implements(np.nan_to_num)
@@ -320,7 +322,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
 def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Whether |a - b| <= atol + rtol * |b|; equal infinities are close."""
     a, b = as_array(a), as_array(b)
-    a, b = (x if x.dtype != np.bool_ else ops.cast(x, dtype=np.float64) for x in (a, b))
+    b = as_array(b, promote(b.dtype, float))  # NumPy's own step: the difference of integers is one of floats
     near = ops.less_equal(ops.abs(a - b), atol + rtol * ops.abs(b))
     close = ops.logical_or(ops.logical_and(near, isfinite(b)), ops.equal(a, b))
     return ops.logical_or(close, ops.logical_and(isnan(a), isnan(b))) if equal_nan else close

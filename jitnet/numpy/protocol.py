@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import TraceTypeError
+from ..errors import TraceAttributeError, TraceTypeError
 from ..op import METHODS, NUMPY_FUNCTIONS, has_priority
 from ..traced_operators import write_into
 from ..tracer import Tracer, current_trace
-from ..types import known_dtype
+from ..types import broadcast_shapes, known_dtype
 
 SPECIAL: dict[str, Callable] = {}     # name of a ufunc of scipy.special -> what runs on traced values
 REDUCERS: dict[str, Callable] = {}    # name of a ufunc -> its reduction: function(x, axis=, keepdims=, ...)
@@ -96,8 +96,11 @@ def astype(x, dtype):
     return x if x.dtype == dtype else cast(x, dtype=dtype)
 
 
-def into(out, value, name: str):
-    """What a call with `out=` returns: `out` with the value written into it, or the value when there is no `out`."""
+def into(out, value, name: str, broadcast: bool = False):
+    """What a call with `out=` returns: `out` with the value written into it, or the value when there is no `out`.
+
+    broadcast: the value may be repeated to fill `out`, as ufuncs do it.
+    """
     if isinstance(out, tuple):
         (out,) = out
     if out is None:
@@ -107,11 +110,30 @@ def into(out, value, name: str):
             out[...] = value
             return out
         raise TraceTypeError(f"{name}: out= is a NumPy array, which cannot hold a traced value",
-                             "make it inside the function with `jitnet.numpy.empty`, or use the returned value")
-    if value.shape != out.shape:
+                             "make it inside the function with `jitnet.numpy.zeros`, or use the returned value: "
+                             "`total = total + x` instead of `total += x`")
+    if not isinstance(value, Tracer):
+        value = Tracer(out.owner, (current_trace() or out.owner).atom(value))
+    if value.shape != out.shape and not (broadcast and broadcast_shapes(value.shape, out.shape) == out.shape):
         raise TraceTypeError(f"{name}: a result of type {value.type} does not fit into out= of type {out.type}",
                              "give `out` the shape of the result")
     return write_into(out, value, name)
+
+
+def method_named(name: str) -> Callable:
+    """The array method of that name; an AttributeError where a traced array has none.
+
+    Libraries probe for names with underscores: these errors need no message.
+    """
+    method = METHODS.get(name)
+    if method is not None:
+        return method
+    what = f"a traced array has no attribute {name!r}"
+    if name.startswith("_"):
+        raise AttributeError(what)
+    raise TraceAttributeError(what, "it stands for values, not for memory: use a function of NumPy, or call this outside the "
+                              "compiled function" if hasattr(np.ndarray, name) else
+                              "it has the attributes and methods of NumPy's arrays")
 
 
 # Ufuncs
@@ -125,7 +147,7 @@ def array_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict):
             raise TraceTypeError(f"{ufunc.__name__}: jitnet cannot compile this ufunc of a traced value",
                                  "write it with functions that `jitnet.numpy` has, or call it outside the compiled function")
     if method == "__call__":
-        return handler(*inputs) if not kwargs else _call(ufunc.__name__, handler, inputs, **kwargs)
+        return handler(*inputs) if not kwargs else call_with_options(ufunc.__name__, handler, inputs, **kwargs)
     run = _METHODS.get(method)
     if run is None:
         raise TraceTypeError(f"{ufunc.__name__}.{method}: jitnet cannot compile this method of a ufunc",
@@ -133,8 +155,8 @@ def array_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict):
     return run(ufunc, handler, *inputs, **kwargs)
 
 
-def _call(name, handler, inputs, out=None, where=True, dtype=None, casting=None, order=None, subok=None, **unknown):
-    """A ufunc called with options. casting, order and subok change nothing here."""
+def call_with_options(name, handler, inputs, out=None, where=True, dtype=None, casting=None, order=None, subok=None, **unknown):
+    """What a ufunc gives when it is called with options. casting, order and subok change nothing here."""
     if unknown:
         raise TraceTypeError(f"{name}: jitnet knows no option {', '.join(unknown)}", "use out=, where= and dtype= only")
     if dtype is not None:
@@ -152,7 +174,7 @@ def _masked(out, value, where, name):
 
         base = out if out is not None else np.zeros((), value.dtype)  # NumPy leaves these elements uninitialized
         value = select(where, value, base)
-    return into(out, value, name)
+    return into(out, value, name, broadcast=True)
 
 
 def _reduce(ufunc, handler, x, axis=0, dtype=None, out=None, keepdims=False, **options):

@@ -72,8 +72,8 @@ def choose(a, choices, out=None, mode="raise"):
     return into(out, value, "choose")
 
 
-def _unknown_size(numpy_function):
-    @implements(numpy_function)
+def _unknown_size(numpy_function, method=None):
+    @implements(numpy_function, method=method)
     def raises(*args, **kwargs):
         raise TraceTypeError(f"{numpy_function.__name__}: the size of the result depends on the values of a traced array",
                              "use `jitnet.where` with a value for every element, or call it outside the compiled function")
@@ -82,8 +82,9 @@ def _unknown_size(numpy_function):
     return raises
 
 
-nonzero, flatnonzero, argwhere = map(_unknown_size, (np.nonzero, np.flatnonzero, np.argwhere))
-compress, extract, unique = map(_unknown_size, (np.compress, np.extract, np.unique))
+nonzero, compress = _unknown_size(np.nonzero, "nonzero"), _unknown_size(np.compress, "compress")
+flatnonzero, argwhere, extract, unique, trim_zeros = map(_unknown_size, (np.flatnonzero, np.argwhere, np.extract, np.unique,
+                                                                         np.trim_zeros))
 unique_all, unique_counts = map(_unknown_size, (np.unique_all, np.unique_counts))
 unique_inverse, unique_values = map(_unknown_size, (np.unique_inverse, np.unique_values))
 intersect1d, setdiff1d, setxor1d, union1d = map(_unknown_size, (np.intersect1d, np.setdiff1d, np.setxor1d, np.union1d))

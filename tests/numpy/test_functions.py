@@ -207,6 +207,15 @@ def test_array_api_names_are_there():
 
 
 @pytest.mark.parametrize("dtype", [n for n in DTYPES if n != "bf16"])
+def test_close_and_sinc_of_narrow_integers(dtype, same):
+    """The difference of two integers is taken in floats: that of uint8 and int8 would wrap around."""
+    high = 1 if dtype == "b1" else 100
+    x, y = np.array([0, 1, high], DTYPES[dtype]), np.array([1, 0, high], DTYPES[dtype])
+    same(lambda x, y: [np.isclose(x, y, atol=1), np.isclose(y, x, rtol=0.5), np.allclose(x, y), np.sinc(x)], x, y,
+         atol=1e-3 if dtype == "f16" else 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [n for n in DTYPES if n != "bf16"])
 def test_scalars_are_weak_and_sums_widen(dtype, same):
     x = np.array([1, 0, 1, 1], DTYPES[dtype])
     same(lambda x: [x + 1, x * 2, 1 + x, x + 1.5, x * True, x.sum(), x.mean(), x.max(), np.cumsum(x), np.where(x > 0, x, 0),

@@ -26,6 +26,30 @@ def test_ufunc_options(same):
     same(f, X, X[::-1].copy())
 
 
+def test_results_of_numbers_and_smaller_shapes_fill_out(same):
+    def f(x):
+        numbers, row, tests = x * 1, x * 1, x * 1
+        np.exp(2.0, numbers)
+        np.add(x[0], 1, out=row)
+        np.isfinite(x[:1], tests)
+        return [numbers, row, tests, np.clip(x, 0.5, 1, dtype=np.float32), np.clip(x, 0.5, 1, where=x > 1, out=x * 1)]
+
+    same(f, X)
+
+
+def test_numbers_of_python(same):
+    """round() gives a Python integer, which is weak, or with digits a number of the dtype of x; formats show the stand-in."""
+    same(lambda x: [round(x[0, 1]) * x[1], round(x[1, 1], 1) * x[0], round(x[0].sum() * 10, -1)], F)
+    shown = []
+    trace(lambda x: [shown.append(f"loss {x[0, 0]:.3f}") or x], [A], "f")
+    assert shown == ["loss Tracer<f64[]>"]
+
+
+def test_squares_of_bools(same):
+    """The operator and the ufunc differ in NumPy: the operator takes the square, which is int8."""
+    same(lambda x: [b := x > 1, b ** 2, np.power(b, 2), b ** 3, b ** 2.0, np.square(b), (x[0] > 1)[0] ** 2], X)
+
+
 def test_ufunc_methods(same):
     same(lambda x: [np.add.reduce(x), np.add.reduce(x, axis=None), np.multiply.reduce(x, axis=1, keepdims=True),
                     np.maximum.reduce(x, axis=(0, 1)),
@@ -175,7 +199,8 @@ A, N = ArrayType((3, 4), F64), ArrayType((3,), I64)
 
 @pytest.mark.parametrize("call, message, hint", [
     (lambda x, n: np.add(x, 1, out=np.zeros((3, 4))), "add: out= is a NumPy array, which cannot hold a traced value",
-     "make it inside the function with `jitnet.numpy.empty`, or use the returned value"),
+     "make it inside the function with `jitnet.numpy.zeros`, or use the returned value: `total = total + x` instead of "
+     "`total += x`"),
     (lambda x, n: np.add(n, 1.5, out=n * 1), "add: a f64 result cannot be written into a i64 array",
      "convert the array first: `x = x.astype(...)`"),
     (lambda x, n: np.linalg.eig(x), "numpy.linalg.eig: jitnet cannot compile this function of a traced value (f64[3,4])",
@@ -200,11 +225,25 @@ A, N = ArrayType((3, 4), F64), ArrayType((3,), I64)
      "convert the array first: `x.astype(...)`"),
     (lambda x, n: (x > 0) - (x > 1), "subtract: NumPy has no subtract of b1 and b1", "of bools, `x ^ y` is the difference"),
     (lambda x, n: -(x > 0), "negative: NumPy has no negative of b1", "of bools, `~x` is the negation"),
-    (lambda x, n: x.nonsense, "a traced array has no attribute 'nonsense'", None),
+    (lambda x, n: x.nonsense, "a traced array has no attribute 'nonsense'",
+     "it has the attributes and methods of NumPy's arrays"),
+    (lambda x, n: x.strides, "a traced array has no attribute 'strides'",
+     "it stands for values, not for memory: use a function of NumPy, or call this outside the compiled function"),
+    (lambda x, n: x * 1j, "multiply: an operand is a complex number, which jitnet does not compile",
+     "compute with real and imaginary parts apart"),
+    (lambda x, n: None + x, "add: an operand is a NoneType, not an array or a number",
+     "pass NumPy arrays, jitnet arrays or Python numbers"),
+    (lambda x, n: round(x), "round() of a traced f64[3,4]", "use `np.round`"),
+    (lambda x, n: x.nonzero(), "nonzero: the size of the result depends on the values of a traced array",
+     "use `jitnet.where` with a value for every element, or call it outside the compiled function"),
 ])
 def test_errors(call, message, hint):
-    if hint is None:
-        with pytest.raises(AttributeError, match=message):
-            trace(lambda *xs: [call(*xs)], [A, N], "f")
-    else:
-        assert what(call, A, N) == (message, hint)
+    assert what(call, A, N) == (message, hint)
+
+
+def test_attributes_that_libraries_probe_for_are_plainly_absent():
+    def f(x):
+        assert not hasattr(x, "__cuda_array_interface__") and not hasattr(x, "flags")
+        return [x]
+
+    trace(f, [A], "f")
