@@ -5,10 +5,14 @@ to the host and goes back.
 """
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 
-from ..ir import Atom, Eqn, Graph
+from ..ir import Atom, Eqn, Graph, Var
 from ..passes.epilogue import epilogue, product_op
+from ..passes.gradient_epilogues import gradient_epilogues
 from ..passes.pipeline import pipeline
 from ..passes.plan import Arena
 from ..runtime.cuda.operations import Copy, HostOp
@@ -23,8 +27,24 @@ from .steps import LOWERINGS, Builder, KernelInfo
 
 def gpu_pipeline(graph: Graph, gpu: Gpu) -> list[tuple[str, Graph]]:
     """The graph after every pass, the last one that of the epilogues which the device's library has."""
-    stages = pipeline(graph, gpu=True)
-    return [*stages, ("epilogue", epilogue(stages[-1][1], lambda: gpu.products.epilogues))]
+    def known() -> Collection[str]:
+        return gpu.products.epilogues
+
+    def has(name: str, operands: Sequence[Atom], definition: Mapping[Atom, Eqn]) -> bool:
+        return gpu.products.has(like(name, operands, definition))
+
+    before = "gradient_epilogues", lambda graph: gradient_epilogues(graph, known, has)
+    stages = pipeline(graph, gpu=True, before=before)
+    return [*stages, ("epilogue", epilogue(stages[-1][1], known))]
+
+
+def like(name: str, operands: Sequence[Atom], definition: Mapping[Atom, Eqn]) -> Product:
+    """The product of two matrices before it is known where they lie: transposes are walked, all else is contiguous."""
+    turned = [a in definition and definition[a].op.name == "transpose" for a in operands]
+    (m, k), (_, n) = (a.type.shape for a in operands)
+    leading = [a.type.shape[0 if t else 1] for a, t in zip(operands, turned)]
+    dtype = operands[0].type.dtype
+    return Product(dtype, dtype, m, n, k, *turned, *leading, epilogue=name)
 
 
 class GpuBuilder(Builder):
@@ -71,20 +91,45 @@ class GpuBuilder(Builder):
 
 def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
     """A product of floats, and its epilogue, by the device's library; integers are loops by now, or run through NumPy."""
-    x, y, *bias = eqn.inputs
-    (out,) = eqn.outputs
+    x, y, *more = eqn.inputs
+    out, *others = eqn.outputs
+    name, after = eqn.params.get("epilogue", ""), eqn.params.get("after")
     if not is_float(out.type.dtype):
         builder.callback(eqn)
         return
     if out.type.size == 0:
         return
-    p = layout(builder, x, y, out)
+    p = layout(builder, x, y, after.inputs[0] if after else out)
     product = Product(x.type.dtype, out.type.dtype, p.m, p.n, p.k, p.a.transposed, p.b.transposed, p.a.leading, p.b.leading,
-                      tuple(p.batch), tuple(p.strides), eqn.params.get("epilogue", ""))
-    step = KernelStep(product, (p.a.slot, p.b.slot, builder.slots[out], *(builder.stored(atom) for atom in bias)), (), 1)
+                      tuple(p.batch), tuple(p.strides), name)
+    places, note = (p.a.slot, p.b.slot, builder.slots[out]), ""
+    if name and not builder.gpu.products.has(product, tuple(map(alignment, places))):
+        product = replace(product, out_dtype=after.inputs[0].type.dtype, epilogue="")
+        note = f"; it has no algorithm with {name} for it, so that kernels do what follows"
+        places = (*places[:2], target(builder, after, eqn.outputs))
+    extra = () if note or name.startswith("bgrad") else map(builder.stored, more)
+    step = KernelStep(product, (*places, *extra, *(() if note else map(builder.slot, others))), (), 1)
     builder.steps.append(step)
     builder.infos.append(KernelInfo("matmul", "blas", product.source, (eqn,), sum(atom.type.nbytes for atom in eqn.inputs),
-                                    out.type.nbytes, note=f"cuBLASLt: {product}", step=step))
+                                    sum(v.type.nbytes for v in eqn.outputs), note=f"cuBLASLt: {product}{note}", step=step))
+    if note:
+        outputs = [None if a is after.inputs[0] else builder.slots[v] for a, v in zip(after.outputs, eqn.outputs)]
+        inner = builder.inner(builder.passes(after)[-1][1], builder.level)
+        builder.steps += inner.build([places[2], *map(builder.stored, more)], outputs)
+
+
+def target(builder: GpuBuilder, after: Graph, outputs: Sequence[Var]) -> Slot:
+    """Where a product goes whose epilogue is done by kernels: to its place, if it is a result itself."""
+    if after.inputs[0] in after.outputs:
+        return builder.slots[outputs[after.outputs.index(after.inputs[0])]]
+    slot = builder.allocate(after.inputs[0].type)
+    builder.temporary.append((slot.offset, after.inputs[0].type.nbytes))
+    return slot
+
+
+def alignment(slot: Slot) -> int:
+    """The bytes, at most 16, that a buffer's address is a multiple of."""
+    return min([16, *(n & -n for n in (slot.offset, *(stride for _, stride in slot.strides)) if n)])
 
 
 GpuBuilder.lowerings = {**LOWERINGS, "matmul": matmul, product_op.name: matmul}

@@ -9,11 +9,11 @@ as derivatives often do, nothing changes, except that gradients of relu can do w
 """
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
+from ..codegen.epilogues import GELU
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions, eval_graph, uses
 from ..op import OPS, Control
 from ..types import F32, HALVES
@@ -21,13 +21,12 @@ from .kernel import kernel_op
 from .relu_masks import relu_masks
 
 COMMUTATIVE = ("add", "multiply", "maximum")
+MOST_LETTERS = 4000   # of an expression: x * x * x ... would double with every step
 LONGEST = 16   # equations of a kernel that is looked at: gelu of a sum has 10
-GELU = (0.5, 0.044715, math.sqrt(2 / math.pi))
-
 
 class ProductOp(Control):
-    """A matrix product with an epilogue. inputs: x, y and a bias if there is one; params: epilogue, and `after`, the Graph of
-    what it does to the product (and the bias)."""
+    """A matrix product with an epilogue. inputs: x, y and what the epilogue reads; params: epilogue, its name in
+    codegen/epilogues.py, and `after`, the Graph of what it does to the product and those."""
 
     kind = "product"
 
@@ -35,14 +34,12 @@ class ProductOp(Control):
         return [a.type for a in params["after"].outputs]
 
     def evaluate(self, arrays, params):
-        x, y, *bias = arrays
-        return eval_graph(params["after"], np.matmul(*map(wide, (x, y))), *bias)
+        return product(*arrays, **params)
 
 
-def product(*arrays, epilogue, after):
-    """The product of two matrices, with what follows it."""
-    x, y, *bias = arrays
-    return eval_graph(after, np.matmul(*map(wide, (x, y))), *bias)[0]
+def product(x, y, *more, epilogue, after):
+    """The results of what follows the product of two matrices."""
+    return eval_graph(after, np.matmul(wide(x), wide(y)), *more)
 
 
 def wide(x: np.ndarray) -> np.ndarray:
@@ -136,38 +133,57 @@ def named(eqn: Eqn, definition: dict[Var, Eqn]) -> tuple[int, str] | None:
         shape, bias = body.outputs[0].type.shape, [v for j, v in enumerate(body.inputs) if j != k]
         if shape != atom.type.shape or atom.type.size == 0 or any(b.type.shape != shape[-1:] for b in bias):
             continue
-        name = FORMS.get(form(body.outputs[0], {body.inputs[k]: "x", **dict.fromkeys(bias, "b")}, definitions(body)))
+        spelled = texts(body.eqns, {body.inputs[k]: "x", **dict.fromkeys(bias, "b")})
+        name = FORMS.get(spelled.get(body.outputs[0], "?"))
         if name is not None:
             return k, name
     return None
 
 
-def form(atom: Atom, names: dict[Var, str], definition: dict[Var, Eqn]) -> str:
-    """The expression that a value is, as text: equal for equal expressions, also with the operands of a sum exchanged."""
-    if type(atom) is Const:
-        return f"{float(atom.value):.6g}" if atom.is_scalar else "?"
-    if atom in names:
-        return names[atom]
-    eqn = definition[atom]
-    return call(eqn.op.name, *(form(a, names, definition) for a in eqn.inputs)) if not eqn.params else "?"
+def texts(eqns: Sequence[Eqn], names: dict[Var, str]) -> dict[Var, str]:
+    """Value -> the expression that it is in terms of the named ones, as text: equal for equal expressions, also with the
+    operands of a sum exchanged. Of equations in order; `?` stands for anything else."""
+    found = dict(names)
+
+    def text(atom: Atom) -> str:
+        if type(atom) is Const:
+            return f"{float(atom.value):.6g}" if atom.is_scalar else "?"
+        return found.get(atom, "?")
+
+    for eqn in eqns:
+        spelled = call(eqn.op.name, *map(text, eqn.inputs)) if not eqn.params else "?"
+        found.update((out, spelled if len(spelled) < MOST_LETTERS else "?") for out in eqn.outputs if out not in names)
+    return found
 
 
 def call(name: str, *parts: str) -> str:
     return f"{name}({', '.join(sorted(parts) if name in COMMUTATIVE else parts)})"
 
 
+def gelu_forms(h: str, s: str = "s") -> dict[str, str]:
+    """The expressions of gelu of h, in its form with tanh: the tanh in it, itself, and its derivative times s."""
+    half, cubic, scale = (f"{c:.6g}" for c in GELU)
+    square = call("multiply", h, h)
+    inner = call("multiply", scale, call("add", h, call("multiply", cubic, call("multiply", square, h))))
+    tanh = f"tanh({inner})"
+    side = call("multiply", scale, call("multiply", call("multiply", call("multiply", half, h), s),
+                                        call("subtract", "1", call("multiply", tanh, tanh))))
+    third = call("multiply", cubic, side)
+    cube = call("multiply", call("multiply", third, h), h)
+    parts = call("add", call("add", call("add", side, call("multiply", square, third)), cube), cube)
+    ends = call("multiply", half, call("multiply", s, call("add", "1", tanh)))
+    return {"tanh": tanh, "gelu": call("multiply", call("multiply", half, h), call("add", "1", tanh)),
+            "dgelu": call("add", parts, ends)}
+
+
 def _forms() -> dict[str, str]:
     """Expression -> name of the epilogue that computes it."""
-    half, cubic, scale = (f"{c:.6g}" for c in GELU)
     table = {}
     for end, h in (("", "x"), ("bias", call("add", "x", "b"))):
-        cube = call("multiply", call("multiply", h, h), h)
-        inner = call("multiply", scale, call("add", h, call("multiply", cubic, cube)))
-        gelu = call("multiply", call("multiply", half, h), call("add", "1", f"tanh({inner})"))
         relus = (f"where(less_equal({h}, 0), 0, {h})", call("maximum", h, "0"))
         if end:
             table[h] = end
-        for name, forms in (("relu", relus), ("gelu", (gelu,))):
+        for name, forms in (("relu", relus), ("gelu", (gelu_forms(h)["gelu"],))):
             table |= dict.fromkeys(forms, f"{name}_{end}" if end else name)
     return table
 

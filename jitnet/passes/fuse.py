@@ -74,7 +74,7 @@ class Fuser:
         for eqn in self.graph.eqns:   # what leaves the kernels
             if not fusible(eqn):
                 for atom in eqn.inputs:
-                    self.store(atom, strided=eqn.op.kind == "contraction")
+                    self.store(atom, strided=eqn.op.kind in ("contraction", "product"))
             elif eqn.op.name == "gather":
                 self.store(eqn.inputs[0])
         for atom in self.graph.outputs:

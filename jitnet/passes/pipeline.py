@@ -1,6 +1,8 @@
 """The passes in order: from a traced graph to a graph of kernels."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..ir import Graph
 from . import run_passes
 from .fuse import fuse
@@ -8,9 +10,14 @@ from .split import split_reductions
 from .turn import turn_reductions
 
 
-def pipeline(graph: Graph, gpu: bool = False) -> list[tuple[str, Graph]]:
-    """The graph after every pass, by name, from the traced one to the one of kernels, of a CPU or of a GPU."""
+def pipeline(graph: Graph, gpu: bool = False,
+             before: tuple[str, Callable[[Graph], Graph]] | None = None) -> list[tuple[str, Graph]]:
+    """The graph after every pass, by name, from the traced one to the one of kernels, of a CPU or of a GPU.
+
+    before: (name, pass) of what a target does before equations become kernels.
+    """
     stages = [("trace", graph), *run_passes(graph, gpu)]
-    for name, transform in (("turn_reductions", turn_reductions), ("fuse", fuse), ("split_reductions", split_reductions)):
+    ends = (("turn_reductions", turn_reductions), ("fuse", fuse), ("split_reductions", split_reductions))
+    for name, transform in (before, *ends) if before else ends:
         stages.append((name, transform(stages[-1][1])))
     return stages

@@ -113,6 +113,22 @@ def test_epilogues(function):
     assert np.isnan(on_card(function, x, W, B)[3]).all()
 
 
+@pytest.mark.parametrize("activation", [relu, lambda h: gelu(h, "tanh")], ids=["relu", "gelu"])
+@pytest.mark.parametrize("width", [64, 50])
+def test_gradients_of_layers(activation, width):
+    """Through whatever epilogues this card's library has for them, with NaN and zeros where masks decide."""
+    def loss(x, w, b, v):
+        return np.sum((activation(x @ w + b) @ v) ** 2)
+
+    def gradients(x, w, b, v):
+        return jitnet.tree.leaves(jitnet.value_and_grad(loss, argnums=(1, 2, 3))(x, w, b, v))
+
+    x, w, v = (RNG.standard_normal(s).astype(np.float32) for s in ((96, 40), (40, width), (width, 16)))
+    x[5], b = 0, np.zeros(width, np.float32)
+    for got, want in zip(on_card(gradients, x, w, b, v), jitnet.jit(gradients)(x, w, b, v), strict=True):
+        close(got, want, 1e-3)
+
+
 def test_a_training_loop_on_the_card_and_on_the_cpu():
     def loss(params, x, y):
         (w1, b1), (w2, b2) = params

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...codegen.epilogues import EPILOGUES, PROBE, agrees, probe, roles, written
 from ...errors import Source
-from ...types import short_dtype
+from ...types import F32, short_dtype
 from .operations import Operation, Place
 from .stream import Gpu
-
-EPILOGUES = ("", "bias", "relu", "relu_bias", "gelu", "gelu_bias")
-"""What is done to a product before it is stored; gelu is the form with tanh; `bias` first adds one value per column."""
+from .transfer import send
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,8 @@ class Product:
     """The `kernel` of a step: out = a @ b in row-major order, one product or a batch of them, with an epilogue.
 
     a is (m, k), or (k, m) when transposed; b likewise. leading: elements between rows as they lie. batch: extents, strides:
-    per batch axis the elements between products of a, b and out. Buffers: a, b, out, and the bias if there is one. dtype is
-    that of a and b; out_dtype that of out and the bias: the same, or float32 where dtype is a half.
+    per batch axis the elements between products of a, b and out. Buffers: a, b, out, and then what the epilogue reads and
+    writes (`roles`). dtype is that of a and b; out_dtype that of the others: the same, or float32 where dtype is a half.
     """
 
     dtype: np.dtype
@@ -43,7 +42,7 @@ class Product:
         text = f"{self.m} x {self.k} x {self.n} of {short_dtype(self.dtype)}"
         text += f" to {short_dtype(self.out_dtype)}" if self.out_dtype != self.dtype else ""
         text += f", {math.prod(self.batch)} of them" if self.batch else ""
-        return text + (f", then {self.epilogue.replace('_', ' of the sum with ')}" if self.epilogue else "")
+        return text + (f", then {EPILOGUES[self.epilogue]}" if self.epilogue else "")
 
     @property
     def source(self) -> str:
@@ -72,6 +71,7 @@ class ProductOperation(Operation):
 
     def __init__(self, gpu: Gpu, product: Product, places: tuple[Place, ...], name: str, source: Source | None):
         super().__init__(places, name, source)
+        self.extra = sum(roles(product.epilogue), ())
         count, strides, offsets = product.batches()
         sizes = product.dtype.itemsize, product.dtype.itemsize, product.out_dtype.itemsize
         self.offsets = [tuple(size * o for size, o in zip(sizes, offset)) for offset in offsets]
@@ -79,6 +79,22 @@ class ProductOperation(Operation):
             self.plan = gpu.products.plan(product, count, strides)
 
     def enqueue(self, gpu: Gpu, addresses: Sequence[int]) -> None:
-        a, b, out, *bias = addresses
+        a, b, out, *more = addresses
+        bias, aux = (more[self.extra.index(role)] if role in self.extra else 0 for role in ("bias", "aux"))
         for i, j, k in self.offsets:
-            self.plan.enqueue(a + i, b + j, out + k, bias[0] if bias else 0)
+            self.plan.enqueue(a + i, b + j, out + k, bias, aux)
+
+
+def is_sound(gpu: Gpu, library, name: str) -> bool:
+    """Whether a library's epilogue does on a device what it means. Asks the device, and waits."""
+    n = PROBE
+    product = Product(F32, F32, n, n, n, False, False, n, n, epilogue=name)
+    if not library.has(product):
+        return False
+    arrays = probe(name)
+    blank = {role: np.zeros(*kind) for role, kind in written(name).items()}
+    with gpu.doing(f"trying products with {name}"):
+        sent = dict(zip((*arrays, *blank), send(gpu, [*arrays.values(), *blank.values()])))
+        addresses = [sent[role].pointer if role in sent else 0 for role in ("a", "b", "out", "bias", "aux")]
+        library.plan(product, 1, (0, 0, 0)).enqueue(*addresses)
+    return agrees(name, arrays, {role: sent[role].host() for role in blank})
