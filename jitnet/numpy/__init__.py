@@ -37,7 +37,7 @@ from numpy import reciprocal as reciprocal, remainder as remainder, right_shift 
 from numpy import signbit as signbit, sin as sin, sinh as sinh, sqrt as sqrt, square as square, subtract as subtract
 from numpy import tan as tan, tanh as tanh, true_divide as true_divide, trunc as trunc, vecdot as vecdot, vecmat as vecmat
 
-from .elementwise import clip as clip, fix as fix, isclose as isclose, nan_to_num as nan_to_num, round as round
+from .elementwise import angle as angle, clip as clip, fix as fix, isclose as isclose, nan_to_num as nan_to_num, round as round
 from .elementwise import select as select, sinc as sinc, where as where, real as real, imag as imag
 from .reductions import all as all, any as any, argmax as argmax, argmin as argmin, average as average
 from .reductions import count_nonzero as count_nonzero, logsumexp as logsumexp, max as max, mean as mean, min as min
@@ -55,6 +55,7 @@ from .taking import intersect1d as intersect1d, nonzero as nonzero, setdiff1d as
 from .taking import union1d as union1d, unique as unique, unique_all as unique_all, unique_counts as unique_counts
 from .taking import unique_inverse as unique_inverse, unique_values as unique_values
 from .taking import choose as choose, put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis
+from .taking import trim_zeros as trim_zeros
 from .products import cross as cross, diagonal as diagonal, dot as dot, einsum as einsum, inner as inner, kron as kron
 from .products import outer as outer, tensordot as tensordot, trace as trace, vdot as vdot
 from .creation import allclose as allclose, arange as arange, array_equal as array_equal, asarray as asarray, astype as astype
@@ -63,23 +64,29 @@ from .creation import full as full, full_like as full_like, geomspace as geomspa
 from .creation import linspace as linspace, logspace as logspace, meshgrid as meshgrid, ndim as ndim, ones as ones
 from .creation import ones_like as ones_like, shape as shape, size as size, tri as tri, tril as tril, triu as triu
 from .creation import vander as vander, zeros as zeros, zeros_like as zeros_like
-from .running import argpartition as argpartition, argsort as argsort, bincount as bincount, convolve as convolve
-from .running import correlate as correlate, cumprod as cumprod, cumsum as cumsum, cumulative_prod as cumulative_prod
-from .running import cumulative_sum as cumulative_sum, diff as diff, digitize as digitize, ediff1d as ediff1d
-from .running import gradient as gradient, interp as interp, isin as isin, pad as pad, partition as partition
-from .running import polyval as polyval, searchsorted as searchsorted, sort as sort, trapezoid as trapezoid
+from .running import argpartition as argpartition, argsort as argsort, convolve as convolve, correlate as correlate
+from .running import cumprod as cumprod, cumsum as cumsum, cumulative_prod as cumulative_prod
+from .running import cumulative_sum as cumulative_sum, diff as diff, ediff1d as ediff1d, gradient as gradient
+from .running import interp as interp, isin as isin, pad as pad, partition as partition, searchsorted as searchsorted
+from .running import sort as sort, trapezoid as trapezoid
 from .statistics import corrcoef as corrcoef, cov as cov, median as median, nanargmax as nanargmax, nanargmin as nanargmin
 from .statistics import nancumprod as nancumprod, nancumsum as nancumsum, nanmax as nanmax, nanmean as nanmean
 from .statistics import nanmin as nanmin, nanprod as nanprod, nanstd as nanstd, nansum as nansum, nanvar as nanvar
 from .statistics import nanmedian as nanmedian, nanpercentile as nanpercentile, nanquantile as nanquantile
 from .statistics import percentile as percentile, quantile as quantile
-from .extras import array_equiv as array_equiv, block as block, copyto as copyto, delete as delete, dsplit as dsplit
-from .extras import fill_diagonal as fill_diagonal, histogram as histogram, histogram_bin_edges as histogram_bin_edges
-from .extras import insert as insert, iscomplexobj as iscomplexobj, isneginf as isneginf, isposinf as isposinf
-from .extras import isreal as isreal, isrealobj as isrealobj
-from .extras import piecewise as piecewise, putmask as putmask
-from .extras import ravel_multi_index as ravel_multi_index, resize as resize, result_type as result_type
-from .extras import unravel_index as unravel_index, unwrap as unwrap
+from .extras import apply_along_axis as apply_along_axis, apply_over_axes as apply_over_axes, array_equiv as array_equiv
+from .extras import block as block, copyto as copyto, delete as delete, dsplit as dsplit, fill_diagonal as fill_diagonal
+from .extras import insert as insert, iscomplex as iscomplex, iscomplexobj as iscomplexobj, isneginf as isneginf
+from .extras import isposinf as isposinf, isreal as isreal, isrealobj as isrealobj, piecewise as piecewise, place as place
+from .extras import put as put, putmask as putmask, real_if_close as real_if_close, resize as resize
+from .extras import result_type as result_type, unwrap as unwrap
+from .histograms import bincount as bincount, digitize as digitize, histogram as histogram, histogram2d as histogram2d
+from .histograms import histogram_bin_edges as histogram_bin_edges, histogramdd as histogramdd
+from .polynomials import polyadd as polyadd, polyder as polyder, polyfit as polyfit, polyint as polyint, polymul as polymul
+from .polynomials import polysub as polysub, polyval as polyval
+from .positions import diag_indices_from as diag_indices_from, ix_ as ix_, lexsort as lexsort
+from .positions import ravel_multi_index as ravel_multi_index, tril_indices_from as tril_indices_from
+from .positions import triu_indices_from as triu_indices_from, unravel_index as unravel_index
 from .creation import new_array as array
 from .joining import concatenate as concat
 from .joining import vstack as row_stack

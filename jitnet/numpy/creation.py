@@ -190,15 +190,21 @@ def _diagonal_mask(shape, k, compare):
 @implements(np.tril)
 def tril(m, k=0):
     """m with zeros above its k-th diagonal."""
-    x = as_array(m)
-    return ops.where(_diagonal_mask(x.shape, k, ops.greater_equal), x, np.zeros((), x.dtype))
+    return _triangle(m, k, ops.greater_equal, "tril")
 
 
 @implements(np.triu)
 def triu(m, k=0):
     """m with zeros below its k-th diagonal."""
+    return _triangle(m, k, ops.less_equal, "triu")
+
+
+def _triangle(m, k, compare, name):
     x = as_array(m)
-    return ops.where(_diagonal_mask(x.shape, k, ops.less_equal), x, np.zeros((), x.dtype))
+    if x.ndim == 0:
+        raise TraceTypeError(f"{name}: a 0-d array has no triangle", "pass a matrix")
+    shape = x.shape if x.ndim > 1 else x.shape * 2  # a vector counts as the rows of a square
+    return ops.where(_diagonal_mask(shape, k, compare), x, np.zeros((), x.dtype))
 
 
 @implements(np.diag)
@@ -300,9 +306,9 @@ def ndim(a):
 
 @implements(np.size)
 def size(a, axis=None):
-    """The number of elements, or the size of one axis."""
+    """The number of elements, or of those along one axis or several."""
     x = as_array(a)
-    return math.prod(x.shape) if axis is None else x.shape[axis]
+    return math.prod(x.shape[k] for k in (range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)))
 
 
 @implements(np.array_equal)

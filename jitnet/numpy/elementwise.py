@@ -260,6 +260,14 @@ def bitwise_count(x):
     return ops.cast(total, dtype=np.uint8)
 
 
+@implements(np.angle)
+def angle(z, deg=False):
+    """The angle of real numbers as points of the plane: 0, and pi (or 180) for negative ones and -0."""
+    x = _float(z)
+    turned = ops.arctan2(_like(0, x), x)
+    return turned * _like(180 / math.pi, x) if deg else turned
+
+
 # Choice
 
 @implements(np.where)

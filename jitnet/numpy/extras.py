@@ -1,4 +1,4 @@
-"""Functions that programs use now and then: questions about dtypes, writes by function, blocks, histograms, positions."""
+"""Functions that programs use now and then: questions about dtypes, writes by function, blocks, functions along axes."""
 from __future__ import annotations
 
 import math
@@ -8,13 +8,14 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..ops.movement import slice_axis
-from ..types import I64, is_float, normalize_axis
+from ..transforms.vmap import vmap
+from ..types import broadcast_shapes, is_float, normalize_axis
 from .elementwise import isinf
-from .indexing import setitem
+from .indexing import setitem, wrapped_index
 from .joining import concatenate, split
-from .protocol import as_array, astype, implements
-from .reductions import sum as sum_of
-from .shapes import grown, ravel
+from .protocol import as_array, astype, implements, into, is_special
+from .shapes import expand_dims, grown, moveaxis, ravel, reshape
+from .taking import take
 
 # Dtypes
 
@@ -54,22 +55,39 @@ def isreal(x):
     return ops.full(as_array(x).shape, True, np.bool_)
 
 
+@implements(np.iscomplex)
+def iscomplex(x):
+    """False everywhere."""
+    return ops.full(as_array(x).shape, False, np.bool_)
+
+
+@implements(np.real_if_close)
+def real_if_close(a, tol=100):
+    """a itself: all arrays of jitnet are real."""
+    return as_array(a)
+
+
 @implements(np.isposinf)
 def isposinf(x, out=None):
     """Whether x is positive infinity."""
-    return ops.logical_and(isinf(x), ops.greater(as_array(x), np.zeros((), as_array(x).dtype)))
+    value = ops.logical_and(isinf(x), ops.greater(as_array(x), np.zeros((), as_array(x).dtype)))
+    return into(out, value, "isposinf", broadcast=True)
 
 
 @implements(np.isneginf)
 def isneginf(x, out=None):
     """Whether x is negative infinity."""
-    return ops.logical_and(isinf(x), ops.less(as_array(x), np.zeros((), as_array(x).dtype)))
+    value = ops.logical_and(isinf(x), ops.less(as_array(x), np.zeros((), as_array(x).dtype)))
+    return into(out, value, "isneginf", broadcast=True)
 
 
 @implements(np.array_equiv)
 def array_equiv(a1, a2):
-    """Whether two arrays are equal once broadcast."""
-    same = ops.equal(as_array(a1), as_array(a2))
+    """Whether two arrays are equal once broadcast; False where they do not broadcast."""
+    x, y = as_array(a1), as_array(a2)
+    if broadcast_shapes(x.shape, y.shape) is None:
+        return np.bool_(False)
+    same = ops.equal(x, y)
     return ops.all(same, axis=tuple(range(same.ndim)))
 
 
@@ -83,8 +101,28 @@ def copyto(dst, src, casting="same_kind", where=True) -> None:
 
 @implements(np.putmask)
 def putmask(a, mask, values) -> None:
-    """Writes values into a where the mask holds; values have the shape of a, or are one number."""
-    copyto(a, values, where=mask)
+    """Writes values into a where the mask holds; values of another shape are repeated to that of a."""
+    values = as_array(values)
+    copyto(a, values if values.shape in ((), a.shape) else resize(values, a.shape), where=mask)
+
+
+@implements(np.place)
+def place(arr, mask, vals) -> None:
+    """Writes values into arr where the mask holds, one after the other, and again from the first when they run out."""
+    vals, mask = ravel(as_array(vals)), astype(as_array(mask), np.bool_)
+    turn = ops.cumsum(astype(ravel(mask), np.int64), axis=0) - 1   # -1 before the first place, where nothing is written
+    chosen = ops.gather(vals, ops.remainder(turn, vals.shape[0]), axes=(0,))
+    copyto(arr, ops.reshape(chosen, shape=arr.shape), where=ops.reshape(mask, shape=arr.shape))
+
+
+@implements(np.put, method="put")
+def put(a, ind, v, mode="raise") -> None:
+    """Writes values at positions of the flattened array; fewer values than positions are repeated."""
+    i, v, n = ravel(as_array(ind)), as_array(v), a.size
+    if mode != "raise":
+        i = ops.remainder(i, n) if mode == "wrap" else ops.minimum(ops.maximum(i, 0), n - 1)
+    if i.size:
+        reshape(a, (-1,))[i] = v if v.size == 1 else resize(v, i.shape)
 
 
 @implements(np.fill_diagonal)
@@ -123,29 +161,41 @@ def dsplit(ary, indices_or_sections):
     return split(ary, indices_or_sections, 2)
 
 
+def _along(arr, axis, name):
+    """(arr, the axis), with arr flattened for axis None."""
+    x = as_array(arr)
+    return (ravel(x), 0) if axis is None else (x, normalize_axis(axis, x.ndim, name))
+
+
 @implements(np.delete)
 def delete(arr, obj, axis=None):
-    """arr without the elements at places known while tracing."""
-    x = as_array(arr)
-    x, axis = (ravel(x), 0) if axis is None else (x, normalize_axis(axis, x.ndim, "delete"))
-    kept = np.delete(np.arange(x.shape[axis]), obj)
-    return x[(slice(None),) * axis + (kept,)]
+    """arr without the elements at places known while tracing, or at one place that is traced."""
+    x, axis = _along(arr, axis, "delete")
+    n = x.shape[axis]
+    if not is_special(obj):
+        kept = np.delete(np.arange(n), obj)
+    elif as_array(obj).ndim or as_array(obj).dtype == np.bool_:
+        raise TraceTypeError("delete: the size of the result depends on the values of a traced array",
+                             "pass places known when the function is traced, or one traced integer")
+    else:
+        gone, kept = wrapped_index(as_array(obj), n, axis), np.arange(n - 1)
+        kept = kept + astype(ops.greater_equal(kept, gone), np.int64)
+    return take(x, kept, axis)
 
 
 @implements(np.insert)
 def insert(arr, obj, values, axis=None):
-    """arr with values before the place obj, one integer known while tracing."""
-    x = as_array(arr)
-    x, axis = (ravel(x), 0) if axis is None else (x, normalize_axis(axis, x.ndim, "insert"))
-    n = x.shape[axis]
-    place = int(obj) + n if int(obj) < 0 else int(obj)
+    """arr with values before the places obj, which are known while tracing."""
+    if is_special(obj):
+        raise TraceTypeError("insert: the place is a traced value", "pass a place known when the function is traced")
+    x, axis = _along(arr, axis, "insert")
+    n, places = x.shape[axis], np.arange(x.shape[axis])[obj] if isinstance(obj, slice) else np.asarray(obj)
     v = astype(as_array(values), x.dtype)
-    rest = x.shape[:axis] + x.shape[axis + 1:]
-    count = v.shape[0] if v.ndim == 1 and x.ndim == 1 else 1
-    v = ops.broadcast_to(v if x.ndim == 1 else ops.reshape(ops.broadcast_to(v, shape=rest),
-                                                           shape=(*rest[:axis], 1, *rest[axis:])),
-                         shape=(*x.shape[:axis], count, *x.shape[axis + 1:]))
-    return ops.concatenate(slice_axis(x, axis, 0, place), v, slice_axis(x, axis, place, n - place), axis=axis)
+    v = ops.reshape(v, shape=(*(1,) * (x.ndim - v.ndim), *v.shape))
+    v = moveaxis(v, 0, axis) if places.ndim == 0 else v
+    count = v.shape[axis] if places.size == 1 else int(np.sum(places)) if places.dtype == np.bool_ else places.size
+    v = ops.broadcast_to(v, shape=(*x.shape[:axis], count, *x.shape[axis + 1:]))
+    return take(ops.concatenate(x, v, axis=axis), np.insert(np.arange(n), places, n + np.arange(count)), axis)
 
 
 @implements(np.resize)
@@ -187,56 +237,30 @@ def unwrap(p, discont=None, axis=-1, *, period=2 * math.pi):
     return ops.concatenate(slice_axis(x, axis, 0, 1), slice_axis(x, axis, 1, n - 1) + ops.cumsum(step, axis=axis), axis=axis)
 
 
-# Counting and positions
+# Functions applied along axes
 
-@implements(np.histogram_bin_edges)
-def histogram_bin_edges(a, bins=10, range=None, weights=None):
-    """The edges of `bins` bins of one width; bins that are edges already are returned."""
-    from .creation import linspace
+@implements(np.apply_along_axis)
+def apply_along_axis(func1d, axis, arr, *args, **kwargs):
+    """func1d(row, *args, **kwargs) of every 1-d slice along an axis; the axes of what it gives take the place of that axis.
 
-    if not isinstance(bins, int):
-        if isinstance(bins, str):
-            raise TraceTypeError(f"histogram: bins={bins!r} depends on the values of a traced array",
-                                 "pass a number of bins, or their edges")
-        return as_array(bins)
-    x = ravel(as_array(a))
-    x = x if is_float(x.dtype) else astype(x, np.float64)
-    low, high = (ops.min(x, axis=0), ops.max(x, axis=0)) if range is None else map(x.dtype.type, range)
-    flat = ops.equal(low, high)  # NumPy widens an empty range by one
-    return linspace(ops.where(flat, low - 0.5, low), ops.where(flat, high + 0.5, high), bins + 1)
-
-
-@implements(np.histogram)
-def histogram(a, bins=10, range=None, density=None, weights=None):
-    """(how many elements fall into each bin, the edges); the last bin includes its right edge."""
-    x, edges = ravel(as_array(a)), histogram_bin_edges(a, bins, range)
-    n = edges.shape[0] - 1
-    place = ops.searchsorted(edges, x, side="right") - 1
-    place = ops.where(ops.equal(x, edges[n]), n - 1, place)
-    inside = ops.logical_and(ops.greater_equal(place, 0), ops.less(place, n))
-    w = ops.full(x.shape, 1, I64) if weights is None else ravel(as_array(weights))
-    w = ops.where(inside, w, np.zeros((), w.dtype))
-    counts = ops.scatter_add(ops.full((n,), 0, w.dtype), w, ops.minimum(ops.maximum(place, 0), n - 1), axes=(0,))
-    if density:
-        widths = slice_axis(edges, 0, 1, n) - slice_axis(edges, 0, 0, n)
-        counts = counts / widths / sum_of(counts)
-    return counts, edges
+    The function is traced once, for all slices.
+    """
+    x = as_array(arr)
+    axis = normalize_axis(axis, x.ndim, "apply_along_axis")
+    x = moveaxis(x, axis, -1)
+    apply = lambda row: as_array(func1d(row, *args, **kwargs))
+    out = vmap(apply)(reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])))
+    out = reshape(out, (*x.shape[:-1], *out.shape[1:]))
+    added = out.ndim - (x.ndim - 1)
+    return moveaxis(out, tuple(range(x.ndim - 1, out.ndim)), tuple(range(axis, axis + added)))
 
 
-@implements(np.unravel_index)
-def unravel_index(indices, shape, order="C"):
-    """The position along each axis of places in the flattened array."""
-    i, out = as_array(indices), []
-    for n in reversed((shape,) if isinstance(shape, int) else shape):
-        out.append(ops.remainder(i, n))
-        i = ops.floor_divide(i, n)
-    return tuple(reversed(out))
-
-
-@implements(np.ravel_multi_index)
-def ravel_multi_index(multi_index, dims, mode="raise", order="C"):
-    """Places in the flattened array of positions along each axis."""
-    total = 0
-    for i, n in zip(multi_index, dims, strict=True):
-        total = total * n + astype(as_array(i), I64)
-    return total
+@implements(np.apply_over_axes)
+def apply_over_axes(func, a, axes):
+    """func(a, axis) applied over several axes, one after the other; each keeps its place, with size 1."""
+    x = as_array(a)
+    for axis in (axes,) if np.ndim(axes) == 0 else axes:
+        axis = normalize_axis(axis, x.ndim, "apply_over_axes")
+        out = func(x, axis)
+        x = out if out.ndim == x.ndim else expand_dims(out, axis)
+    return x

@@ -2,6 +2,8 @@
 
 What is no sum of products is a call of NumPy and LAPACK from the compiled program; `explain` names it.
 """
+import math
+
 import numpy as np
 
 from .. import ops
@@ -10,7 +12,6 @@ from ..promotion import float_rule
 from ..types import I64
 from . import products
 from .products import _same_dtype
-from .products import cross as cross
 from .products import matmul as matmul
 from .products import matrix_norm as matrix_norm
 from .products import matrix_power as matrix_power
@@ -21,8 +22,10 @@ from .products import vecdot as vecdot
 from .products import vector_norm as vector_norm
 from .protocol import as_array, astype, implements
 from .shapes import matrix_transpose as matrix_transpose
+from .shapes import moveaxis
 
-diagonal, outer, trace = products.linalg_diagonal, products.linalg_outer, products.linalg_trace
+cross, diagonal, outer, trace = (products.linalg_cross, products.linalg_diagonal, products.linalg_outer,
+                                 products.linalg_trace)
 
 EighResult, QRResult, SlogdetResult, SVDResult = (
     type(f(np.eye(1))) for f in (np.linalg.eigh, np.linalg.qr, np.linalg.slogdet, np.linalg.svd))
@@ -60,6 +63,25 @@ def det(a):
 def slogdet(a):
     """(sign, logabsdet) of the determinants of square matrices."""
     return SlogdetResult(*ops.slogdet(_matrices(a)))
+
+
+@implements(np.linalg.tensorsolve)
+def tensorsolve(a, b, axes=None):
+    """The x for which the sums of a * x over the last axes of a, as many as x has, are b."""
+    a, b = as_array(a), as_array(b)
+    if axes is not None:
+        a = moveaxis(a, tuple(axes), tuple(range(a.ndim - len(axes), a.ndim)))
+    shape = a.shape[b.ndim:]
+    x = solve(ops.reshape(a, shape=(-1, math.prod(shape))), ops.reshape(b, shape=(-1,)))
+    return ops.reshape(x, shape=shape)
+
+
+@implements(np.linalg.tensorinv)
+def tensorinv(a, ind=2):
+    """The inverse of a for `tensordot` over its first `ind` axes."""
+    a = as_array(a)
+    shape = a.shape[ind:] + a.shape[:ind]
+    return ops.reshape(inv(ops.reshape(a, shape=(math.prod(a.shape[:ind]), -1))), shape=shape)
 
 
 @implements(np.linalg.cholesky)
@@ -108,7 +130,13 @@ def eigvalsh(a, UPLO="L"):
 def _small(s, rtol, shape):
     """Which singular values count as zero: those up to rtol times the largest."""
     rtol = max(shape) * np.finfo(s.dtype).eps if rtol is None else rtol
-    return ops.less_equal(s, s[..., :1] * astype(as_array(rtol), s.dtype))
+    return ops.less_equal(s, s[..., :1] * _per_matrix(rtol, s.dtype))
+
+
+def _per_matrix(limit, dtype):
+    """One limit, or one per matrix, to be compared with singular values in the last axis."""
+    limit = astype(as_array(limit), dtype)
+    return ops.reshape(limit, shape=(*limit.shape, 1))
 
 
 @implements(np.linalg.pinv)
@@ -130,8 +158,8 @@ def matrix_rank(A, tol=None, hermitian=False, *, rtol=None):
     if a.ndim < 2:
         return ops.cast(ops.any(ops.not_equal(a, np.zeros((), a.dtype)), axis=tuple(range(a.ndim))), dtype=I64)
     s = svdvals(a)
-    zero = ops.less_equal(s, astype(as_array(tol), s.dtype)) if tol is not None else _small(s, rtol, a.shape[-2:])
-    return ops.sum(ops.cast(ops.logical_not(zero), dtype=I64), axis=(s.ndim - 1,))
+    zero = ops.less_equal(s, _per_matrix(tol, s.dtype)) if tol is not None else _small(s, rtol, a.shape[-2:])
+    return ops.sum(ops.cast(ops.logical_not(zero), dtype=I64), axis=(zero.ndim - 1,))
 
 
 @implements(np.linalg.cond)

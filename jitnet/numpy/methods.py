@@ -1,21 +1,24 @@
 """Array methods whose signature differs from that of the function of the same name."""
 from __future__ import annotations
 
+import numpy as np
+
 from ..errors import TraceTypeError
 from ..op import METHODS
-from . import creation, running, shapes
+from . import creation, running, shapes, taking
 from .protocol import as_array
 
 
-def put(x, indices, values, mode="raise") -> None:
-    """Writes values at positions of the flattened array."""
-    shapes.reshape(x, (-1,))[indices] = values
+def method_compress(x, condition, axis=None, out=None):
+    """The method `x.compress(condition)`."""
+    return taking.compress(condition, x, axis, out)
 
 
 def view(x, dtype=None):
     """A second array on the same elements; their bytes as another dtype are not compiled."""
-    if dtype is not None and dtype != x.dtype:
-        raise TraceTypeError(f"view: the bytes of {x.type} as {dtype} are not compiled", "convert the values with `astype`")
+    if dtype is not None and np.dtype(dtype) != x.dtype:
+        raise TraceTypeError(f"view: the bytes of {x.type} as {np.dtype(dtype)} are not compiled",
+                             "convert the values with `astype`")
     return x[...]
 
 
@@ -26,5 +29,5 @@ def to_device(x, device=None, **_):
 
 METHODS |= {
     "reshape": shapes.method_reshape, "transpose": shapes.method_transpose, "flatten": shapes.flatten, "fill": creation.fill,
-    "sort": running.sort_in_place, "put": put, "view": view, "to_device": to_device,
+    "compress": method_compress, "sort": running.sort_in_place, "view": view, "to_device": to_device,
 }

@@ -150,6 +150,12 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     return ops_moveaxis(stack([x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0], -1), -1, axisc)
 
 
+@implements(np.linalg.cross)
+def linalg_cross(x1, x2, /, *, axis=-1):
+    """Cross product of vectors with 3 elements along an axis."""
+    return cross(x1, x2, axis=axis)
+
+
 def ops_moveaxis(x, source, destination):
     from .shapes import moveaxis
 

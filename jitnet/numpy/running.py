@@ -4,15 +4,16 @@ from __future__ import annotations
 import numpy as np
 
 from .. import ops
-from ..errors import TraceTypeError, TraceValueError
+from ..errors import TraceValueError
 from ..op import has_priority
 from ..ops.movement import flip as flip_axes
 from ..ops.movement import slice_axis
 from ..tracer import Tracer
-from ..types import I64, is_float, normalize_axis, promote
+from ..types import is_float, normalize_axis, promote
 from .joining import concatenate
 from .protocol import ACCUMULATORS, as_array, astype, implements, into
 from .reductions import sum as sum_of
+from .shapes import grown
 
 
 def _flat(x, axis):
@@ -91,22 +92,51 @@ def ediff1d(ary, to_end=None, to_begin=None):
 
 @implements(np.gradient)
 def gradient(f, *varargs, axis=None, edge_order=1):
-    """Central differences along each axis, one-sided at the ends; spacing: one number, or one per axis."""
+    """Central differences along each axis, one-sided at the ends, of second order in the spacing there with edge_order=2.
+
+    Spacing: one number for all axes, or per axis a number or the coordinates along it.
+    """
     x = as_array(f)
     x = x if is_float(x.dtype) else astype(x, np.float64)
     axes = tuple(range(x.ndim)) if axis is None else tuple(normalize_axis(k, x.ndim, "gradient")
                                                            for k in (axis if isinstance(axis, tuple) else (axis,)))
     steps = varargs if len(varargs) == len(axes) else varargs * len(axes) if varargs else (1.0,) * len(axes)
-    if edge_order != 1 or any(getattr(h, "ndim", 0) or isinstance(h, (list, tuple)) for h in steps):
-        raise TraceValueError("gradient: uneven spacing and edge_order=2 are not compiled", "pass one number per axis")
-    out = []
-    for k, h in zip(axes, steps):
-        n = x.shape[k]
-        inner = (slice_axis(x, k, 2, n - 2) - slice_axis(x, k, 0, n - 2)) / (2.0 * h)
-        first = (slice_axis(x, k, 1, 1) - slice_axis(x, k, 0, 1)) / h
-        last = (slice_axis(x, k, n - 1, 1) - slice_axis(x, k, n - 2, 1)) / h
-        out.append(ops.concatenate(first, inner, last, axis=k))
+    if len(steps) != len(axes) or edge_order not in (1, 2):
+        raise TraceValueError(f"gradient: {len(varargs)} spacings for {len(axes)} axes, edge_order={edge_order}",
+                              "pass one spacing, or one per axis; the order is 1 or 2")
+    for k in axes:
+        if x.shape[k] <= edge_order:
+            raise TraceValueError(f"gradient: an axis of {x.shape[k]} is too short", "it needs edge_order + 1 elements")
+    out = [_slope(x, k, h, edge_order) for k, h in zip(axes, steps)]
     return out[0] if len(out) == 1 else tuple(out)
+
+
+def _slope(x, axis, spacing, edge_order):
+    n = x.shape[axis]
+    part = lambda start, size: slice_axis(x, axis, start, size)
+    if isinstance(spacing, (list, tuple)) or getattr(spacing, "ndim", 0):
+        d = diff(as_array(spacing))
+        at = lambda start, size: ops.reshape(slice_axis(d, 0, start, size), shape=(size, *(1,) * (x.ndim - axis - 1)))
+        before, after = at(0, n - 2), at(1, n - 2)
+        inner = _through(before, after, 0, part(0, n - 2), part(1, n - 2), part(2, n - 2))
+    else:
+        at = lambda start, size: spacing
+        inner = (part(2, n - 2) - part(0, n - 2)) / (2.0 * spacing)
+    if edge_order == 1:
+        first, last = (part(1, 1) - part(0, 1)) / at(0, 1), (part(n - 1, 1) - part(n - 2, 1)) / at(n - 2, 1)
+    else:
+        first = _through(at(0, 1), at(1, 1), -1, *(part(k, 1) for k in (0, 1, 2)))
+        last = _through(at(n - 3, 1), at(n - 2, 1), 1, *(part(k, 1) for k in (n - 3, n - 2, n - 1)))
+    return ops.concatenate(first, inner, last, axis=axis)
+
+
+def _through(h, k, where, a, b, c):
+    """The slope of the parabola through three points, h and k apart, at the first (-1), second (0) or third (1) of them."""
+    if where == 0:
+        return -(k / (h * (h + k))) * a + (k - h) / (h * k) * b + h / (k * (h + k)) * c
+    if where < 0:
+        return -((2.0 * h + k) / (h * (h + k))) * a + (h + k) / (h * k) * b - h / (k * (h + k)) * c
+    return k / (h * (h + k)) * a - (h + k) / (h * k) * b + (2.0 * k + h) / (k * (h + k)) * c
 
 
 @implements(np.trapezoid)
@@ -173,21 +203,20 @@ def searchsorted(a, v, side="left", sorter=None):
     return ops.searchsorted(x, v, side=side)
 
 
-@implements(np.digitize)
-def digitize(x, bins, right=False):
-    """The number of the bin that each element falls into; the bins ascend."""
-    return ops.searchsorted(as_array(bins), as_array(x), side="left" if right else "right")
-
-
 @implements(np.interp)
 def interp(x, xp, fp, left=None, right=None, period=None):
-    """Values at x of the piecewise linear function through the points (xp, fp); xp ascends."""
-    if period is not None:
-        raise TraceValueError("interp: period= is not compiled", "take the remainder of x, and repeat the points at both ends")
+    """Values at x of the piecewise linear function through the points (xp, fp); xp ascends, or is taken modulo a period."""
     x, xp, fp = (astype(as_array(v), np.float64) for v in (x, xp, fp))
     n = xp.shape[0]
     if n == 0:
         raise TraceValueError("interp: no points", "check the size before")
+    if period is not None:
+        left = right = None
+        x, xp = ops.remainder(x, period), ops.remainder(xp, period)
+        order = ops.argsort(xp, axis=0)
+        xp, fp = ops.gather(xp, order, axes=(0,)), ops.gather(fp, order, axes=(0,))
+        xp, fp = concatenate([xp[n - 1:] - period, xp, xp[:1] + period]), concatenate([fp[n - 1:], fp, fp[:1]])
+        n += 2
     hi = ops.minimum(ops.maximum(ops.searchsorted(xp, x, side="right"), 1), n - 1)
     x0, x1, y0, y1 = (ops.gather(v, i, axes=(0,)) for v in (xp, fp) for i in (ops.maximum(hi - 1, 0), hi))
     width = ops.where(ops.equal(x1, x0), np.ones(()), x1 - x0)
@@ -204,20 +233,6 @@ def isin(element, test_elements, assume_unique=False, invert=False, *, kind=None
     x, y = as_array(element), as_array(test_elements)
     found = ops.any(ops.equal(ops.reshape(x, shape=(*x.shape, 1)), ops.reshape(y, shape=(-1,))), axis=(x.ndim,))
     return ops.logical_not(found) if invert else found
-
-
-@implements(np.bincount)
-def bincount(x, /, weights=None, minlength=0):
-    """How often each number below `minlength` occurs (or the sum of its weights); larger numbers are an error.
-
-    A traced x needs `minlength`, as the size of the result must be known when the function is traced.
-    """
-    if minlength == 0:
-        raise TraceTypeError("bincount: the size of the result depends on the values of a traced array",
-                             "pass minlength=, larger than every element")
-    x = as_array(x)
-    w = ops.full(x.shape, 1, I64) if weights is None else astype(as_array(weights), np.float64)
-    return ops.scatter_add(ops.full((minlength,), 0, w.dtype), w, x, axes=(0,))
 
 
 # Padding and windows
@@ -286,8 +301,7 @@ def sliding_window_view(x, window_shape, axis=None, *, subok=False, writeable=Fa
 @implements(np.convolve)
 def convolve(a, v, mode="full"):
     """Convolution of two 1-d arrays."""
-    x, y = as_array(a), as_array(v)
-    _check_not_empty("convolve", x, y)
+    x, y = _vectors("convolve", a, v)
     x, y = (x, y) if x.shape[0] >= y.shape[0] else (y, x)
     return _correlated(x, flip_axes(y, 0), mode)
 
@@ -295,16 +309,19 @@ def convolve(a, v, mode="full"):
 @implements(np.correlate)
 def correlate(a, v, mode="valid"):
     """Correlation of two 1-d arrays: sums of products as v slides along a."""
-    x, y = as_array(a), as_array(v)
-    _check_not_empty("correlate", x, y)
+    x, y = _vectors("correlate", a, v)
     if x.shape[0] >= y.shape[0]:
         return _correlated(x, y, mode)
     return flip_axes(_correlated(y, x, mode), 0)
 
 
-def _check_not_empty(name, x, y):
+def _vectors(name, a, v):
+    x, y = (grown(as_array(u), 1) for u in (a, v))
+    if x.ndim > 1 or y.ndim > 1:
+        raise TraceValueError(f"{name}: takes 1-d arrays, not {x.ndim}-d and {y.ndim}-d", "apply it to one row at a time")
     if x.shape[0] == 0 or y.shape[0] == 0:
         raise TraceValueError(f"{name}: one of the arrays is empty", "check the sizes before")
+    return x, y
 
 
 def _correlated(x, y, mode):
@@ -317,13 +334,3 @@ def _correlated(x, y, mode):
     x = ops.pad(as_array(x, dtype), np.zeros((), dtype), low=(before,), high=(after,))
     windows = sliding_window_view(x, m)
     return ops.reshape(ops.matmul(windows, ops.reshape(as_array(y, dtype), shape=(m, 1))), shape=(size,))
-
-
-@implements(np.polyval)
-def polyval(p, x):
-    """A polynomial with coefficients p, highest power first, at x."""
-    p, x = as_array(p), as_array(x)
-    total = np.zeros((), promote(p.dtype, x.dtype))
-    for k in range(p.shape[0]):
-        total = total * x + p[k]
-    return total

@@ -9,7 +9,7 @@ from ..op import has_priority
 from ..ops.indexing import along_axis, take_along
 from ..types import I64, broadcast_shapes, normalize_axis
 from .indexing import fitted, move_index_axes, now, plain_value, wrapped_index
-from .protocol import as_array, astype, implements, into
+from .protocol import as_array, astype, implements, into, is_special
 
 
 @implements(np.take, method="take")
@@ -63,28 +63,52 @@ def put_along_axis(arr, indices, values, axis):
 
 @implements(np.choose, method="choose")
 def choose(a, choices, out=None, mode="raise"):
-    """For each element the choice whose number stands in a; a number without a choice counts as the nearest one."""
-    i = as_array(a)
+    """For each element the choice whose number stands in a. A number without a choice is an error; with mode="clip" it
+    counts as the nearest one, with "wrap" as its remainder."""
+    i, n = as_array(a), len(choices)
     parts = [as_array(c) for c in choices]
+    if mode == "wrap":
+        i = ops.remainder(i, n)
+    elif mode == "raise":
+        i = ops.gather(np.arange(n), i, axes=(0,))
     value = parts[-1]
     for k in range(len(parts) - 2, -1, -1):
         value = ops.where(ops.less_equal(i, k), parts[k], value)
     return into(out, value, "choose")
 
 
+def _size_error(name: str) -> TraceTypeError:
+    return TraceTypeError(f"{name}: the size of the result depends on the values of a traced array",
+                          "use `jitnet.where` with a value for every element, or call it outside the compiled function")
+
+
+@implements(np.compress)
+def compress(condition, a, axis=None, out=None):
+    """The elements of a along an axis where a condition known while tracing holds."""
+    if is_special(condition):
+        raise _size_error("compress")
+    return take(a, np.flatnonzero(condition), axis, out)
+
+
+@implements(np.extract)
+def extract(condition, arr):
+    """The elements of the flattened array where a condition known while tracing holds."""
+    if is_special(condition):
+        raise _size_error("extract")
+    return take(arr, np.flatnonzero(condition))
+
+
 def _unknown_size(numpy_function, method=None):
     @implements(numpy_function, method=method)
     def raises(*args, **kwargs):
-        raise TraceTypeError(f"{numpy_function.__name__}: the size of the result depends on the values of a traced array",
-                             "use `jitnet.where` with a value for every element, or call it outside the compiled function")
+        raise _size_error(numpy_function.__name__)
     raises.__name__ = numpy_function.__name__
     raises.__doc__ = f"NumPy's `{numpy_function.__name__}`; of traced values an error: the size of the result is not known."
     return raises
 
 
-nonzero, compress = _unknown_size(np.nonzero, "nonzero"), _unknown_size(np.compress, "compress")
-flatnonzero, argwhere, extract, unique, trim_zeros = map(_unknown_size, (np.flatnonzero, np.argwhere, np.extract, np.unique,
-                                                                         np.trim_zeros))
+nonzero = _unknown_size(np.nonzero, "nonzero")
+flatnonzero, argwhere, unique, trim_zeros = map(_unknown_size, (np.flatnonzero, np.argwhere, np.unique, np.trim_zeros))
 unique_all, unique_counts = map(_unknown_size, (np.unique_all, np.unique_counts))
 unique_inverse, unique_values = map(_unknown_size, (np.unique_inverse, np.unique_values))
 intersect1d, setdiff1d, setxor1d, union1d = map(_unknown_size, (np.intersect1d, np.setdiff1d, np.setxor1d, np.union1d))
