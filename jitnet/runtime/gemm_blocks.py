@@ -45,6 +45,7 @@ class Blocks:
         """All of it, with declarations."""
         vector, suffix, mask = self.vector, self.suffix, f"<{self.lanes} x i1>"
         head = ["declare void @llvm.prefetch.p0(ptr, i32, i32, i32)", "declare i64 @llvm.smin.i64(i64, i64)",
+                "declare i64 @llvm.smax.i64(i64, i64)",
                 f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
                 f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask}, {vector})",
                 f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, {mask})"]
@@ -115,14 +116,23 @@ class Blocks:
         sums = [(s, r, v) for s in range(split) for r in range(rows) for v in range(vectors)]
         lines = ["entry:", *(f"%{x}.base = inttoptr i64 %{x} to ptr" for x in "bc"),
                  f"%last = sub i64 %columns, {(vectors - 1) * self.lanes}", *self.mask("%mask", "%last"), *_pointers(rows),
-                 f"%main = sdiv i64 %k, {split}", f"%rest = srem i64 %k, {split}", "br label %before.main"]
+                 *self.tail(), f"%main = sdiv i64 %whole, {split}", f"%done = mul i64 %main, {split}", "%rest = sub i64 %k, %done",
+                 "br label %before.main"]
         starts = dict.fromkeys(sums, "zeroinitializer")
         starts = self.loop(lines, "main", "%main", rows, vectors, split, starts, "base")
-        if split > 1:
-            starts = self.loop(lines, "rest", "%rest", rows, vectors, 1, starts, "main")
+        starts = self.loop(lines, "rest", "%rest", rows, vectors, 1, starts, "main")
         self.finish(lines, rows, vectors, split, starts)
         header = "i64 %a, i64 %ra, i64 %ca, i64 %b, i64 %rb, i64 %c, i64 %rc, i64 %k, i64 %columns, i64 %beta"
         return _function(f"block_{rows}_{vectors}", header, lines)
+
+    def tail(self) -> list[str]:
+        """%whole: how many rows of B are read as whole vectors. A mask costs as much as one multiplication.
+
+        Behind the columns of a row there is the next row of B; only behind the last one memory may end.
+        """
+        return [f"%full = icmp eq i64 %last, {self.lanes}", f"%wide = icmp sge i64 %rb, {self.width}",
+                "%narrow.rows = select i1 %wide, i64 1, i64 %k", "%masked = select i1 %full, i64 0, i64 %narrow.rows",
+                "%whole.0 = sub i64 %k, %masked", "%whole = call i64 @llvm.smax.i64(i64 %whole.0, i64 0)"]
 
     def loop(self, lines: list[str], name: str, count: str, rows: int, vectors: int, steps: int, starts, before: str) -> dict:
         """`count` rounds of `steps` steps along k, each for sums of its own; returns the names of the sums behind it."""
@@ -139,7 +149,7 @@ class Blocks:
             at = f"{name}.{s}"
             for v in range(vectors):
                 lines += [f"%bp.{at}.{v} = getelementptr i8, ptr %b.{at}, i64 {v * self.width}",
-                          f"%bv.{at}.{v} = {self.load(f'%bp.{at}.{v}', '%mask' if v == vectors - 1 else '')}"]
+                          f"%bv.{at}.{v} = {self.load(f'%bp.{at}.{v}', '%mask' if v == vectors - 1 and name == 'rest' else '')}"]
             for r in range(rows):
                 distance = ("0", "%ra1", "%ra2", "%ra3")[r % 4]
                 lines += [f"%ap.{at}.{r} = getelementptr i8, ptr %a{r // 4}.{at}, i64 {distance}",
@@ -157,7 +167,7 @@ class Blocks:
                   for x in pointers]
         lines += [f"%e.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
                   for key, at in label.items()]
-        if name == "main" and steps > 1:
+        if name == "main":
             lines.append("br label %before.rest")
         return starts | {key: f"%e.{name}.{at}" for key, at in label.items()}
 
