@@ -116,8 +116,8 @@ class Blocks:
         sums = [(s, r, v) for s in range(split) for r in range(rows) for v in range(vectors)]
         lines = ["entry:", *(f"%{x}.base = inttoptr i64 %{x} to ptr" for x in "bc"),
                  f"%last = sub i64 %columns, {(vectors - 1) * self.lanes}", *self.mask("%mask", "%last"), *_pointers(rows),
-                 *self.tail(), f"%main = sdiv i64 %whole, {split}", f"%done = mul i64 %main, {split}", "%rest = sub i64 %k, %done",
-                 "br label %before.main"]
+                 *self.tail(), f"%main = sdiv i64 %whole, {split}", f"%done = mul i64 %main, {split}",
+                 "%rest = sub i64 %k, %done", "br label %before.main"]
         starts = dict.fromkeys(sums, "zeroinitializer")
         starts = self.loop(lines, "main", "%main", rows, vectors, split, starts, "base")
         starts = self.loop(lines, "rest", "%rest", rows, vectors, 1, starts, "main")
@@ -148,8 +148,9 @@ class Blocks:
         for s in range(steps):
             at = f"{name}.{s}"
             for v in range(vectors):
+                mask = "%mask" if name == "rest" and v == vectors - 1 else ""
                 lines += [f"%bp.{at}.{v} = getelementptr i8, ptr %b.{at}, i64 {v * self.width}",
-                          f"%bv.{at}.{v} = {self.load(f'%bp.{at}.{v}', '%mask' if v == vectors - 1 and name == 'rest' else '')}"]
+                          f"%bv.{at}.{v} = {self.load(f'%bp.{at}.{v}', mask)}"]
             for r in range(rows):
                 distance = ("0", "%ra1", "%ra2", "%ra3")[r % 4]
                 lines += [f"%ap.{at}.{r} = getelementptr i8, ptr %a{r // 4}.{at}, i64 {distance}",
