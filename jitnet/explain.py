@@ -55,14 +55,14 @@ def explain(name: str, compiled, gpu: bool = False) -> Text:
     lines = [f"{name}({_types(graph.input_types)}): {_count('equation', graph.eqns)} became {_counted(compiled.kernels)}; "
              f"{size_text(arena_bytes(compiled))} of scratch memory"]
     infos = {id(info.step): info for info in compiled.kernels}
-    lines += ["", *_steps(compiled.program.steps, infos, "", _gpu_headline if gpu else _headline)]
+    lines += ["", *_steps(compiled.program, compiled.program.steps, infos, "", _gpu_headline if gpu else _headline)]
     reasons = list(_unfused(compiled))
     if reasons:
         lines += ["", "stored between steps, not fused:", *(f"  {line}" for line in columns(reasons))]
     return Text("\n".join(lines))
 
 
-def _steps(steps, infos: dict, indent: str, headline) -> Iterator[str]:
+def _steps(program, steps, infos: dict, indent: str, headline) -> Iterator[str]:
     """The steps, those inside loops and branches further in."""
     for step in steps:
         if hasattr(step, "kernel"):
@@ -72,11 +72,11 @@ def _steps(steps, infos: dict, indent: str, headline) -> Iterator[str]:
                 yield from (f"{indent}    {line}" for line in _user_lines(info.eqns))
         elif hasattr(step, "branches"):
             for k, branch in enumerate(step.branches):
-                yield f"{indent}- branch {k} of {len(step.branches)}"
-                yield from _steps(branch, infos, indent + "    ", headline)
+                yield f"{indent}- branch {k} of {len(step.branches)}{_decision(program, step)}"
+                yield from _steps(program, branch, infos, indent + "    ", headline)
         else:
-            yield f"{indent}- native loop, {_rounds(step)}"
-            yield from _steps((*step.before, *step.body), infos, indent + "    ", headline)
+            yield f"{indent}- native loop, {_rounds(step)}{_decision(program, step)}"
+            yield from _steps(program, (*step.before, *step.body), infos, indent + "    ", headline)
 
 
 def _types(types) -> str:
@@ -89,6 +89,12 @@ def _rounds(step) -> str:
     if step.cond is not None:
         return "rounds while a condition holds"
     return _count("round", step.count) if isinstance(step.count, int) else "as many rounds as an argument says"
+
+
+def _decision(program, step) -> str:
+    """`, decided on the device`: who decides what a loop or a branch of a GPU's program does."""
+    text = program.decision(step) if hasattr(program, "decision") else ""
+    return f", {text}" if text else ""
 
 
 def _counted(kernels) -> str:

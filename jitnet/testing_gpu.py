@@ -21,14 +21,13 @@ import numpy as np
 
 from .codegen.cpu import cpu_source
 from .codegen.cuda_launch import Launch
-from .codegen.epilogues import EPILOGUES, apply_epilogue, bits_leading, fits, roles
 from .runtime.cache import get_kernel
 from .runtime.cuda import driver as cuda_driver
 from .runtime.cuda import stream as cuda_stream
 from .runtime.cuda.driver import DriverError, Properties
 from .runtime.cuda.module import GpuKernel
-from .runtime.cuda.products import Product
-from .types import F32, HALVES
+from .testing_gpu_graphs import FakeGraphs
+from .testing_gpu_products import FakeProducts
 
 FREED, FRESH = 0xDB, 0xCB   # what bytes are before and after their time
 GUARD = 64                  # bytes before and after a block that belong to nobody
@@ -76,18 +75,20 @@ class FakeStream:
             self.done += 1
 
 
-class FakeDriver:
+class FakeDriver(FakeGraphs):
     """The methods of `runtime.cuda.driver.Driver` on host memory; `calls` counts them, `plant` makes one fail."""
 
-    def __init__(self, devices: int = 1, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0)):
+    def __init__(self, devices: int = 1, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0),
+                 version: tuple[int, int] = (13, 0)):
         self.devices = [FakeDevice(k, memory) for k in range(devices)]
-        self.capability = capability
+        self.capability, self.cuda = capability, version
         self.calls: collections.Counter[str] = collections.Counter()
         self.planted: dict[str, tuple[int, str]] = {}
         self.crash_in: int | None = None   # a kernel that many launches from now crashes when it runs
         self.things: dict[int, object] = {}   # handle -> stream, event, module, function, graph, executable
         self.pinned: dict[int, np.ndarray] = {}
-        self.capturing: dict[int, list] = {}
+        self.capturing: dict[int, int] = {}   # stream -> the graph that what is enqueued there goes to
+        self.conditions: dict[int, int] = {}  # handle of a conditional node -> its value
         self.current = threading.local()
         self.toolchain = FakeToolchain()
         self._lock, self._handles = threading.RLock(), itertools.count(1 << 20)
@@ -122,7 +123,7 @@ class FakeDriver:
     # Devices
 
     def version(self) -> tuple[int, int]:
-        return 13, 0
+        return self.cuda
 
     def device_count(self) -> int:
         return len(self.devices)
@@ -262,12 +263,16 @@ class FakeDriver:
 
     def load_module(self, image: bytes) -> int:
         self._count("load_module")
+        if b".entry" in image:
+            return self._new(image.decode())
         head, _, text = image.decode().partition("\n")
         if not head.startswith("# "):
             raise DriverError("INVALID_IMAGE", "device kernel image is invalid", "load_module")
         return self._new((int(head.split()[1]), text))
 
     def function(self, module: int, name: str) -> int:
+        if isinstance(self.things[module], str):
+            return self._new((1, 2 if name == "while_condition" else 3, self._set_condition))
         count, text = self.things[module]
         kernel = get_kernel(text)
         native = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(kernel.address)
@@ -309,51 +314,9 @@ class FakeDriver:
     def _enqueue(self, stream: int, function, *args, patchable: bool = False) -> None:
         self._here()
         if stream in self.capturing:
-            self.capturing[stream].append([function, args, patchable])
+            self.things[self.capturing[stream]].append([function, args, patchable, ()])
         else:
             self._stream(stream).work.append(lambda: function(*args))
-
-    # Graphs
-
-    def begin_capture(self, stream: int) -> None:
-        self._count("begin_capture")
-        self._stream(stream)
-        self.capturing[stream] = []
-
-    def last_node(self, stream: int) -> int:
-        return len(self.capturing[stream])
-
-    def end_capture(self, stream: int) -> int:
-        return self._new(self.capturing.pop(stream))
-
-    def abandon_capture(self, stream: int) -> None:
-        self.capturing.pop(stream)
-
-    def instantiate(self, graph: int) -> int:
-        self._count("instantiate")
-        return self._new([list(node) for node in self.things[graph]])
-
-    def launch_graph(self, executable: int, stream: int) -> None:
-        self._count("launch_graph")
-        self._stream(stream)
-        for function, args, _ in self.things[executable]:
-            self._enqueue(stream, function, *args)
-
-    def set_kernel_node(self, executable: int, node: int, function: int, grid, block, shared: int, parameters: int) -> None:
-        self._count("set_kernel_node")
-        target = self.things[executable][node - 1]
-        if not target[2]:
-            raise DriverError("INVALID_VALUE", "no kernel node", "set_kernel_node")
-        target[0], *args = self._kernel(self._here(), function, (grid, block, shared), parameters)
-        target[1] = tuple(args)
-
-    def free_graph(self, graph: int) -> None:
-        self._count("free_graph")
-        del self.things[graph]
-
-    def free_executable(self, executable: int) -> None:
-        self._count("free_executable")
-        del self.things[executable]
 
     # Products
 
@@ -361,77 +324,10 @@ class FakeDriver:
         return FakeProducts(self, gpu)
 
 
-class FakeProducts:
-    """Products by NumPy. `refused`: epilogues for which no algorithm is found."""
-
-    epilogues = frozenset(EPILOGUES) - {""}
-
-    def __init__(self, driver: FakeDriver, gpu):
-        self.driver, self.gpu = driver, gpu
-        self.refused: set[str] = set()
-
-    def has(self, product: Product, alignments: tuple[int, int, int] = (16, 16, 16)) -> bool:
-        return product.epilogue not in self.refused and fits(product.epilogue, product.n)
-
-    def plan(self, product: Product, count: int, strides: tuple[int, int, int]) -> FakePlan:
-        return FakePlan(self, product, count, strides)
-
-
-class FakePlan:
-    """One kind of product; `enqueue(a, b, out, bias, aux)` puts it on the stream."""
-
-    def __init__(self, library: FakeProducts, product: Product, count: int, strides: tuple[int, int, int]):
-        self.library, self.product, self.count, self.strides = library, product, count, strides
-        self.reads, self.writes = roles(product.epilogue)
-
-    def enqueue(self, a: int, b: int, out: int, bias: int, aux: int) -> None:
-        self.library.driver._count("product")
-        self.library.driver._enqueue(self.library.gpu.stream, self.run, a, b, out, bias, aux)
-
-    def run(self, a: int, b: int, out: int, bias: int, aux: int) -> None:
-        p, itemsize = self.product, self.product.dtype.itemsize
-        rows = {"a": (p.k, p.m) if p.a_transposed else (p.m, p.k), "b": (p.n, p.k) if p.b_transposed else (p.k, p.n)}
-        extra = {"bias": self.bias(bias), "aux": self.aux(aux)}
-        for i in range(self.count):
-            sa, sb, so = (size * s * i for size, s in zip((itemsize, itemsize, p.out_dtype.itemsize), self.strides))
-            x = _matrix(a + sa, *rows["a"], p.a_leading, p.dtype)
-            y = _matrix(b + sb, *rows["b"], p.b_leading, p.dtype)
-            x, y = (a.astype(F32) if p.dtype in HALVES else a for a in (x, y))
-            x, y = x.T if p.a_transposed else x, y.T if p.b_transposed else y
-            read = (extra[role] if role in self.reads else None for role in ("bias", "aux"))
-            value, *kept = apply_epilogue(p.epilogue, x @ y, x, y, *read)
-            _matrix(out + so, p.m, p.n, p.n, p.out_dtype)[...] = value
-            for role, new in zip(("bias", "aux"), kept):
-                if role in self.writes:
-                    extra[role][...] = new
-
-    def bias(self, address: int) -> np.ndarray | None:
-        """The vector of an epilogue: as long as a row of the product, or of its first operand's sums."""
-        p = self.product
-        return _matrix(address, 1, *[p.m if p.epilogue == "bgrad_a" else p.n] * 2, p.out_dtype)[0] if address else None
-
-    def aux(self, address: int) -> np.ndarray | None:
-        """What an epilogue keeps for the gradient, or reads of it: bits or numbers."""
-        p = self.product
-        if not address:
-            return None
-        bits = bits_leading(p.n) // 8
-        return _matrix(address, p.m, bits, bits, np.dtype(np.uint8)) if "relu" in p.epilogue else _matrix(
-            address, p.m, p.n, p.n, p.out_dtype)
-
-
-def _matrix(address: int, rows: int, columns: int, leading: int, dtype: np.dtype) -> np.ndarray:
-    """A matrix in memory."""
-    if rows == 0 or columns == 0:
-        return np.zeros((rows, columns), dtype)
-    nbytes = dtype.itemsize * ((rows - 1) * leading + columns)
-    flat = np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), dtype)
-    return np.lib.stride_tricks.as_strided(flat, (rows, columns), (dtype.itemsize * leading, dtype.itemsize))
-
-
 @contextlib.contextmanager
-def fake_gpus(devices: int = 1, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0)) -> Iterator[FakeDriver]:
-    """The driver of a machine with that many GPUs of that much memory, while the context lasts.
+def fake_gpus(devices: int = 1, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0),
+              version: tuple[int, int] = (13, 0)) -> Iterator[FakeDriver]:
+    """The driver of a machine with that many GPUs of that much memory, for that CUDA, while the context lasts.
 
     >>> import numpy as np, jitnet
     >>> from jitnet.testing_gpu import fake_gpus
@@ -441,7 +337,7 @@ def fake_gpus(devices: int = 1, memory: int = 1 << 30, capability: tuple[int, in
     [1. 2. 3.]
     """
     before = cuda_driver._driver
-    made = FakeDriver(devices, memory, capability)
+    made = FakeDriver(devices, memory, capability, version)
     cuda_stream.close_all()
     cuda_driver.use(made)
     try:

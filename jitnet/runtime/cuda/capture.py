@@ -10,7 +10,7 @@ import collections
 import operator
 from dataclasses import dataclass
 
-from .operations import Operation
+from .operations import Operation, Place
 from .stream import Gpu
 
 MOST_GRAPHS = 4   # of one part
@@ -35,6 +35,10 @@ class Straight:
         self.pick = None   # bases -> those that the operations use
         self.captures = False
 
+    def as_items(self) -> list | None:
+        """What it is in a larger graph; None where addresses move with the rounds of a loop that the host runs."""
+        return None if any(op.moves for op in self.operations) else self.operations
+
     def run(self, run) -> None:
         """Enqueues the operations."""
         gpu = run.gpu
@@ -54,9 +58,13 @@ class Straight:
 
     def prepare(self) -> None:
         """Finds out which bases decide a graph, and whether there is to be one."""
-        used = sorted({place.base for op in self.operations for place in op.places})
-        self.pick = operator.itemgetter(*used) if used else lambda bases: ()
+        self.pick_from([place for op in self.operations for place in op.places])
         self.captures = len(self.operations) > 1 and not any(op.moves for op in self.operations)
+
+    def pick_from(self, places: list[Place]) -> None:
+        """Makes the bases of some places decide which graph is launched."""
+        used = sorted({place.base for place in places})
+        self.pick = operator.itemgetter(*used) if used else lambda bases: ()
 
     def graph_for(self, gpu: Gpu, run) -> Captured:
         """A graph for other addresses than the ones that are kept."""

@@ -236,11 +236,40 @@ class Driver:
         """The graph of what was captured."""
         return int(self._check("cuStreamEndCapture", self.cu.cuStreamEndCapture(stream)))
 
-    def abandon_capture(self, stream: int) -> None:
-        """Ends a capture that failed; its graph, if there is one, goes away."""
+    def abandon_capture(self, stream: int, keep: bool = False) -> None:
+        """Ends a capture that failed; its graph, if there is one, goes away, unless someone else keeps it."""
         status, graph = self.cu.cuStreamEndCapture(stream)
-        if status == 0 and int(graph):
+        if status == 0 and int(graph) and not keep:
             self.free_graph(int(graph))
+
+    def new_graph(self) -> int:
+        """A graph without nodes."""
+        return int(self._check("cuGraphCreate", self.cu.cuGraphCreate(0)))
+
+    def begin_capture_to(self, stream: int, graph: int, after: Sequence[int]) -> None:
+        """What comes next on a stream becomes nodes of a graph, after some of its nodes."""
+        mode, nodes = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, [self.cu.CUgraphNode(n) for n in after]
+        self._check("cuStreamBeginCaptureToGraph", self.cu.cuStreamBeginCaptureToGraph(
+            stream, graph, nodes or None, None, len(nodes), mode))
+
+    def last_nodes(self, stream: int) -> list[int]:
+        """The nodes that the next one captured will depend on."""
+        return [int(node) for node in self._check("cuStreamGetCaptureInfo", self.cu.cuStreamGetCaptureInfo(stream))[3]]
+
+    def new_condition(self, graph: int, context: int) -> int:
+        """A handle through which a kernel tells a conditional node of a graph what to do."""
+        return int(self._check("cuGraphConditionalHandleCreate", self.cu.cuGraphConditionalHandleCreate(graph, context, 0, 0)))
+
+    def add_conditional(self, graph: int, after: Sequence[int], handle: int, kind: str, count: int,
+                        context: int) -> tuple[int, list[int]]:
+        """(a node that runs one of its graphs, these graphs): `while` its handle is not 0, or the one that a `switch` says."""
+        p = self.cu.CUgraphNodeParams()
+        p.type = self.cu.CUgraphNodeType.CU_GRAPH_NODE_TYPE_CONDITIONAL
+        p.conditional.handle, p.conditional.size, p.conditional.ctx = handle, count, context
+        p.conditional.type = getattr(self.cu.CUgraphConditionalNodeType, f"CU_GRAPH_COND_TYPE_{kind.upper()}")
+        nodes = [self.cu.CUgraphNode(n) for n in after]
+        node = self._check("cuGraphAddNode", self.cu.cuGraphAddNode(graph, nodes or None, None, len(nodes), p))
+        return int(node), [int(body) for body in p.conditional.phGraph_out[:count]]
 
     def instantiate(self, graph: int) -> int:
         """A graph that can be launched."""

@@ -1,15 +1,16 @@
 """A compiled graph on a GPU: the steps that the CPU's Program has, enqueued on the device's stream.
 
-    part  ::=  Straight (operations)  |  HostLoop  |  HostSwitch  |  HostCall
+    part  ::=  Straight (operations)  |  Decided  |  HostLoop  |  HostSwitch  |  HostCall
 
 Operations that follow one another without a decision are one Straight part. It is captured into a CUDA graph, which later runs
 launch at once (capture.py). Loops of a fixed number of rounds are unrolled into such parts, as long as they are not too long.
-What depends on values waits for them: a `while_loop` for its condition in every round, a `switch` for its index, an op that
-runs through NumPy for its operands. Nothing else does.
+A `while_loop` and a `switch` are nodes of such a graph where the driver knows these (Decided, conditional.py). Where it does
+not, the host waits for the condition in every round, and for the index. An op that runs through NumPy waits for its operands.
 """
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -19,6 +20,7 @@ from ...errors import Source, TraceIndexError
 from ..program import KernelStep, LoopStep, Slot, Step, SwitchStep
 from .buffer import DeviceBuffer, whole
 from .capture import Straight
+from .conditional import OLDEST, Decided, Switch, While
 from .memory import rounded
 from .operations import HostOp, Operation, Place, operation
 from .stream import Gpu
@@ -54,12 +56,18 @@ class Planner:
 
     def __init__(self, gpu: Gpu, bases: dict[tuple[str, int], int], labels: dict[int, tuple[str, Source | None]]):
         self.gpu, self.bases, self.labels = gpu, bases, labels
+        self.deciding: dict[int, list] = {}   # id of a step -> the parts that it became, if these decide something
 
     def parts(self, steps: Sequence[Step], around: Around = Around()) -> list:
         """The parts of some steps, in order."""
         parts: list = []
         self.add(steps, around, parts)
-        return parts
+        return joined(parts) if self.gpu.driver.version() >= OLDEST else parts
+
+    def note(self, step: Step, part):
+        """The part, which decides what a step does."""
+        self.deciding.setdefault(id(step), []).append(part)
+        return part
 
     def add(self, steps: Sequence[Step], around: Around, parts: list) -> None:
         for step in steps:
@@ -71,12 +79,12 @@ class Planner:
                 parts[-1].operations.append(self.operation(step, around))
             elif isinstance(step, SwitchStep):
                 index = around.place(step.index, self.bases)
-                parts.append(HostSwitch(index, [self.parts(branch, around) for branch in step.branches]))
+                parts.append(self.note(step, HostSwitch(index, [self.parts(branch, around) for branch in step.branches])))
             elif isinstance(step.count, int) and step.count * operations(step.body) <= MOST_UNROLLED:
                 for round in range(step.count):
                     self.add(step.body, around.inside(step, round, bool(step.turns) and round % 2 == 1), parts)
             else:
-                parts.append(self.loop(step, around))
+                parts.append(self.note(step, self.loop(step, around)))
 
     def operation(self, step: KernelStep, around: Around) -> Operation:
         return operation(self.gpu, step, tuple(around.place(s, self.bases) for s in step.buffers), *self.label(step))
@@ -104,6 +112,27 @@ def operations(steps: Sequence[Step]) -> int:
     return total
 
 
+def joined(parts: list) -> list:
+    """The parts, those that the device can decide by itself as one with what stands before and after them."""
+    out: list = []
+    for same, group in itertools.groupby(((part, items_of([part])) for part in parts), key=lambda pair: pair[1] is not None):
+        group = list(group)
+        if not same or all(type(part) is Straight for part, _ in group):
+            out += [part for part, _ in group]
+        else:
+            made = Decided([item for _, items in group for item in items], [part for part, _ in group])
+            for part, _ in group:
+                part.decided = made
+            out.append(made)
+    return out
+
+
+def items_of(parts: list) -> list | None:
+    """What the parts are as items of a graph; None where the host has something to do in them."""
+    found = [part.as_items() for part in parts]
+    return None if None in found else [item for items in found for item in items]
+
+
 @dataclasses.dataclass
 class HostLoop:
     """Rounds counted by the host; with a condition it waits for that in every round. Bodies take turns."""
@@ -113,6 +142,14 @@ class HostLoop:
     cond: Place | None
     before: list
     bodies: list[list]
+    decided: Decided | None = None   # what does the same without the host
+
+    def as_items(self) -> list | None:
+        """A loop whose rounds only a condition counts, and in which nothing moves."""
+        if self.count is not None or self.cond.strides:
+            return None
+        before, body = items_of(self.before), items_of(self.bodies[0])
+        return None if before is None or body is None else [While(self.cond, before, body)]
 
     def run(self, run: Run) -> None:
         count = self.count if isinstance(self.count, int | None) else int(run.read(self.count, np.dtype(np.int64)))
@@ -133,6 +170,11 @@ class HostSwitch:
 
     index: Place
     branches: list[list]
+    decided: Decided | None = None   # what does the same without the host
+
+    def as_items(self) -> list | None:
+        branches = [items_of(branch) for branch in self.branches]
+        return None if self.index.strides or None in branches else [Switch(self.index, branches)]
 
     def run(self, run: Run) -> None:
         index = int(run.read(self.index, np.dtype(np.int64)))
@@ -146,6 +188,9 @@ class HostCall:
     op: HostOp
     places: list[Place]
     label: tuple[str, Source | None]
+
+    def as_items(self) -> None:
+        """Nothing that a device could run."""
 
     def run(self, run: Run) -> None:
         run.gpu.now(*self.label)
@@ -204,7 +249,8 @@ class GpuProgram:
         self.source = next((source for _, source in labels.values() if source is not None), None)
         counts = {"arena": 1, "input": len(self.inputs), "output": len(self.outputs), "const": len(self.consts)}
         keys = [(kind, k) for kind, count in counts.items() for k in range(count)]
-        self.parts = Planner(gpu, {key: n for n, key in enumerate(keys)}, labels).parts(self.steps)
+        planner = Planner(gpu, {key: n for n, key in enumerate(keys)}, labels)
+        self.parts, self.deciding = planner.parts(self.steps), planner.deciding
         self.arena, self.running = None, False
         self.cells: tuple[int, int] | None = None   # (address, size) of host memory where the status cells arrive
         with gpu.doing(f"copying the constants of {name}"):
@@ -283,6 +329,19 @@ class GpuProgram:
         return TraceIndexError("an index is out of bounds for the axis it picks from",
                                "check the index array, or clip it to the size of the axis", source)
 
+    def decision(self, step: Step) -> str:
+        """Who decides what a loop or switch does, and why, for people; empty where there is nothing to decide."""
+        parts = [part for part in self.deciding.get(id(step), ()) if not isinstance(getattr(part, "count", None), int)]
+        if not parts:
+            return ""
+        refused = next((part.decided.refused for part in parts if part.decided is not None and part.decided.refused), "")
+        if all(part.decided is not None for part in parts) and not refused:
+            return "decided on the device"
+        version = self.gpu.driver.version()
+        old = f"the driver, for CUDA {version[0]}.{version[1]}, has no conditional nodes" if version < OLDEST else ""
+        why = f"the driver refused its graph: {refused}" if refused else old or "something in it runs on the host"
+        return f"the host waits for it: {why}"
+
     def give_back(self) -> None:
         """Lets go of the arena and the graphs, which the next run makes anew; not while it runs."""
         if self.running:
@@ -296,6 +355,7 @@ class GpuProgram:
         for part in parts:
             if isinstance(part, Straight):
                 yield part
+                yield from self.all_parts(part.host if isinstance(part, Decided) else [])
             elif isinstance(part, HostLoop):
                 yield from self.all_parts(part.before)
                 for body in part.bodies:

@@ -1,9 +1,14 @@
 """Compiled functions on a GPU: where they run, what they enqueue, and that the host never waits unless it asks for a value."""
+import pathlib
+import re
+
 import numpy as np
 import pytest
 
 import jitnet
 from jitnet import errors
+from jitnet.codegen.gpu_steps import GpuBuilder
+from jitnet.op import OPS
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 W = np.linspace(-1, 1, 20, dtype=np.float32).reshape(4, 5)
@@ -181,27 +186,6 @@ def test_long_loops_run_round_by_round(driver, monkeypatch, length):
             close(got, want)
 
 
-def test_while_loops_wait_for_their_condition(driver):
-    @jitnet.jit
-    def halve(x, limit):
-        return jitnet.while_loop(lambda s: np.max(s[0]) > limit, lambda s: (s[0] / 2, s[1] + 1), (x, 0))
-
-    got, count = halve(on_gpu(X), 1.0)
-    assert waits(driver) == 5   # one for each look at the condition
-    want, rounds = halve(X, 1.0)
-    close(got, want)
-    assert int(count) == rounds == 4
-
-
-def test_branches(driver):
-    @jitnet.jit
-    def f(k, x):
-        return jitnet.switch(k, [lambda x: x + 1, lambda x: x * 2, lambda x: np.sort(x, axis=0)[::-1]], x)
-
-    for k in (0, 1, 2, 5):
-        close(f(on_gpu(np.int32(k)), on_gpu(X)), f(np.int32(k), X))
-
-
 def test_counts_that_are_arguments(driver):
     f = jitnet.jit(lambda n, x: jitnet.fori_loop(0, n, lambda i, c: c * 0.5 + i, x))
     close(f(on_gpu(np.int64(4)), on_gpu(X)), f(np.int64(4), X))
@@ -212,6 +196,13 @@ def test_ops_of_numpy_come_to_the_host(driver):
     close(f(on_gpu(-X)), f(-X))
     assert waits(driver) == 2
     assert "argsort (NumPy, on the host: waits for its operands)" in f.explain(on_gpu(X))
+
+
+def test_the_docs_name_what_runs_through_numpy():
+    page = (pathlib.Path(__file__).parents[3] / "docs/how_it_works.md").read_text()
+    (line,) = [line for line in page.split("\n") if line.startswith("| ops that run through NumPy on the host:")]
+    without = {name for name, op in OPS.items() if op.kind == "call" and name not in GpuBuilder.lowerings}
+    assert set(re.findall(r"`(\w+)`", line)) == without
 
 
 def test_products_of_every_kind(driver):
