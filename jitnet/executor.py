@@ -11,6 +11,7 @@ from .errors import MXNetError, OperatorError
 from .jit import JitFunction
 from .nd import NDArray, zeros
 from .nd.invoke import hooks
+from .nd.pending import before_write
 from .runtime.array import Array
 from .sym.program import programs
 from .sym.symbol import Symbol
@@ -150,6 +151,7 @@ class Executor:
         if call.key is not None:
             key = call.row[call.key] = hooks.draw_key(self._ctx) if key is None else key
         self._kept = None
+        before_write(*self.outputs, *self.aux_arrays)
         try:
             call.run(*call.row)
         except np.linalg.LinAlgError as error:
@@ -182,6 +184,7 @@ class Executor:
             self._run(training, True, key)
         if self._wanted:
             call = self._calls.get((training, given)) or self._backward_call(training, given)
+            before_write(*[self.grad_arrays[k] for k in self._wanted])
             call.run(*[_value(ct) for ct in cts if ct is not None], *call.row)
         for array in self._zeroed:
             array[:] = 0

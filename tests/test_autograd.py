@@ -349,7 +349,7 @@ def test_a_loop_compiles_in_its_first_iteration_only_and_leaks_nothing():
 
 
 def test_new_numbers_and_batch_sizes_are_the_same_plan():
-    from jitnet.nd import tape
+    from jitnet.nd import plan
 
     x = marked([1.0, 2.0])
     known = None
@@ -358,8 +358,8 @@ def test_new_numbers_and_batch_sizes_are_the_same_plan():
             y = (x * float(k)).sum()
         y.backward()
         assert values(x.grad) == [k, k]
-        known = len(tape._plans) if known is None else known
-    assert len(tape._plans) == known
+        known = len(plan._plans) if known is None else known
+    assert len(plan._plans) == known
 
 
 def test_the_tape_frees_what_it_kept():

@@ -84,9 +84,16 @@ def eye(N, M=0, k=0, ctx: Context | None = None, dtype=None) -> NDArray:
 
 def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
     """An NDArray that shares the memory of a NumPy array (of a copy where it does not lie in one piece)."""
-    return NDArray(np.ascontiguousarray(ndarray) if zero_copy else np.array(ndarray, order="C"), known_context(None))
+    return _shared(ndarray) if zero_copy else NDArray(np.array(ndarray, order="C"), known_context(None))
 
 
 def from_dlpack(dlpack) -> NDArray:
     """An NDArray that shares the memory of an array of any library with DLPack."""
-    return NDArray(np.ascontiguousarray(np.from_dlpack(dlpack)), known_context(None))
+    return _shared(np.from_dlpack(dlpack))
+
+
+def _shared(data: np.ndarray) -> NDArray:
+    """An NDArray of memory that others have too."""
+    data = np.ascontiguousarray(data)
+    memory.expose(data)
+    return NDArray(data, known_context(None))

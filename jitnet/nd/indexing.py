@@ -9,6 +9,7 @@ from ..operators.indexing import Place, frozen_key
 from . import memory
 from .base import Base
 from .invoke import invoke, state
+from .pending import before_write
 from .tape import source_of
 
 
@@ -54,6 +55,7 @@ def write(x, key, value) -> None:
         _recorded(find("_index_set"), x, (value,), key, positions, x)
         return
     data = value._data if isinstance(value, Base) else np.asarray(value)
+    before_write(x)
     if type(x._data) is not np.ndarray or type(data) is not np.ndarray:
         x._data[key] = memory.placed(data, x._ctx)
         return
@@ -107,7 +109,7 @@ def _recorded(op, x, values: tuple, key: tuple, positions: bool, out):
     for part in key:
         if isinstance(part, np.ndarray):
             parts.append(Place(len(arrays)))
-            arrays.append(type(x)(np.ascontiguousarray(part), x._ctx))
+            arrays.append(type(x)(np.array(part, order="C"), x._ctx))  # a copy: it may be read later than now
         else:
             parts.append(part)
     inputs = (x, *values, *arrays)

@@ -12,7 +12,8 @@ from ..errors import DeviceError, OperatorError
 from ..operators import Operator, dispatch
 from ..runtime.device import Device
 from .base import Base
-from .memory import placed
+from .memory import fresh, placed
+from .pending import before_write
 
 
 class State(threading.local):
@@ -32,16 +33,36 @@ state = State()
 class Hooks:
     """What modules above this one provide.
 
-    array_type: what is returned where no input says it. draw_key: the next key of a context's random stream.
-    record_copy(array, target): called while recording, before one NDArray is copied to another.
+    array_type: what is returned where no input says it. recorder: what records, as in State. draw_key: the next key of a
+    context's random stream. record_copy(array, target): called while recording, before one NDArray is copied to another.
     """
 
     array_type: type = Base
+    recorder: Callable
     draw_key: Callable[[Context], np.ndarray]
     record_copy: Callable[[Base, Base], None]
 
 
 hooks = Hooks()
+
+
+class Scope:
+    """A `with` block that switches recording and training; None leaves one as it is."""
+
+    __slots__ = ("before", "recording", "training")
+
+    def __init__(self, recording: bool | None, training: bool | None):
+        self.recording, self.training = recording, training
+
+    def __enter__(self) -> None:
+        self.before = state.recorder, state.training
+        if self.recording is not None:
+            state.recorder = hooks.recorder if self.recording else None
+        if self.training is not None:
+            state.training = self.training
+
+    def __exit__(self, *error) -> None:
+        state.recorder, state.training = self.before
 
 
 def invoke(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
@@ -56,6 +77,9 @@ def invoke(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
 def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None, key: np.ndarray | None = None):
     """`invoke` without recording; `key` is what a random operator draws from, by default the next of the global stream."""
     values, ctx = operands(op, arrays, params)
+    if out is not None or op.aux_names:
+        states = [a for a, name in zip(arrays, op.inputs(params)) if name in op.aux_names] if op.aux_names else ()
+        before_write(*states, *[o for o in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(o, Base)])
     if op.mode:
         params = {"training": state.training, **params}
     if out is not None and arrays and out is arrays[0] and ctx.kind != "gpu" and dispatch.run_in_place(op, values, params):
@@ -100,16 +124,7 @@ def operands(op: Operator, arrays: Sequence, params: Mapping[str, Any]) -> tuple
 
 def _fresh(result: np.ndarray, values: Sequence, ctx: Context, kind: type):
     """A new NDArray of a result, which is copied where it shows an input's memory."""
-    if ctx.kind == "gpu":
-        return kind(placed(result, ctx), ctx)
-    if result.base is not None or any(result is v for v in values):
-        if not result.flags.c_contiguous:
-            result = np.ascontiguousarray(result)
-        elif any(np.may_share_memory(result, v) for v in values):
-            result = result.copy()
-    elif not result.flags.c_contiguous:
-        result = np.ascontiguousarray(result)
-    return kind(result, ctx)
+    return kind(placed(result, ctx) if ctx.kind == "gpu" else fresh(result, values), ctx)
 
 
 def finish(op: Operator, arrays: Sequence, params: Mapping[str, Any], results, ctx: Context, out=None):

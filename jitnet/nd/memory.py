@@ -1,6 +1,8 @@
 """Where the values of NDArrays lie: a NumPy array on the CPU, a DeviceBuffer on a GPU."""
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 
 from ..context import Context
@@ -51,3 +53,31 @@ def owner_of(data):
     while type(data.base) is np.ndarray:
         data = data.base
     return data
+
+
+def fresh(result: np.ndarray, values) -> np.ndarray:
+    """A result in memory of its own, in one piece: a copy where it is a view, or one of the values."""
+    if result.base is not None or any(result is v for v in values):
+        if not result.flags.c_contiguous:
+            return np.ascontiguousarray(result)
+        return result.copy() if any(np.may_share_memory(result, v) for v in values) else result
+    return result if result.flags.c_contiguous else np.ascontiguousarray(result)
+
+
+# Memory that others can write
+
+exposed: dict[int, weakref.ref] = {}  # id of the owner of memory that NumPy or another library also has -> the owner
+
+
+def expose(data) -> None:
+    """Notes that the memory of an array was handed out or came from outside: it may be written without a word."""
+    if type(data) is np.ndarray:
+        owner = owner_of(data)
+        key = id(owner)
+        if key not in exposed:
+            exposed[key] = weakref.ref(owner, lambda _: exposed.pop(key, None))
+
+
+def is_exposed(data) -> bool:
+    """Whether others can write the memory of an array."""
+    return id(owner_of(data)) in exposed

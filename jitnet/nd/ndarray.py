@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import operator as python
+from math import prod
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..context import Context, known_context
 from ..errors import MXNetError, OperatorError
 from ..operators import find
 from ..operators.shape import target_shape
-from . import indexing, memory
+from . import indexing, memory, pending
 from .base import Base
 from .invoke import hooks, invoke, state
 
@@ -40,22 +41,23 @@ class NDArray(Base):
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the axes."""
-        return self._data.shape
+        value = self._pending
+        return self._data.shape if value is None else value.shape
 
     @property
     def dtype(self) -> type:
         """Class of the elements, such as numpy.float32."""
-        return self._data.dtype.type
+        return (self._pending or self._data).dtype.type
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._data.size
+        return prod(self.shape)
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._data.ndim
+        return len(self.shape)
 
     @property
     def context(self) -> Context:
@@ -99,7 +101,7 @@ class NDArray(Base):
         return memory.host(self._data).tolist()
 
     def wait_to_read(self) -> None:
-        """Returns once the values are there (on the CPU they always are); errors of what ran on a GPU come up here."""
+        """Returns once the values are there; errors of operators that waited, or ran on a GPU, come up here."""
         if type(self._data) is not np.ndarray:
             self._data.gpu.wait()
 
@@ -107,7 +109,7 @@ class NDArray(Base):
 
     def astype(self, dtype, copy: bool = True) -> NDArray:
         """The elements converted to a dtype; without `copy` the array itself when it has that dtype."""
-        if not copy and self._data.dtype == np.dtype(dtype):
+        if not copy and self.dtype == np.dtype(dtype):
             return self
         return invoke(find("Cast"), (self,), {"dtype": np.dtype(dtype).name})
 
@@ -125,6 +127,7 @@ class NDArray(Base):
                                     "copy into an array of the same shape")
             if state.recorder is not None:
                 hooks.record_copy(self, other)
+            pending.before_write(other)
             other._data[...] = memory.placed(self._data, other._ctx)
             return other
         ctx = known_context(other)
@@ -143,7 +146,7 @@ class NDArray(Base):
 
     def detach(self) -> NDArray:
         """The same memory as an array that no recording has seen."""
-        return NDArray(self._data, self._ctx)
+        return pending.share(self)
 
     def tostype(self, stype: str) -> NDArray:
         """The array itself: "default" is the only way of storing."""
@@ -186,12 +189,21 @@ class NDArray(Base):
     # What Python and NumPy see
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.array(self._data, dtype=dtype, copy=copy)
+        out = np.array(self._data, dtype=dtype, copy=copy)
+        if out is self._data:
+            self._hand_out()
+        return out
 
     def __jitnet_numpy__(self) -> np.ndarray:
         return memory.host(self._data)
 
+    def _hand_out(self) -> None:
+        """Gets ready for others to write the memory of the array."""
+        pending.before_write(self)
+        memory.expose(self._data)
+
     def __dlpack__(self, **options):
+        self._hand_out()
         return self._data.__dlpack__(**options)
 
     def __dlpack_device__(self):
@@ -249,7 +261,8 @@ def operand(x: NDArray, other):
     if isinstance(other, (NDArray, *NUMBERS)):
         return other
     if isinstance(other, np.ndarray):
-        return NDArray(memory.placed(np.ascontiguousarray(other, x._data.dtype), x._ctx), x._ctx)
+        own = state.recorder is not None  # it may be read later than now
+        return NDArray(memory.placed(np.array(other, x.dtype, order="C", copy=own or None), x._ctx), x._ctx)
     return None
 
 

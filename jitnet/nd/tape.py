@@ -1,42 +1,44 @@
 """The tape of `autograd`: what was computed with NDArrays while recording, and its gradients as one compiled program.
 
-    Node    one operator call: its record, the values it took, where they came from
-    Plan    a run of nodes without their values: operators, parameters, wiring. It is a function of arrays, traced and
-            compiled as any other; plans of the same structure are one object: the second iteration of a loop compiles nothing
+    Node    one operator call: its signature, the values it took, where they came from
+    Value   an output of a node that has not run yet
 
 A backward pass cuts the nodes below its heads into runs (one, unless a `Function` written in Python stands between), and calls
-the program of each. The values that the forward pass computed are its arguments: only what no node kept is computed again.
-A gradient that is recorded itself is a node whose operator is a Plan, so any order of derivative works.
+the program of each (plan.py). Where the nodes have not run yet, the same program computes what they give. Where they have, the
+values that they took are its arguments: only what no node kept is computed again. A gradient that is recorded itself is a node
+whose operator is a Plan, so any order of derivative works.
 """
 from __future__ import annotations
 
-import threading
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from .. import numpy as jnp
-from ..errors import OperatorError
-from ..jit import JitFunction, jit
-from ..operators import Operator
-from ..transforms import vjp
+from ..errors import OperatorError, Source
 from .base import Base
+from .plan import plan
 
 NUMBERS = (bool, int, float, np.generic)
-PLANS_KEPT = 1024  # structures of loops whose programs are kept; the oldest goes first
+_count = itertools.count().__next__
+in_order = attrgetter("serial")
 
 
 class Node:
-    """One recorded call. `sources`: for each input the (node, output) or the marked array it is, None for a constant."""
+    """One recorded call. `call`: a Signature, or a Plan. `values`: for each input an array, a number, or the Value that it
+    will be. `sources`: for each input the (node, output) or the marked array it is, None for a constant. `line`: where the user
+    called it. `queue`: what it waited in, if it did. `small`: it was no work for kernels. `serial` grows from node to node."""
 
-    __slots__ = ("freed", "key", "operator", "options", "outputs", "scalars", "sources", "values")
+    __slots__ = ("call", "freed", "key", "line", "outputs", "queue", "scalars", "serial", "small", "sources", "values")
 
-    def __init__(self, operator, options: Mapping[str, Any], scalars: tuple, key, values: Sequence, sources: Sequence,
-                 outputs: int):
-        self.operator, self.options, self.scalars, self.key = operator, options, scalars, key
-        self.values, self.sources, self.outputs, self.freed = list(values), list(sources), outputs, False
+    def __init__(self, call, scalars: tuple, key, values: Sequence, sources: Sequence, outputs: int,
+                 line: Source | None = None, queue=None, small: bool = False):
+        self.call, self.scalars, self.key = call, scalars, key
+        self.values, self.sources, self.outputs, self.freed = values, sources, outputs, False
+        self.line, self.queue, self.small, self.serial = line, queue, small, _count()
 
     def free(self) -> None:
         """Drops what only a backward pass needs."""
@@ -44,13 +46,33 @@ class Node:
 
 
 class PythonNode(Node):
-    """A recorded call of a `Function`: its gradient is Python code, called with the gradients of the outputs."""
+    """A recorded call of a `Function`: its gradient is Python code, called with the gradients of the outputs. `call` is its
+    name, `made` are its outputs."""
 
-    __slots__ = ("pull",)
+    __slots__ = ("made", "pull")
 
     def free(self) -> None:
         super().free()
-        self.pull = self.options = None
+        self.pull = self.made = None
+
+
+class Value:
+    """An output of a node: what its NDArrays hold until the node has run. Then `node` is None, and `data` or `error` is set."""
+
+    __slots__ = ("data", "dtype", "error", "index", "node", "shape")
+
+    def __init__(self, node: Node, index: int, shape: tuple[int, ...], dtype: np.dtype):
+        self.node, self.index, self.shape, self.dtype = node, index, shape, dtype
+        self.data = self.error = None
+
+    def settled(self) -> np.ndarray:
+        """The array, for which everything runs that waits in the same queue. Raises what went wrong with it."""
+        node = self.node
+        if node is not None:
+            node.queue.run()
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        return self.data
 
 
 def source_of(array: Base):
@@ -58,119 +80,6 @@ def source_of(array: Base):
     if array._node is not None:
         return array._node
     return array if array._grad_req not in (None, "null") else None
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A node of a plan: places of its values among the arguments, of its scalars and key, and where its inputs came from."""
-
-    operator: Any
-    options: tuple[tuple[str, Any], ...]
-    values: tuple[int, ...]
-    scalars: tuple[int, ...]
-    key: int | None
-    sources: tuple[tuple | None, ...]  # (step, output) or ("target", k) of this plan
-    outputs: int
-
-    def apply(self, values: Sequence, arguments: Sequence) -> list:
-        """The outputs for these values, traced."""
-        if isinstance(self.operator, Plan):
-            return self.operator.pull(values)
-        options = dict(self.options)
-        options.update(zip(self.operator.schema.scalars, [arguments[k] for k in self.scalars]))
-        if self.operator.random:
-            options["key"] = None if self.key is None else arguments[self.key]
-        out = self.operator.body(*values, **options)
-        return (list(out) if isinstance(out, (tuple, list)) else [out])[:self.outputs]
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """A run of nodes as a function: arguments -> the gradients of the targets, zeros where nothing reaches one.
-
-    `given`: (step, output, place of its gradient among the arguments, or None for ones); `like`: place of an array of the
-    shape of each target. `requests`: how each target's gradient is written into the array at the end of the arguments, or ().
-    """
-
-    steps: tuple[Step, ...]
-    given: tuple[tuple, ...]
-    like: tuple[int, ...]
-    requests: tuple[str, ...]
-    program: list = field(default_factory=list)
-
-    def compiled(self) -> JitFunction:
-        """The program, made when first asked for."""
-        if not self.program:
-            def backward(*arguments):
-                if not self.requests:
-                    return self.pull(arguments)
-                buffers = arguments[len(arguments) - len(self.requests):]
-                for buffer, request, ct in zip(buffers, self.requests, self.pull(arguments)):
-                    buffer[...] = ct if request == "write" else buffer + ct
-                return ()
-            self.program.append(jit(backward))
-        return self.program[0]
-
-    def pull(self, arguments: Sequence) -> list:
-        """The gradients of the targets, traced: each node is pulled back at the values it had."""
-        cts: dict[tuple, Any] = {}
-        ones = set()
-        for step, output, place in self.given:
-            if place is None:
-                ones.add((step, output))
-            else:
-                _add(cts, (step, output), arguments[place])
-        for number in range(len(self.steps) - 1, -1, -1):
-            self._pull_step(number, cts, ones, arguments)
-        found = [cts.get(("target", k)) for k in range(len(self.like))]
-        return [jnp.zeros_like(arguments[place]) if ct is None else ct for ct, place in zip(found, self.like)]
-
-    def _pull_step(self, number: int, cts: dict, ones: set, arguments: Sequence) -> None:
-        step = self.steps[number]
-        live = [k for k in range(step.outputs) if (number, k) in cts or (number, k) in ones]
-        values = [arguments[place] for place in step.values]
-        wanted = [i for i, source in enumerate(step.sources) if source is not None and values[i].dtype.kind == "f"]
-        if not live or not wanted:
-            return
-
-        def outputs(*chosen):
-            every = list(values)
-            for i, x in zip(wanted, chosen):
-                every[i] = x
-            outs = step.apply(every, arguments)
-            return tuple([outs[k] for k in live])
-
-        outs, pullback = vjp(outputs, *[values[i] for i in wanted])
-        heads = []
-        for k, out in zip(live, outs):
-            ct = jnp.ones_like(out) if (number, k) in ones else None
-            more = cts.pop((number, k), None)
-            ct = more if ct is None else ct if more is None else ct + more
-            heads.append(ct if ct.dtype == out.dtype or out.dtype.kind != "f" else ct.astype(out.dtype))
-        if all(out.dtype.kind != "f" for out in outs):
-            return
-        for i, ct in zip(wanted, pullback(tuple(heads))):
-            _add(cts, step.sources[i], ct)
-
-
-def _add(cts: dict, place, ct) -> None:
-    cts[place] = cts[place] + ct if place in cts else ct
-
-
-_plans: dict[tuple, Plan] = {}
-_making = threading.Lock()
-
-
-def _interned(steps: list[tuple], given: tuple, like: tuple, requests: tuple) -> Plan:
-    """The plan of that structure: the one that exists, if there is one."""
-    key = (tuple(steps), given, like, requests)
-    plan = _plans.get(key)
-    if plan is None:
-        with _making:
-            if len(_plans) >= PLANS_KEPT:
-                del _plans[next(iter(_plans))]
-            plan = _plans.setdefault(key, Plan(tuple([Step(*s) for s in steps]), given, like, requests))
-    return plan
 
 
 class Arguments:
@@ -258,20 +167,26 @@ class Gradients:
         self.values.setdefault(key, []).append(ct)
 
 
-def _steps(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping[tuple, int],
-           arguments: Arguments) -> tuple[list[tuple], list[int | None]]:
+def steps_of(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping[tuple, int], arguments: Arguments,
+             pulled=None) -> tuple[list[tuple], list]:
     """(fields of the steps of a plan, for each target the place of an array of its shape); fills the arguments.
 
+    numbers: id of node -> number of its step. pulled: ids of the nodes that gradients flow through (None: all of them).
     This loop is most of what a backward pass costs in Python.
     """
     steps, like = [], [None] * len(target_of)
     put, number = arguments.place, arguments.number
     for node in run:
         values, sources = [], []
+        constant = pulled is not None and id(node) not in pulled
         for value, source in zip(node.values, node.sources):
-            place = put(value, source) if type(value) is np.ndarray or not isinstance(value, NUMBERS) else number(value)
+            if type(value) is Value:
+                maker = value.node
+                place = (numbers[id(maker)], value.index) if maker is not None else put(value.settled(), source)
+            else:
+                place = put(value, source) if type(value) is np.ndarray or not isinstance(value, NUMBERS) else number(value)
             values.append(place)
-            if source is None:
+            if source is None or constant:
                 sources.append(None)
                 continue
             inner = type(source) is tuple
@@ -285,19 +200,20 @@ def _steps(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping[t
                 like[k] = place
         scalars = tuple([number(s) for s in node.scalars]) if node.scalars else ()
         key = None if node.key is None else put(node.key)
-        steps.append((node.operator, node.options, tuple(values), scalars, key, tuple(sources), node.outputs))
+        steps.append((node.call, tuple(values), scalars, key, tuple(sources), node.outputs))
     return steps, like
 
 
 def run_backward(run: Sequence[Node], grads: Gradients, targets: Sequence, requests: Sequence[str], buffers: Sequence,
-                 call: Callable) -> list:
+                 call: Callable, pulled=None, wanted: Sequence[tuple[Value, Node]] = ()) -> list:
     """The gradients that a run of nodes gives for `targets` (sources outside it), by its plan.
 
-    `call(plan, arguments)` runs it. Gradients of outputs of the run are taken out of `grads`.
+    `call(plan, arguments)` runs it. Gradients of outputs of the run are taken out of `grads`. With `requests` they are written
+    into `buffers`, and what is returned are the values of `wanted`, which the same program computes. pulled: as in `steps_of`.
     """
     numbers = {id(node): n for n, node in enumerate(run)}
     arguments = Arguments()
-    steps, like = _steps(run, numbers, {Gradients.key(t): k for k, t in enumerate(targets)}, arguments)
+    steps, like = steps_of(run, numbers, {Gradients.key(t): k for k, t in enumerate(targets)}, arguments, pulled)
     given = []
     for key in list(grads.objects):
         source = grads.objects[key]
@@ -311,15 +227,18 @@ def run_backward(run: Sequence[Node], grads: Gradients, targets: Sequence, reque
     reached = [k for k, place in enumerate(like) if place is not None]
     if len(reached) < len(targets):  # those that the run does not lead to have no gradient from it
         renumber = {k: n for n, k in enumerate(reached)}
-        steps = [(*s[:5], tuple([("target", renumber[r[1]]) if r is not None and r[0] == "target" else r for r in s[5]]), s[6])
+        steps = [(*s[:4], tuple([("target", renumber[r[1]]) if r is not None and r[0] == "target" else r for r in s[4]]), s[5])
                  for s in steps]
     if not given or not reached:
         return [None] * len(targets)
-    plan = _interned(steps, tuple(given), tuple([like[k] for k in reached]),
-                     tuple([requests[k] for k in reached]) if requests else ())
-    for k in reached if requests else ():
-        arguments.number(buffers[k])
-    found = iter(call(plan, arguments) or [None] * len(reached))
+    outputs = tuple([(numbers[id(node)], value.index) for value, node in wanted])
+    made = plan(steps, outputs, tuple(given), tuple([like[k] for k in reached]),
+                tuple([requests[k] for k in reached]) if requests else (), [node.line for node in run])
+    if requests:
+        for k in reached:
+            arguments.number(buffers[k])
+        return call(made, arguments)
+    found = iter(call(made, arguments))
     return [next(found) if place is not None else None for place in like]
 
 
@@ -329,11 +248,3 @@ class Given:
 
     value: np.ndarray
     source: Any = None
-
-
-def record_options(op: Operator, params: Mapping[str, Any]) -> tuple[tuple, tuple]:
-    """(parameters fixed in a plan, values of those that may differ from call to call)."""
-    scalars = op.schema.scalars
-    if not scalars:
-        return tuple(params.items()), ()
-    return tuple([item for item in params.items() if item[0] not in scalars]), tuple([params[name] for name in scalars])

@@ -10,10 +10,12 @@ from . import indexing
 from .invoke import invoke
 from .memory import host, placed, wait
 from .ndarray import NDArray
+from .pending import run_all
 
 
 def waitall() -> None:
-    """Returns once everything that was started is done (on the CPU it always is); errors of what ran on a GPU come up here."""
+    """Returns once everything that was started is done; errors of operators that waited, or ran on a GPU, come up here."""
+    run_all()
     wait()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import JitnetError, MXNetError, OperatorError
+from ..errors import JitnetError, MXNetError, OperatorError, TraceIndexError
 from ..runtime.array import Array
 from ..runtime.device import Device
 from ..types import SHORT_NAMES, broadcast_shapes
@@ -46,6 +46,8 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
         raise failure(op, arrays, error.what, error.hint) from None
     except (ValueError, TypeError, OverflowError) as error:
         raise failure(op, arrays, str(error), "") from None
+    except IndexError as error:
+        raise TraceIndexError(f"{op.name}: {error}", "look at the indices") from None
 
 
 def run_on(device: Device, op: Operator, arrays: Sequence, params: Mapping[str, Any], key=None):

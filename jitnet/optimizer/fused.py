@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..jit import JitFunction, jit
+from ..nd.pending import before_write
 from ..operators import find
 from ..operators.optimizers import in_32_bits
 from ..runtime.array import Array
@@ -21,7 +22,9 @@ def step(operator: str, static: tuple, numbers: Sequence[str], weights: Sequence
     """
     mixed = tuple([bool(s) and s[-1].dtype == np.float32 and w.dtype == np.float16 for w, s in zip(weights, states)])
     function = program(operator, static, tuple(numbers), tuple(map(len, states)), mixed)
-    arrays = [*weights, *grads, *[s for parts in states for s in parts]]
+    flat = [s for parts in states for s in parts]
+    before_write(*weights, *flat)
+    arrays = [*weights, *grads, *flat]
     function(*map(_value, arrays), *[v for row in values for v in row], float(rescale_grad))
 
 

@@ -1,0 +1,194 @@
+"""The tape run backwards: from the gradients of heads to those of the arrays that they were computed from."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import OperatorError
+from ..runtime.array import Array
+from ..runtime.cuda.buffer import DeviceBuffer
+from . import pending
+from .invoke import Scope
+from .memory import owner_of, placed
+from .ndarray import NDArray
+from .plan import Plan
+from .tape import Arguments, Given, Gradients, Node, PythonNode, Value, in_order, run_backward, source_of
+from .tape import runs as runs_of
+
+
+def full(array: NDArray, value: int):
+    """What an array of one number in the shape, dtype and place of another holds."""
+    return placed(np.full(array.shape, value, array.dtype), array._ctx)
+
+
+def start(heads: Sequence[NDArray], given: Sequence, record: bool) -> Gradients:
+    """The gradients that a backward pass starts with; None stands for ones."""
+    grads = Gradients()
+    grads.found = {}
+    for head, ct in zip(heads, given):
+        source = source_of(head)
+        if head._pending is not None and pending.is_foreign(head):
+            head.wait_to_read()
+        if ct is None and type(source) is not tuple:
+            grads.head(source, Given(full(head, 1)))
+        else:
+            grads.head(source, None if ct is None else Given(ct._data, source_of(ct) if record else None))
+    return grads
+
+
+def sweep(nodes: list[Node], grads: Gradients, wanted: list, record: bool, train: bool) -> None:
+    """Runs the tape backwards. With `wanted`, gradients of these sources are collected in `grads.found`; else those of marked
+    arrays are written into their `.grad`."""
+    runs = runs_of(nodes)
+    if not wanted and len(runs) == 1 and _written_at_once(runs[0], grads):
+        return
+    pending.run_all()
+    keep = {Gradients.key(t) for t in wanted}
+    leaves = {id(s): s for node in nodes for s in node.sources if s is not None and type(s) is not tuple}
+    cut = {key for key in keep if len(key) == 2}
+    for run in _split_at(runs, cut) if cut else runs:
+        for node in run if keep else ():
+            for k in range(node.outputs):
+                _collect(grads, (node, k), keep)
+        if isinstance(run[0], PythonNode):
+            _pull_python(run[0], grads, record, train)
+            continue
+        inside = {id(node) for node in run}
+        targets = {Gradients.key(s): s for node in run for s in node.sources
+                   if s is not None and not (type(s) is tuple and id(s[0]) in inside)}
+        sources = list(targets.values())
+        found = run_backward(run, grads, sources, (), (), _run_recorded if record else _run)
+        for source, ct in zip(sources, found):
+            if ct is not None:
+                grads.add(source, ct if isinstance(ct, Given) else Given(ct))
+    for source in list(grads.objects.values()):
+        _collect(grads, source, keep)
+    if not wanted:
+        _write(leaves, grads)
+
+
+def _written_at_once(run: list[Node], grads: Gradients) -> bool:
+    """Runs the tape backwards by a program that writes into the gradients itself, where there is one run and no gradient
+    shares memory with another one or with what the program reads."""
+    if isinstance(run[0], PythonNode) or not all(type(s) is tuple for s in grads.objects.values()):
+        return False
+    leaves = list({id(s): s for node in run for s in node.sources if s is not None and type(s) is not tuple}.values())
+    buffers = [s._grad._data for s in leaves]
+    owners = {id(owner_of(b)) for b in buffers}
+    queue = pending.own_queue()
+    seen, arrays = len(queue.arrays), queue.waiting()
+    every, pulled = run, None
+    if arrays:
+        pulled = {id(node) for node in run}
+        others = [n for n in pending.below([a._pending for a in arrays]) if id(n) not in pulled]
+        every = sorted([*run, *others], key=in_order) if others else run
+    read = [v.data if type(v) is Value else v for node in every for v in node.values]
+    read += [ct.value for cts in grads.values.values() for ct in cts]
+    if not leaves or len(owners) < len(leaves) or not owners.isdisjoint([id(owner_of(v)) for v in read]):
+        return False
+    pending.before_write(*[s._grad for s in leaves], besides=queue)
+    wanted = pending.needed(arrays, every, pulled) if arrays else []
+    try:
+        found = run_backward(every, grads, leaves, [s._grad_req for s in leaves], buffers, _run, pulled, wanted)
+    except Exception:
+        pending.run_all()  # raises what is wrong with an operator that waited, if one is to blame
+        raise
+    if arrays:
+        pending.settle(wanted, found)
+        pending.publish(arrays)
+        queue.forget(seen)
+    return True
+
+
+def _split_at(runs: list[list[Node]], cut: set) -> list[list[Node]]:
+    """The runs cut below the nodes whose outputs' gradients are wanted, so that these appear between two runs."""
+    out = []
+    for run in runs:
+        pieces: list[list[Node]] = [[]]
+        for node in run:
+            pieces[-1].append(node)
+            if any((id(node), k) in cut for k in range(node.outputs)):
+                pieces.append([])
+        out += [piece for piece in reversed(pieces) if piece]
+    return out
+
+
+def _collect(grads: Gradients, source, keep: set) -> None:
+    """Notes the gradients of a wanted source before a run takes them."""
+    key = Gradients.key(source)
+    if key in keep and key not in grads.found:
+        parts = list(grads.values.get(key, ()))
+        if key in grads.ones:
+            parts.append(None)
+        if parts:
+            grads.found[key] = parts
+
+
+def total(parts: Sequence, variable: NDArray, record: bool) -> NDArray:
+    """The sum of gradients of one variable, recorded if asked for."""
+    arrays = []
+    for part in parts:
+        array = NDArray(full(variable, 1) if part is None else part.value.copy(), variable._ctx)
+        if record and part is not None and type(part.source) is tuple:
+            array._node = part.source
+        elif record and part is not None and part.source is not None:
+            array = part.source  # a marked array that was given as a head gradient
+        arrays.append(array)
+    if not arrays:
+        return NDArray(full(variable, 0), variable._ctx)
+    with Scope(record, None):
+        total = arrays[0]
+        for array in arrays[1:]:
+            total = total + array
+    return total
+
+
+def _write(leaves: dict, grads: Gradients) -> None:
+    """Writes what was found into the gradients of the marked arrays."""
+    for source in {**leaves, **{id(s): s for s in grads.objects.values() if type(s) is not tuple}}.values():
+        parts, grad = grads.values.get(Gradients.key(source), ()), source._grad
+        if source._grad_req == "add":
+            parts = [Given(grad._data), *parts]
+        pending.before_write(grad)
+        grad._data[...] = placed(total(parts, source, False)._data, grad._ctx)
+
+
+def _run(plan: Plan, arguments: Arguments):
+    values = arguments.list
+    gpu = next((v.device for v in values if type(v) is DeviceBuffer), None)
+    if gpu is None:
+        return plan.compiled()(*values)
+    with gpu:
+        found = plan.compiled()(*[Array(v) if type(v) is DeviceBuffer else v for v in values])
+    return [x._data for x in found or ()]
+
+
+def _run_recorded(plan: Plan, arguments: Arguments) -> list[Given]:
+    results = _run(plan, arguments)
+    node = Node(plan, (), None, arguments.list, arguments.sources, len(results))
+    return [Given(r, (node, k)) for k, r in enumerate(results)]
+
+
+def _pull_python(node: PythonNode, grads: Gradients, record: bool, train: bool) -> None:
+    """Calls the backward of a Function with the gradients of its outputs."""
+    outs = []
+    for k, like in enumerate(node.made):
+        key = (id(node), k)
+        parts = grads.values.pop(key, [])
+        if key in grads.ones:
+            parts = [None, *parts]
+        grads.objects.pop(key, None)
+        outs.append(total(parts, like, record))
+    with Scope(record, train):
+        found = node.pull(*outs)
+    found = [found] if isinstance(found, NDArray) else list(found)
+    if len(found) != len(node.sources):
+        raise OperatorError(f"{node.call}.backward returned {len(found)} gradients for {len(node.sources)} inputs",
+                            "return one for each argument of forward")
+    for source, value, ct in zip(node.sources, node.values, found):
+        if source is not None and ct is not None:
+            if ct.shape != value.shape:
+                raise OperatorError(f"{node.call}.backward returned a gradient of shape {ct.shape} for an input of shape "
+                                    f"{value.shape}", "give each gradient the shape of its input")
+            grads.add(source, Given(ct._data, source_of(ct) if record else None))
