@@ -1,6 +1,6 @@
 """CUDA_SCOPE: every name that the source of a GPU kernel may use, as Numba types it and LLVM compiles it for NVIDIA GPUs.
 
-What CPU kernels call (`numba_scope.py`) is there too, with the same meaning: scalar math is the same code on both targets.
+What CPU kernels call (`kernel_scope.py`) is there too, with the same meaning: scalar math is the same code on both targets.
 Only `jitnet.runtime.cuda_compile` imports this module, and only when a kernel is compiled: it loads Numba.
 """
 from __future__ import annotations
@@ -9,21 +9,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from .builtin import from_storage, mark_alias, mark_load, storage, to_storage
 from .cuda_names import COMBINATIONS, COORDINATES, VECTOR_BYTES
-from .math import Scalar, reduce_step
+from .kernel_scope import scalars
+from .math import reduce_step
 from .names import DTYPES
-from .numba_scope import (
-    DTYPE_OF,
-    NUMBA_SCOPE,
-    NUMBA_TYPES,
-    BufferType,
-    from_storage,
-    mark_alias,
-    mark_load,
-    scalars,
-    storage,
-    to_storage,
-)
+from .numba_scope import DTYPE_OF, NUMBA_SCOPE, NUMBA_TYPES, BufferType
 
 I1, I8, I32, I64, VOID = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.VoidType()
 WARP = 32
@@ -109,8 +100,8 @@ def load_vector_(typingctx, buffer, at, lanes):
 
     def codegen(context, builder, sig, args):
         vector = builder.load(vector_pointer(builder, args, dtype, count), align=count * element(dtype))
-        mark_load(vector, sig.args[0])
-        elements = [from_storage(builder, builder.extract_element(vector, I32(k)), dtype) for k in range(count)]
+        mark_load(vector, sig.args[0].buffer)
+        elements = [from_storage(builder, builder.extract_element(vector, I32(k)), DTYPE_OF[dtype]) for k in range(count)]
         return context.make_tuple(builder, sig.return_type, elements)
     # The literal stays in the signature: Numba keeps one implementation per signature.
     return types.UniTuple(dtype, count)(buffer, types.int64, lanes), codegen
@@ -124,7 +115,7 @@ def store_vector_(typingctx, buffer, at, values):
         vector = ir.Constant(ir.VectorType(storage(DTYPE_OF[dtype]), count), ir.Undefined)
         for k in range(count):
             value = context.cast(builder, builder.extract_value(args[2], k), values[k], dtype)
-            vector = builder.insert_element(vector, to_storage(builder, value, dtype), I32(k))
+            vector = builder.insert_element(vector, to_storage(builder, value, DTYPE_OF[dtype]), I32(k))
         target = vector_pointer(builder, args, dtype, count)
         mark_alias(builder.store(vector, target, align=count * element(dtype)), sig.args[0].slot)
         return context.get_dummy_value()
@@ -209,7 +200,7 @@ def shuffle(builder, value, offset):
 
 def combined(builder, name: str, dtype: str, a, b):
     """One step of a reduction."""
-    return reduce_step(name, dtype, *(Scalar(builder, v, scalars(builder, [v])[0].target) for v in (a, b))).value
+    return reduce_step(name, dtype, *scalars(builder, [a, b])).value
 
 
 def combine_lanes(builder, name: str, dtype: str, value, width):

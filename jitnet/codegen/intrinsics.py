@@ -1,7 +1,7 @@
 """Every name that kernel source may use, with its meaning in plain Python.
 
 `from jitnet.codegen.intrinsics import *` puts the names in scope, and the text of a kernel then runs as Python on a list of
-flat NumPy arrays. `NUMBA_SCOPE` holds the same names for the compiler; it loads Numba when first asked for.
+flat NumPy arrays. kernel_scope.py holds the same names for the compiler.
 """
 import numpy as np
 
@@ -69,10 +69,3 @@ PYTHON_SCOPE |= memory.python_scope(NUMPY_NAMES)
 
 globals().update(PYTHON_SCOPE)
 __all__ = sorted(PYTHON_SCOPE)  # noqa: PLE0605
-
-
-def __getattr__(name):
-    if name == "NUMBA_SCOPE":
-        from jitnet.codegen.numba_scope import NUMBA_SCOPE
-        return NUMBA_SCOPE
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,9 @@ whole, and turned in registers.
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import ir
 
+from .builtin import Buffer, Builtin, llvm_type, storage
 from .names import DTYPES, HALVES
 
 LANES = 64    # bytes: stack arrays are aligned for the widest vectors, and a cache line has as many
@@ -53,102 +55,80 @@ def python_transpose(edge: int):
     return transpose
 
 
-def numba_scope(buffer_type, storage, numba_types) -> dict[str, object]:
-    """The names for Numba. buffer_type(dtype, slot) is the type of a pointer, storage(name) its element in memory."""
-    from llvmlite import ir
-    from numba.core import types
-    from numba.extending import intrinsic
+def builtins() -> dict[str, Builtin]:
+    """The names with how they are typed and built."""
+    found = [*map(make_local, DTYPES), *map(make_bits, ("f32", "f64", *HALVES)), *map(make_transpose, EDGE),
+             *map(make_ahead, DTYPES), *map(make_stream, DTYPES), fence()]
+    return {builtin.name: builtin for builtin in found}
 
-    def make_local(name):
-        def local(typingctx, n):
-            if not isinstance(n, types.IntegerLiteral):
-                return None
-            kind, count = buffer_type(numba_types[name], None), n.literal_value
 
-            def codegen(context, builder, sig, args):
-                with builder.goto_entry_block():
-                    array = builder.alloca(ir.ArrayType(storage(name), count))
-                    array.align = LANES
-                return builder.bitcast(array, context.get_value_type(kind))
-            return kind(n), codegen
-        local.__name__ = f"local_{name}"
-        return intrinsic(prefer_literal=True)(local)
+def make_local(name: str) -> Builtin:
+    kind = Buffer(name, None)
 
-    def make_bits(name, bits):
-        def from_bits(typingctx, word):
-            def codegen(context, builder, sig, args):
-                value = args[0] if bits == 64 else builder.trunc(args[0], ir.IntType(bits))
-                return builder.bitcast(value, storage(name))
-            return numba_types[name](types.int64), codegen
-        from_bits.__name__ = f"{name}_bits"
-        return intrinsic(from_bits)
+    def sign(count):
+        return (kind, (count,)) if isinstance(count, int) else None
 
-    def make_transpose(name, edge):
-        itemsize = 2 if name.endswith("16") else LANES // edge
+    def build(builder, kinds, count):
+        with builder.goto_entry_block():
+            array = builder.alloca(ir.ArrayType(storage(name), kinds[0]))
+            array.align = LANES
+        return builder.bitcast(array, llvm_type(kind))
+    return Builtin(f"local_{name}", 1, sign, build, literal=True)
 
-        def transpose(typingctx, x, at, stride, tile, to, width):
-            def codegen(context, builder, sig, args):
-                x, at, stride, tile, to, width = args
-                vector = ir.VectorType(storage(name), edge)
 
-                def pointer(base, start, step, k):
-                    place = builder.add(start, builder.mul(step, ir.Constant(step.type, k)))
-                    return builder.bitcast(builder.gep(base, [place]), ir.PointerType(vector))
-                rows = [builder.load(pointer(x, at, stride, k), align=itemsize) for k in range(edge)]
-                for k, row in enumerate(transposed(builder, rows)):
-                    builder.store(row, pointer(tile, to, width, k), align=itemsize)
-                return context.get_dummy_value()
-            return types.none(x, types.intp, types.intp, tile, types.intp, types.intp), codegen
-        transpose.__name__ = f"transpose_{name}"
-        return intrinsic(transpose)
+def make_bits(name: str) -> Builtin:
+    bits = 8 * item_bytes(name)
 
-    def make_ahead(name):
-        def ahead(typingctx, out, at):
-            def codegen(context, builder, sig, args):
-                out, at = args
-                address = builder.ptrtoint(builder.gep(out, [at]), at.type)
-                return builder.udiv(builder.and_(builder.neg(address), at.type(LANES - 1)), at.type(item_bytes(name)))
-            return types.int64(out, types.intp), codegen
-        ahead.__name__ = f"ahead_{name}"
-        return intrinsic(ahead)
+    def build(builder, kinds, word):
+        return builder.bitcast(word if bits == 64 else builder.trunc(word, ir.IntType(bits)), storage(name))
+    return Builtin(f"{name}_bits", 1, lambda word: (name, ("i64",)), build)
 
-    def make_stream(name):
-        def stream(typingctx, out, at, line, n):
-            def codegen(context, builder, sig, args):
-                byte, word, size = ir.PointerType(ir.IntType(8)), ir.IntType(64), item_bytes(name)
-                target, source = builder.bitcast(builder.gep(args[0], [args[1]]), byte), builder.bitcast(args[2], byte)
-                apart = builder.or_(builder.and_(builder.ptrtoint(target, word), word(LANES - 1)),
-                                    builder.xor(args[3], word(STREAM)))
-                with builder.if_else(builder.icmp_unsigned("==", apart, word(0))) as (whole, part):
-                    with whole:
-                        copy_lines(builder, target, source, STREAM * size)
-                    with part:
-                        copy = builder.module.declare_intrinsic("llvm.memcpy", [byte, byte, word])
-                        builder.call(copy, [target, source, builder.mul(args[3], word(size)), ir.IntType(1)(0)])
-                return context.get_dummy_value()
-            return types.none(out, types.intp, line, types.intp), codegen
-        stream.__name__ = f"stream_{name}"
-        return intrinsic(stream)
 
-    @intrinsic
-    def fence_(typingctx):
-        def codegen(context, builder, sig, args):
-            builder.fence("seq_cst")
-            return context.get_dummy_value()
-        return types.none(), codegen
+def make_transpose(name: str) -> Builtin:
+    edge, vector = EDGE[name], ir.VectorType(storage(name), EDGE[name])
+    align = item_bytes(name)
 
-    return {**{f"transpose_{name}": make_transpose(name, edge) for name, edge in EDGE.items()},
-            **{f"ahead_{name}": make_ahead(name) for name in DTYPES},
-            **{f"stream_{name}": make_stream(name) for name in DTYPES}, "fence_": fence_,
-            **{f"local_{name}": make_local(name) for name in DTYPES},
-            **{f"{name}_bits": make_bits(name, 16) for name in HALVES},
-            "f32_bits": make_bits("f32", 32), "f64_bits": make_bits("f64", 64)}
+    def build(builder, kinds, x, at, stride, tile, to, width):
+        def pointer(base, start, step, k):
+            place = builder.add(start, builder.mul(step, ir.Constant(step.type, k)))
+            return builder.bitcast(builder.gep(base, [place]), ir.PointerType(vector))
+        rows = [builder.load(pointer(x, at, stride, k), align=align) for k in range(edge)]
+        for k, row in enumerate(transposed(builder, rows)):
+            builder.store(row, pointer(tile, to, width, k), align=align)
+    return Builtin(f"transpose_{name}", 6, lambda x, at, stride, tile, to, width: (None, (x, "i64", "i64", tile, "i64", "i64")),
+                   build)
+
+
+def make_ahead(name: str) -> Builtin:
+    def build(builder, kinds, out, at):
+        address = builder.ptrtoint(builder.gep(out, [at]), at.type)
+        return builder.udiv(builder.and_(builder.neg(address), at.type(LANES - 1)), at.type(item_bytes(name)))
+    return Builtin(f"ahead_{name}", 2, lambda out, at: ("i64", (out, "i64")), build)
+
+
+def make_stream(name: str) -> Builtin:
+    size, byte, word = item_bytes(name), ir.PointerType(ir.IntType(8)), ir.IntType(64)
+
+    def build(builder, kinds, out, at, line, n):
+        target, source = builder.bitcast(builder.gep(out, [at]), byte), builder.bitcast(line, byte)
+        apart = builder.or_(builder.and_(builder.ptrtoint(target, word), word(LANES - 1)), builder.xor(n, word(STREAM)))
+        with builder.if_else(builder.icmp_unsigned("==", apart, word(0))) as (whole, part):
+            with whole:
+                copy_lines(builder, target, source, STREAM * size)
+            with part:
+                copy = builder.module.declare_intrinsic("llvm.memcpy", [byte, byte, word])
+                builder.call(copy, [target, source, builder.mul(n, word(size)), ir.IntType(1)(0)])
+    return Builtin(f"stream_{name}", 4, lambda out, at, line, n: (None, (out, "i64", line, "i64")), build)
+
+
+def fence() -> Builtin:
+    def build(builder, kinds):
+        builder.fence("seq_cst")
+    return Builtin("fence_", 0, lambda: (None, ()), build)
 
 
 def transposed(builder, rows: list) -> list:
     """The columns of a square of vectors, by exchanging ever smaller halves of pairs of rows."""
-    from llvmlite import ir
-
     n = len(rows)
     mask = ir.VectorType(ir.IntType(32), n)
     half = n // 2
@@ -163,13 +143,11 @@ def transposed(builder, rows: list) -> list:
 
 def item_bytes(name: str) -> int:
     """Bytes of one element in memory."""
-    return 1 if name == "b1" else int(name[1:]) // 8
+    return 1 if name == "b1" else int(name.lstrip("bfiu")) // 8
 
 
 def copy_lines(builder, target, source, count: int) -> None:
     """Emits the copy of `count` bytes, whole cache lines, past the caches."""
-    from llvmlite import ir
-
     vector = ir.PointerType(ir.VectorType(ir.IntType(32), LANES // 4))
     target, source = builder.bitcast(target, vector), builder.bitcast(source, vector)
     hint = builder.module.add_metadata([ir.IntType(32)(1)])

@@ -1,6 +1,6 @@
 """GPU kernels compiled without a GPU: Python source -> PTX -> machine code (a cubin).
 
-Numba reads the source, as it does that of CPU kernels; LLVM's own back end for NVIDIA GPUs writes the PTX. Neither needs a
+Numba reads the source; LLVM's own back end for NVIDIA GPUs writes the PTX. Neither needs a
 GPU, a driver or a CUDA package: those are needed to assemble, by nvJitLink or by `ptxas`, whichever is there.
 
 NVIDIA's own LLVM (libNVVM, which numba-cuda goes through) reads the IR of LLVM 7 for every GPU before Blackwell: no `ptr`,
@@ -57,7 +57,7 @@ def _lowered(source: str, name: str, data_layout: str) -> tuple[str, ...]:
     from ..codegen.cuda_scope import CUDA_SCOPE, NUMBA_TYPES, BufferType
     from . import frontend
 
-    scope = {**frontend.SCOPE, **CUDA_SCOPE}
+    scope = dict(CUDA_SCOPE)
     exec(compile(source, f"<{name}>", "exec"), scope)
     kinds = [BufferType(NUMBA_TYPES[kind[:-1]], slot, parameter.startswith(INPUTS)) if kind.endswith("*") else NUMBA_TYPES[kind]
              for slot, (parameter, kind) in enumerate(parameters(source))]

@@ -1,16 +1,14 @@
-"""Numba as a front end: Python functions on scalars and pointers -> LLVM IR text with plain C functions.
+"""Numba as the front end of GPU kernels: Python functions on scalars and pointers -> LLVM IR text.
 
 Numba's own pipeline serves arrays, objects, inlining and parallel loops; kernels need none of that. This one keeps
 bytecode -> Numba IR -> SSA -> types -> LLVM IR, in a target of its own that knows numbers, ranges and pointers. That takes
 the first compile in a process from 330 to 70 ms (Numba's CPU target imports all of scipy.linalg) and the next from 50 to 25.
-Imported only when something has to be compiled.
+Imported only when a GPU kernel has to be compiled; CPU kernels have a compiler of their own (codegen/kernel_compiler.py).
 """
 from __future__ import annotations
 
 import functools
-import itertools
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 from llvmlite.ir.transforms import Visitor
@@ -34,18 +32,10 @@ from numba.core import (
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_override, target_registry
 from numba.core.targetconfig import ConfigStack
-from numba.extending import intrinsic
 
 from . import llvm as backend
 
 ERROR_MODEL = "numpy"
-LOOP_HINTS = {"masked": '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'}
-_loops = itertools.count()   # each loop is marked apart
-
-BUFFERS = types.CPointer(types.voidptr)
-SIZES = types.CPointer(types.int64)
-KERNEL = types.void(BUFFERS, SIZES, types.int64, types.int64)
-"""The type of every kernel: kernel(buffers, sizes, start, stop)."""
 
 
 class _KernelTarget(CPU):
@@ -285,84 +275,22 @@ def _add_c_function(module, description, signature, symbol):
     inner.linkage = "internal"
     inner.attributes.add("alwaysinline")
     arguments = [target.get_value_type(a) for a in signature.args]
-    is_void = signature.return_type == types.void
-    result = ir.VoidType() if is_void else target.get_value_type(signature.return_type)
-    wrapper = next((f for f in module.functions if f.name == symbol), None)  # declared already if it calls itself
-    wrapper = wrapper or ir.Function(module, ir.FunctionType(result, arguments), symbol)
+    wrapper = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), symbol)
     builder = ir.IRBuilder(wrapper.append_basic_block())
     value = builder.alloca(inner.args[0].type.pointee)
     error = builder.alloca(inner.args[1].type.pointee)
     builder.call(inner, [value, error, *wrapper.args])
-    if is_void:
-        builder.ret_void()
-    else:
-        builder.ret(builder.load(value))
+    builder.ret_void()
     return wrapper
-
-
-@global_compiler_lock
-def lower_functions(functions: Mapping[str, tuple[Callable, typing.Signature]]) -> list[str]:
-    """LLVM IR texts with one C function per entry `symbol: (Python function, Numba signature)`; raises Numba's errors."""
-    texts = []
-    with ConfigStack().enter(_flags()), target_override(TARGET):
-        for symbol, (function, signature) in functions.items():
-            library, description = _lower(function, signature)
-            _add_c_function(library.modules[0], description, signature, symbol)
-            texts += _texts(library)
-    return texts
-
-
-def _mark_loops(module) -> None:
-    """Marks the branches that end the bodies of loops with a hint, for `_with_loop_hints` to find."""
-    for function in module.functions:
-        for block in function.blocks:
-            hint = getattr(block, "loop_hint", None)
-            if hint:
-                block.terminator.set_metadata("llvm.loop", module.add_metadata([f"jitnet.{hint}.{next(_loops)}"]))
-
-
-def _with_loop_hints(text: str) -> str:
-    """The IR text with LLVM's hints in place of every mark: a loop's node names itself, which llvmlite cannot write."""
-    def hinted(mark):
-        return f"{mark[1]} = distinct !{{{mark[1]}, {LOOP_HINTS[mark[2]]}}}"
-    return re.sub(r'^(!\d+) = !{ !"jitnet\.([a-z]+)\.\d+" }$', hinted, text, flags=re.MULTILINE)
 
 
 def _texts(library) -> list[str]:
     """The IR texts of a library."""
     for module in library.all_modules():
-        _mark_loops(module)
         for variable in module.global_values:
             if isinstance(variable, ir.GlobalVariable) and variable.linkage == "common":
                 variable.linkage = "internal"  # Numba's slot for an environment that C functions never have
-    return [_with_loop_hints(str(module)) for module in library.all_modules()]
-
-
-def _integer_choice(name, doc):
-    """min or max of two integers: Numba's own go through its dispatcher, which this target leaves out."""
-
-    def choose(typingctx, a, b):
-        def codegen_(context, builder, signature, args):
-            kind = ir.IntType(64)
-            function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind, kind]))
-            return builder.call(function, [context.cast(builder, v, t, types.int64)
-                                           for v, t in zip(args, signature.args, strict=True)])
-        if isinstance(a, types.Integer) and isinstance(b, types.Integer):
-            return types.int64(types.int64, types.int64), codegen_
-        return None
-    choose.__doc__ = doc
-    return intrinsic(choose)
-
-
-SCOPE = {"min": _integer_choice("llvm.smin", "The smaller int64."), "max": _integer_choice("llvm.smax", "The larger int64.")}
-"""Builtins that kernels may use on integers, besides range and the operators."""
-
-
-def lower_kernel(source: str, symbol: str, scope: Mapping[str, object]) -> list[str]:
-    """LLVM IR texts of the kernel in `source`, a C function named `symbol`; its text may use the names in `scope`."""
-    names = {**SCOPE, **scope}
-    exec(compile(source, f"<{symbol}>", "exec"), names)
-    return lower_functions({symbol: (names["kernel"], KERNEL)})
+    return [str(module) for module in library.all_modules()]
 
 
 @global_compiler_lock

@@ -1,6 +1,5 @@
-"""LLVM, without Numba: IR text -> optimized object file -> address of a loaded function.
+"""LLVM: IR text -> optimized object file -> address of a loaded function.
 
-Loading an object needs llvmlite alone, so a process whose kernels are all on disk never imports Numba (0.2 s).
 Objects are position independent and self-contained: scalar math is inline, and the few symbols that LLVM makes up
 by itself (memset, memcpy) come from the process. Each symbol carries its key, so none can collide.
 """

@@ -48,7 +48,7 @@ def kernel(buffers, sizes, start, stop):
     status = buffer_i64(buffers, 3)
     for i in range(start, stop):
         k = index[i]
-        if k < 0 or k >= sizes[0]:
+        if (k < 0) | (k >= sizes[0]):
             status[1] = i64(i + 1)
             k = i64(0)
         out[i] = x[k]
