@@ -108,7 +108,8 @@ def own_place(where, place, u):
 
 WRONG = {   # what is made wrong, and the steps and the shapes that show it
     "reads": ((fuse, "relation", own_place), ("unary", "binary", "reduction", "normalized", "movement"), [("n", "n")]),
-    "integers": ((writer, "wrapping", lambda expr, names, dtype: (expr, names)), ("integers", "cast"), [("n",), (3, "n")]),
+    "integers": ((writer, "wrapping", lambda expr, names, dtype: (f"{dtype}(i8({expr}))", names)),
+                 ("integers", "cast"), [("n",), (3, "n")]),
     "lifetimes": ((steps, "last_uses", lambda graph: {k: list(e.outputs) for k, e in enumerate(graph.eqns)}),
                   ("unary", "binary", "matmul", "running"), [("n", "n")])}
 
