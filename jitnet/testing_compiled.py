@@ -2,11 +2,12 @@
 
     check_compiled(graph, arrays)            AssertionError where compiled code and `eval_graph` differ
     gradient_graph(graph)                    the gradient of a scalar made of a graph's float outputs
+    derived_graphs(graph)                    that, the tangents of a graph, and a graph over a batch
     shrink(graph, arrays, fails)             a smaller graph, and arrays for it, that still fails
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from .compile import Compiled, compile_graph
 from .ir import Const, Graph, Var, check_graph, definitions, eval_graph, subgraphs
 from .runtime.device import CPU, Device
 from .tracer import inline, trace
-from .transforms import grad
-from .types import BF16, F16, F32, F64, is_float, type_of_array
+from .transforms import grad, jvp, vmap
+from .types import BF16, F16, F32, F64, ArrayType, is_float, type_of_array
 
 HALF = {F16: 2e-3, BF16: 1.6e-2}   # two units in the last place of the largest element
 TOLERANCE = {**HALF, F32: 2e-4, F64: 1e-9}
@@ -104,6 +105,30 @@ def gradient_graph(graph: Graph) -> Graph | None:
         return sum(sums[1:], sums[0])
 
     return check_graph(trace(lambda *xs: list(grad(total, tuple(places))(*xs)), graph.input_types, "gradient").graph)
+
+
+def derived_graphs(graph: Graph) -> Iterator[tuple[str, Graph]]:
+    """(name, graph) of what the transforms make of a graph: its gradient and its tangents if it has any, and three at once."""
+    gradient = gradient_graph(graph)
+    if gradient is not None:
+        moving = [k for k, t in enumerate(graph.input_types) if is_float(t.dtype)]
+        results = [k for k, t in enumerate(graph.output_types) if is_float(t.dtype)]
+
+        def tangent(*xs):
+            primals, directions = xs[:len(graph.inputs)], xs[len(graph.inputs):]
+
+            def along(*ys):
+                at = dict(zip(moving, ys))
+                outs = inline(graph, [at.get(k, x) for k, x in enumerate(primals)])
+                return [outs[k] for k in results]
+            return list(jvp(along, [primals[k] for k in moving], list(directions))[1])
+
+        yield "gradient", gradient
+        types = [*graph.input_types, *(graph.input_types[k] for k in moving)]
+        yield "tangent", check_graph(trace(tangent, types, "tangent").graph)
+    if graph.inputs:
+        types = [ArrayType((3, *t.shape), t.dtype) for t in graph.input_types]
+        yield "batch", check_graph(trace(vmap(lambda *xs: list(inline(graph, xs))), types, "batch").graph)
 
 
 def shrink(graph: Graph, arrays: Sequence[np.ndarray], fails: Callable[[Graph, Sequence[np.ndarray]], bool],

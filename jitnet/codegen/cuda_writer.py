@@ -54,6 +54,8 @@ class CudaWriter(KernelWriter):
         return self.size_names[key]
 
     def scalar(self, key: tuple, value, dtype: np.dtype, prefix: str) -> str:
+        if dtype.kind == "b":   # Numba's bools are bytes as parameters and bits elsewhere
+            return f"b1({self.scalar((*key, 'byte'), value, np.dtype(np.uint8), prefix)})"
         if key not in self.size_names:
             name = self.size_names[key] = self.fresh(prefix)
             self.numbers.append((name, short_dtype(dtype)))

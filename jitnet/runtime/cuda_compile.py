@@ -11,8 +11,10 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -87,6 +89,36 @@ def assemble(ptx: str, cc: tuple[int, int]) -> bytes:
     if assembler is None:
         raise DeviceError("no assembler for GPU kernels was found: looked for nvJitLink and for ptxas", INSTALL)
     return assembler(ptx, "sm_{}{}".format(*cc))
+
+
+REGISTERS, FRAME = 0x2F, 0x11   # what the entries of a cubin's section .nv.info are about
+OF_A_SYMBOL = 4                 # the form of an entry whose payload is (symbol, number)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a thread of a kernel needs. Local memory, which is slow, holds what found no register."""
+
+    registers: int
+    local_bytes: int
+
+
+def resources(cubin: bytes) -> Resources:
+    """What the kernels of a cubin need at most, as the assembler notes it there."""
+    (table,), (size, count, names) = struct.unpack_from("<Q", cubin, 40), struct.unpack_from("<HHH", cubin, 58)
+    # name, kind, flags, address, offset, bytes
+    sections = [struct.unpack_from("<IIQQQQ", cubin, table + size * k) for k in range(count)]
+    found = {REGISTERS: 0, FRAME: 0}
+    for name, _, _, _, start, length in sections:
+        at = sections[names][4] + name
+        if cubin[at:cubin.index(b"\0", at)] == b".nv.info":
+            while length > 0:
+                form, what, nbytes = struct.unpack_from("<BBH", cubin, start)
+                step = 4 + (nbytes if form == OF_A_SYMBOL else 0)
+                if what in found:
+                    found[what] = max(found[what], struct.unpack_from("<I", cubin, start + 8)[0])
+                start, length = start + step, length - step
+    return Resources(found[REGISTERS], found[FRAME])
 
 
 @functools.cache

@@ -62,7 +62,11 @@ def test_kernels_compile_and_assemble(name):
             assert ".visible .entry kernel(" in ptx
             assert "ld.global" in ptx or "st.global" in ptx
             if HAS_ASSEMBLER:
-                assert cuda_compile.assemble(ptx, cc)[:4] == b"\x7fELF"
+                cubin = cuda_compile.assemble(ptx, cc)
+                assert cubin[:4] == b"\x7fELF"
+                used = cuda_compile.resources(cubin)
+                assert 0 < used.registers <= 128
+                assert used.local_bytes == 0 or name == "many_numbers", f"sm_{cc[0]}{cc[1]} runs out of registers"
 
 
 def test_products_are_fused_into_sums_of_reductions_alone():

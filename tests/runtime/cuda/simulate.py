@@ -7,55 +7,24 @@ import numpy as np
 
 import jitnet
 from jitnet.codegen import cuda_writer
-from jitnet.codegen.cuda_names import parameters
 from jitnet.codegen.cuda_simulator import simulated
 from jitnet.nn.functional import softmax
 from jitnet.runtime.cuda import driver, stream
-from jitnet.runtime.cuda.toolchain import Toolchain
-from jitnet.testing_gpu import FakeDriver
-from jitnet.types import DTYPES
+from jitnet.testing_kernels import KernelDriver
 
 
-class Sources(Toolchain):
-    """The CUDA toolchain without its assembler."""
-
-    def image(self, source, name, capability):
-        return source.encode()
-
-
-class SimulatedDriver(FakeDriver):
+class SimulatedDriver(KernelDriver):
     """A GPU of host memory whose kernels run in the simulator."""
 
-    def __init__(self):
-        super().__init__()
-        self.toolchain = Sources()
-
-    def load_module(self, image):
-        self._count("load_module")
-        return self._new(image.decode())
-
-    def function(self, module, name):
-        source, scope = self.things[module], {}
+    def kernel(self, source, name):
+        scope = {}
         exec(source, scope)
-        kernel, kinds = simulated(scope[name]), [kind for _, kind in parameters(source)]
+        kernel = simulated(scope[name])
 
-        def call(shape, words):
-            grid, block, shared = shape
-            kernel[grid, block, 0, shared](*[self.argument(word, kind) for word, kind in zip(words, kinds, strict=True)])
+        def run(grid, block, shared, arguments):
+            kernel[grid, block, 0, shared](*arguments)
 
-        buffers = sum(kind.endswith("*") for kind in kinds)
-        return self._new((buffers, len(kinds), call))
-
-    def argument(self, word, kind):
-        """What a parameter is to the simulator: an array from its address to the end of the block, or a number."""
-        if not kind.endswith("*"):
-            dtype = DTYPES[kind]
-            return np.array([word]).view(np.uint8)[:dtype.itemsize].view(dtype)[0]
-        dtype = DTYPES[kind[:-1]]
-        start = next(a for a in self.devices[0].blocks if a <= word < a + self.things[a])
-        memory, offset = self.devices[0].blocks[start], word - self.devices[0].blocks[start].ctypes.data
-        nbytes = (start + self.things[start] - word) // dtype.itemsize * dtype.itemsize
-        return memory[offset:offset + nbytes].view(dtype)
+        return run
 
 
 def check(name, function, *arrays, calls=2):

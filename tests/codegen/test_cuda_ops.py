@@ -1,0 +1,103 @@
+"""The GPU kernels of every op: on all samples of tests/test_ops.py in several dtypes, derivatives and batches.
+
+Their values come from the interpreter of jitnet/testing_kernels.py, which finds what no thread may do besides. Every distinct
+kernel is compiled and assembled for the three architectures, by whichever worker comes to it first.
+"""
+import hashlib
+import importlib.util
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+from jitnet import ops, testing
+from jitnet.codegen.cuda import cuda_kernel
+from jitnet.errors import TraceTypeError
+from jitnet.op import Elementwise
+from jitnet.runtime import cuda_compile
+from jitnet.runtime.device import Device
+from jitnet.testing_compiled import LOOSE, check_compiled, derived_graphs
+from jitnet.testing_kernels import interpreted_gpu
+from jitnet.types import BF16, DTYPES, F16, F32, F64, is_float
+
+ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
+OTHERS = [F16, BF16, *(DTYPES[name] for name in ("i32", "i8", "u64", "b1", "i64", "u16"))]
+SEEN = pathlib.Path(os.environ["JITNET_CACHE_DIR"], f"assembled-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}")
+GPU = Device("gpu", 0)
+
+
+def load_table():
+    path = pathlib.Path(__file__).parent.parent / "test_ops.py"
+    spec = importlib.util.spec_from_file_location("op_table", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TABLE = load_table()
+
+
+def elementwise_case(op):
+    """(op, arrays, no parameters): in float64 where the op takes it."""
+    rng, shapes = TABLE.seeded(op.name, "gpu"), [(3, 4), (4,), (3, 1)][:TABLE.arity(op)]
+    for name in ("f64", "i64", "b1"):
+        arrays = TABLE.arguments(op, [DTYPES[name]] * TABLE.arity(op), rng, shapes)
+        if op is ops.where:
+            arrays[0] = arrays[0] > 0
+        try:
+            testing.op_graph(op, arrays, {})
+            return op, arrays, {}
+        except TraceTypeError:
+            continue
+    raise AssertionError(f"{op.name} takes none of the dtypes")
+
+
+CASES = [*TABLE.CASES, *(elementwise_case(op) for op in TABLE.ELEMENTWISE)]
+IDS = [f"{op.name}-{k}" for k, (op, _, _) in enumerate(CASES)]
+
+
+def graphs(k):
+    """(name, graph, arrays) of a case: in float64 with what the transforms make of it, in float32 and in another dtype."""
+    op, arrays, params = CASES[k]
+    arrays = [np.asarray(a) for a in arrays]
+    whole = testing.op_graph(op, arrays, params)
+    yield "f64", whole, arrays
+    for name, graph in derived_graphs(whole):
+        extra = [a for a in arrays if is_float(a.dtype)] if name == "tangent" else []
+        yield name, graph, [np.stack([a] * 3) for a in arrays] if name == "batch" else [*arrays, *extra]
+    for dtype in (F32, OTHERS[k % len(OTHERS)]):
+        cast = [a.astype(dtype) if a.dtype == F64 else a for a in arrays]
+        if any(a.dtype == F64 for a in arrays) and not isinstance(op, Elementwise):   # those: test_cuda_functions.py
+            try:
+                yield str(dtype), testing.op_graph(op, cast, params), cast
+            except TraceTypeError:   # an op that does not take this dtype
+                continue
+
+
+def is_new(source, cc):
+    """Has no worker of this run compiled that kernel?"""
+    SEEN.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(source.encode()).hexdigest()[:32]
+    try:
+        os.close(os.open(SEEN / f"{digest}-{cc[0]}{cc[1]}", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("k", range(len(CASES)), ids=IDS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_kernels_of_an_op(k):
+    sources = {}
+    with interpreted_gpu():
+        for name, graph, arrays in graphs(k):
+            compiled = check_compiled(graph, arrays, LOOSE, device=GPU)
+            sources |= {cuda_kernel(info.nest).source: name for info in compiled.kernels if info.nest is not None}
+    for source, name in sources.items():
+        for cc in ARCHITECTURES:
+            if is_new(source, cc):
+                ptx = cuda_compile.compile_ptx(source, cc)
+                assert ".visible .entry kernel(" in ptx, name
+                if cuda_compile.has_assembler():
+                    assert cuda_compile.assemble(ptx, cc)[:4] == b"\x7fELF", name
