@@ -21,8 +21,7 @@ TILE = 24 << 20  # and a tile has no more than this: its rows of A stay in the s
 VECTOR = 1 << 15  # multiplications of a matrix by a vector
 # Width of vectors -> multiplications of the largest product, and its k: beyond, OpenBLAS gains by blocking for the caches.
 LARGE, DEEP = {64: 140 << 20, 32: 64 << 20}, 1280
-# TURNED_K: the rows of a transposed A may be as many pages, and the first TLB has 64 to 96 entries.
-CONSTANTS = {"ONE": 0x3FF0 << 48, "COPY_ROWS": 28, "COPY_DISTANCE": 2048, "TURNED_K": 128}
+CONSTANTS = {"ONE": 0x3FF0 << 48, "COPY_ROWS": 28, "COPY_DISTANCE": 2048}
 
 # A tile goes panel by panel: two vectors of columns, all rows. A panel of B that does not lie well (transposed, or with rows so
 # far apart that they meet in the cache) is copied first, PANEL_K rows at a time.
@@ -60,8 +59,8 @@ def kernel(buffers, sizes, start, stop):
         c = load64(buffers + 16) + ITEM * offset(sizes, index, 3) + row * rc
         copied = turn_b != 0 or (rows >= COPY_ROWS and ldb >= COPY_DISTANCE)
         depth = larger(k, 1)
-        if copied != 0 or turn_a != 0:
-            depth = TURNED_K if turn_a != 0 else PANEL_K
+        if copied != 0:
+            depth = NEAR if turn_a != 0 and turn_b != 0 else PANEL_K
         done, scale = 0, beta
         while done < k or done == 0:
             deep = smaller(depth, k - done)

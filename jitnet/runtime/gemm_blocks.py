@@ -16,6 +16,11 @@ from .words import Primitive
 
 ITEM = {"float": 4, "double": 8}
 PANEL_K = 256  # rows of a panel that was copied: with two vectors of 64 bytes 32 KB, which stay in the first cache
+# What the tallest blocks fetch in every step: the last row of the next block, which brings all of it where A lies transposed.
+# Of many rows as far apart as pages the first cache would lose it again: there the first and the last element of a step AHEAD.
+# No hardware guesses where steps longer than 2 KB lead to.
+FETCHED = {"main": ("block",), "far": ("ahead", "ahead.last"), "rest": ()}
+NEAR, AHEAD = 128, 12
 SPLIT = {1: 4, 2: 2}  # rows -> how many sums share k
 
 
@@ -60,7 +65,7 @@ class Blocks:
     def names(self) -> dict[str, object]:
         """What words.py may call, and numbers."""
         found: dict[str, object] = {"ITEM": self.item, "LANES": self.lanes, "WIDTH": self.width, "PANEL_K": PANEL_K,
-                                    "turn": _primitive("turn", 6), "copy": _primitive("copy", 5), "panel": PANEL}
+                                    "NEAR": NEAR, "turn": _primitive("turn", 6), "copy": _primitive("copy", 5), "panel": PANEL}
         return found | {f"block_{rows}_{vectors}": _primitive(f"block_{rows}_{vectors}", 10)
                         for rows in heights(self.width) for vectors in (2, 1)}
 
@@ -112,15 +117,16 @@ class Blocks:
 
     def block(self, rows: int, vectors: int) -> str:
         """block_<rows>_<vectors>."""
-        split = SPLIT.get(rows, 1)
-        sums = [(s, r, v) for s in range(split) for r in range(rows) for v in range(vectors)]
+        split, tallest = SPLIT.get(rows, 1), rows == heights(self.width)[0]
         lines = ["entry:", *(f"%{x}.base = inttoptr i64 %{x} to ptr" for x in "bc"),
                  f"%last = sub i64 %columns, {(vectors - 1) * self.lanes}", *self.mask("%mask", "%last"), *_pointers(rows),
-                 *self.tail(), f"%main = sdiv i64 %whole, {split}", f"%done = mul i64 %main, {split}",
-                 "%rest = sub i64 %k, %done", "br label %before.main"]
-        starts = dict.fromkeys(sums, "zeroinitializer")
-        starts = self.loop(lines, "main", "%main", rows, vectors, split, starts, "base")
-        starts = self.loop(lines, "rest", "%rest", rows, vectors, 1, starts, "main")
+                 *self.tail(), f"%rounds = sdiv i64 %whole, {split}", f"%done = mul i64 %rounds, {split}",
+                 "%count.rest = sub i64 %k, %done", *(_fetched(rows) if tallest else ["%count.main = add i64 %rounds, 0"])]
+        sums = [(s, r, v) for s in range(split) for r in range(rows) for v in range(vectors)]
+        starts, before = dict.fromkeys(sums, "zeroinitializer"), "base"
+        for name, steps in (("main", split), ("far", split), ("rest", 1)) if tallest else (("main", split), ("rest", 1)):
+            starts = self.loop(lines, name, rows, vectors, steps, starts, before)
+            before = name
         self.finish(lines, rows, vectors, split, starts)
         header = "i64 %a, i64 %ra, i64 %ca, i64 %b, i64 %rb, i64 %c, i64 %rc, i64 %k, i64 %columns, i64 %beta"
         return _function(f"block_{rows}_{vectors}", header, lines)
@@ -134,13 +140,13 @@ class Blocks:
                 "%narrow.rows = select i1 %wide, i64 1, i64 %k", "%masked = select i1 %full, i64 0, i64 %narrow.rows",
                 "%whole.0 = sub i64 %k, %masked", "%whole = call i64 @llvm.smax.i64(i64 %whole.0, i64 0)"]
 
-    def loop(self, lines: list[str], name: str, count: str, rows: int, vectors: int, steps: int, starts, before: str) -> dict:
-        """`count` rounds of `steps` steps along k, each for sums of its own; returns the names of the sums behind it."""
+    def loop(self, lines: list[str], name: str, rows: int, vectors: int, steps: int, starts, before: str) -> dict:
+        """%count.<name> rounds of `steps` steps along k, each for sums of its own; returns the names of the sums behind it."""
         label = {key: ".".join(map(str, key)) for key in starts if key[0] < steps}
         pointers = {"b": "%rb"} | {f"a{group}": "%ca" for group in range(-(-rows // 4))}
-        lines += [f"before.{name}:", f"%some.{name} = icmp sgt i64 {count}, 0",
+        lines += [f"br label %before.{name}", f"before.{name}:", f"%some.{name} = icmp sgt i64 %count.{name}, 0",
                   f"br i1 %some.{name}, label %loop.{name}, label %after.{name}",
-                  f"loop.{name}:", f"%i.{name} = phi i64 [ {count}, %before.{name} ], [ %j.{name}, %loop.{name} ]"]
+                  f"loop.{name}:", f"%i.{name} = phi i64 [ %count.{name}, %before.{name} ], [ %j.{name}, %loop.{name} ]"]
         lines += [f"%{x}.{name}.0 = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]"
                   for x in pointers]
         lines += [f"%s.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
@@ -158,9 +164,9 @@ class Blocks:
                           *self.splat(f"%av.{at}.{r}", f"%x.{at}.{r}")]
                 lines += [self.fma(f"%n.{at}.{r}.{v}", f"%av.{at}.{r}", f"%bv.{at}.{v}", f"%s.{at}.{r}.{v}")
                           for v in range(vectors)]
-            if rows == heights(self.width)[0]:  # the next block's part of a transposed A, which no hardware guesses
-                lines += [f"%next.{at} = getelementptr i8, ptr %a0.{at}, i64 %ahead",
-                          f"call void @llvm.prefetch.p0(ptr %next.{at}, i32 0, i32 3, i32 1)"]
+            for x in FETCHED[name] if rows == heights(self.width)[0] else []:
+                lines += [f"%{x}.{at} = getelementptr i8, ptr %a0.{at}, i64 %{x}",
+                          f"call void @llvm.prefetch.p0(ptr %{x}.{at}, i32 0, i32 3, i32 1)"]
             lines += [f"%{x}.{name}.{s + 1} = getelementptr i8, ptr %{x}.{at}, i64 {stride}" for x, stride in pointers.items()]
         lines += [f"%j.{name} = sub i64 %i.{name}, 1", f"%more.{name} = icmp sgt i64 %j.{name}, 0",
                   f"br i1 %more.{name}, label %loop.{name}, label %after.{name}", f"after.{name}:"]
@@ -168,8 +174,6 @@ class Blocks:
                   for x in pointers]
         lines += [f"%e.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
                   for key, at in label.items()]
-        if name == "main":
-            lines.append("br label %before.rest")
         return starts | {key: f"%e.{name}.{at}" for key, at in label.items()}
 
     def finish(self, lines: list[str], rows: int, vectors: int, split: int, sums: dict) -> None:
@@ -244,19 +248,27 @@ def _function(name: str, header: str, lines: list[str]) -> str:
 
 
 def _pointers(rows: int) -> list[str]:
-    """%ra1, %ra2, %ra3, %ahead (to the last row of the block behind) and a pointer for every four rows of A.
+    """%ra1, %ra2, %ra3 and a pointer for every four rows of A.
 
     The empty assembly hides how they were computed: LLVM would otherwise go from row to row by additions, each of which waits
     for the one before, and 14 in a row take as long as the products.
     """
     hide = 'call i64 asm "", "=r,0"(i64 '
     lines = []
-    for name, r in (("%ra1", 1), ("%ra2", 2), ("%ra3", 3), ("%ahead", 2 * rows - 1)):
+    for name, r in (("%ra1", 1), ("%ra2", 2), ("%ra3", 3)):
         lines += [f"{name}.0 = mul i64 %ra, {r}", f"{name} = {hide}{name}.0)"]
     for group in range(-(-rows // 4)):
         lines += [f"%gm.{group} = mul i64 %ra, {4 * group}", f"%gs.{group} = add i64 %a, %gm.{group}",
                   f"%g.{group} = {hide}%gs.{group})", f"%a{group}.base = inttoptr i64 %g.{group} to ptr"]
     return lines
+
+
+def _fetched(rows: int) -> list[str]:
+    """%count.main and %count.far, one of which is 0, and from the first element of a step to what is fetched meanwhile."""
+    return ["%turned = icmp sgt i64 %ca, %ra", f"%long = icmp sgt i64 %k, {NEAR}", "%is.far = and i1 %turned, %long",
+            "%count.main = select i1 %is.far, i64 0, i64 %rounds", "%count.far = sub i64 %rounds, %count.main",
+            f"%block = mul i64 %ra, {2 * rows - 1}", f"%ahead = mul i64 %ca, {AHEAD}",
+            f"%across = mul i64 %ra, {rows - 1}", "%ahead.last = add i64 %ahead, %across"]
 
 
 def _primitive(name: str, count: int) -> Primitive:
