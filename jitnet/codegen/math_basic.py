@@ -233,14 +233,21 @@ def arithmetic_right_shift(x, n):
     return x.sar(n.below(x.bits).where(n, x.bits - 1))
 
 
-@define("pow", *SIGNED, *UNSIGNED)
-def int_pow(x, n):
-    """x^n by squaring, over all bits of n: wraps as NumPy's; a negative n gives what its bits say (NumPy raises)."""
+@define("pow", *UNSIGNED)
+def unsigned_pow(x, n):
+    """x^n by squaring, over all bits of n: wraps as NumPy's."""
     out = x.const(1)
     for bit in range(x.bits):
         out = (n & (1 << bit)).ne(0).where(out * x, out)
         x = x * x
     return out
+
+
+@define("pow", *SIGNED)
+def signed_pow(x, n):
+    """x^n; for a negative n, where NumPy raises, the whole part: 0 but for the powers of 1 and -1, which the bits of n give."""
+    power = unsigned_pow(x, n)
+    return ((n < 0) & (x + 1).below(3).eq(0)).where(power.const(0), power)
 
 
 def gcd_loop(x, y):

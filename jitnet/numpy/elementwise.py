@@ -182,10 +182,16 @@ def modf(x):
 
 @implements(np.ldexp)
 def ldexp(x, n):
-    """x * 2**n."""
+    """x * 2**n, n integers."""
     x, n = _float(x), as_array(n)
-    half = ops.floor_divide(n, 2)  # in two factors, so that neither overflows alone
-    return x * ops.exp2(ops.cast(half, dtype=x.dtype)) * ops.exp2(ops.cast(n - half, dtype=x.dtype))
+    if is_float(n.dtype):
+        raise TraceTypeError("ldexp: the exponents are no integers", "convert them with `astype(np.int64)`")
+    n = ops.minimum(ops.maximum(ops.cast(n, dtype=I64), -2200), 2200)  # beyond these every float64 is 0 or infinite
+    third = ops.floor_divide(n, 3)  # in three factors, so that none overflows alone
+    wide = ops.cast(x, dtype=np.float64)
+    for part in (third, third, n - third - third):
+        wide = wide * ops.exp2(ops.cast(part, dtype=np.float64))
+    return ops.cast(wide, dtype=x.dtype)
 
 
 # Exponentials, angles and steps
@@ -252,6 +258,8 @@ def signbit(x):
 def bitwise_count(x):
     """How many bits are set in the absolute value of an integer, as uint8."""
     x = as_array(x)
+    if is_float(x.dtype):
+        raise TraceTypeError("bitwise_count: floats have no bits to count", "convert them with `astype(np.int64)`")
     width = 8 * x.dtype.itemsize
     bits = ops.cast(ops.abs(x), dtype=np.dtype(f"uint{width}"))
     total = ops.bitwise_and(bits, _like(1, bits))

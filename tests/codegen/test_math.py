@@ -120,6 +120,14 @@ def test_integer_functions(dtype, rng):
         assert not bad.any(), (name, [a[bad][:3] for a in args], got[bad][:3], expected[bad][:3])
 
 
+@pytest.mark.parametrize("dtype", [d for d in INTS if d.startswith("i")])
+def test_negative_powers_of_integers_are_the_whole_part(dtype):
+    x = np.array([0, 1, -1, -1, 2, -2, 7, np.iinfo(NUMPY[dtype]).min], NUMPY[dtype])
+    n = np.array([-1, -3, -3, -4, -1, -5, np.iinfo(NUMPY[dtype]).min, -2], NUMPY[dtype])
+    got = from_source(loop("pow_", dtype, dtype, 2), NUMPY[dtype])(x, n)
+    np.testing.assert_array_equal(got, [0, 1, -1, 1, 0, 0, 0, 0])
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("source", DTYPES)
 def test_casts_are_numpys_astype(source, rng):

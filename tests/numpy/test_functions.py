@@ -224,6 +224,18 @@ def test_scalars_are_weak_and_sums_widen(dtype, same):
         same(lambda x: [x - 1, 3 - x, x // 2, x % 2, x ** 2, x > 300, x == -70000, x < 10 ** 12], x)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_ldexp_of_any_exponent(dtype, same):
+    x = np.array([0.0, -0.0, 1.5, -3.0, np.inf, np.nan, np.finfo(dtype).tiny, np.finfo(dtype).max], dtype)
+    n = np.array([0, 1, -1, 30, -40, 500, -500, 1100, 3000, -3000, 2 ** 62])
+    same(lambda x, n: np.ldexp(x[:, None], n), x, n, atol=0)
+    same(lambda i, n: np.ldexp(i, n[:4]), np.array([0, 1, 3, 120], np.int8), n)
+    for call in (lambda x, n: np.ldexp(n, x), lambda x, n: np.bitwise_count(x)):
+        with pytest.raises(TypeError, match=r"are no integers|have no bits"):
+            jitnet.jit(call)(x[:1], n[:1])
+
+
 def test_eager_calls_give_numpy_arrays():
     out = jnp.sum(np.ones((2, 3), np.float32), axis=0)
     assert type(out) is np.ndarray and out.dtype == np.float32
