@@ -75,22 +75,21 @@ def _written_at_once(run: list[Node], grads: Gradients) -> bool:
         return False
     leaves = list({id(s): s for node in run for s in node.sources if s is not None and type(s) is not tuple}.values())
     buffers = [s._grad._data for s in leaves]
-    owners = {id(owner_of(b)) for b in buffers}
     queue = pending.own_queue()
     seen, arrays = len(queue.arrays), queue.waiting()
-    every, pulled = run, None
-    if arrays:
-        pulled = {id(node) for node in run}
-        others = [n for n in pending.below([a._pending for a in arrays]) if id(n) not in pulled]
-        every = sorted([*run, *others], key=in_order) if others else run
+    every, pulled = run, {id(node) for node in run}
+    others = [node for node in pending.below([a._pending for a in arrays]) if id(node) not in pulled] if arrays else ()
+    if others:
+        every = sorted([*run, *others], key=in_order)
     read = [v.data if type(v) is Value else v for node in every for v in node.values]
     read += [ct.value for cts in grads.values.values() for ct in cts]
-    if not leaves or len(owners) < len(leaves) or not owners.isdisjoint([id(owner_of(v)) for v in read]):
+    if not leaves or not _apart(buffers, read):
         return False
     pending.before_write(*[s._grad for s in leaves], besides=queue)
-    wanted = pending.needed(arrays, every, pulled) if arrays else []
+    wanted = pending.needed(arrays, every, pulled) if arrays else ()
     try:
-        found = run_backward(every, grads, leaves, [s._grad_req for s in leaves], buffers, _run, pulled, wanted)
+        found = run_backward(every, grads, leaves, [s._grad_req for s in leaves], buffers, _run, pulled if others else None,
+                             wanted)
     except Exception:
         pending.run_all()  # raises what is wrong with an operator that waited, if one is to blame
         raise
@@ -99,6 +98,13 @@ def _written_at_once(run: list[Node], grads: Gradients) -> bool:
         pending.publish(arrays)
         queue.forget(seen)
     return True
+
+
+def _apart(written: Sequence, read: Sequence) -> bool:
+    """Whether no array that is written shares memory with another one or with what is read."""
+    owners = {id(owner_of(a)) for a in written}
+    return len(owners) == len(written) and owners.isdisjoint(
+        [id(a if getattr(a, "base", None) is None else owner_of(a)) for a in read])
 
 
 def _split_at(runs: list[list[Node]], cut: set) -> list[list[Node]]:

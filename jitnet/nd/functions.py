@@ -15,12 +15,20 @@ _KEPT = 1024  # parsed parameters kept per operator
 def function(op: Operator, name: str) -> Callable:
     """`nd.name`: inputs by position or name, then parameters by position or name, `out=` for the result."""
     parsed: dict[tuple, dict] = {}
+    usual: dict[tuple, dict] = {}  # the same for calls with all arrays by position and all parameters by name
     required = len(op.input_names) - len(op.optional)
     plain = {count for count in range(1, len(op.input_names) + 1) if _takes(op, count)}
 
     def call(*args, out=None, name=None, **given):
         if not given and len(args) in plain and isinstance(args[-1], NDArray):
             return invoke(op, args, op.schema.defaults, out)
+        try:
+            whole = len(args), *given.items()
+            params = usual.get(whole)
+        except TypeError:
+            whole, params = None, None
+        if params is not None and all(isinstance(x, NDArray) for x in args):
+            return invoke(op, args, params, out)
         arrays, given = bind(op, args, given)
         try:
             key = tuple(given.items())
@@ -36,6 +44,8 @@ def function(op: Operator, name: str) -> Callable:
                 parsed[key] = params
         elif len(arrays) != required:
             op.check_inputs(len(arrays), params)
+        if whole is not None and len(whole) == 1 + len(given) and len(arrays) == len(args) and len(usual) < _KEPT:
+            usual[whole] = params
         return invoke(op, arrays, params, out)
 
     call.__name__ = call.__qualname__ = name

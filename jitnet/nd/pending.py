@@ -208,7 +208,7 @@ def _run_together(nodes: Sequence[Node], wanted: Sequence[tuple[Value, Node]]) -
     steps, _ = steps_of(nodes, numbers, {}, arguments, pulled=())
     outputs = tuple([(numbers[id(node)], value.index) for value, node in wanted])
     try:
-        found = plan(steps, outputs, (), (), (), [node.line for node in nodes]).compiled()(*arguments.list)
+        found = plan(nodes, steps, outputs).compiled()(*arguments.list)
     except Exception:
         run_apart(nodes, wanted)
         return

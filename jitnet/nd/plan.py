@@ -218,13 +218,15 @@ _plans: dict[tuple, Plan] = {}
 _making = threading.Lock()
 
 
-def plan(steps: Sequence[tuple], outputs: tuple, given: tuple, like: tuple, requests: tuple, lines: Sequence) -> Plan:
-    """The plan of that structure: the one that exists, if there is one. `steps` are the fields of each Step."""
+def plan(nodes: Sequence, steps: Sequence[tuple], outputs: tuple, given: tuple = (), like: tuple = (),
+         requests: tuple = ()) -> Plan:
+    """The plan of that structure: the one that exists, if there is one. `steps` are the fields of the Step of each node."""
     key = (tuple(steps), outputs, given, like, requests)
     found = _plans.get(key)
     if found is None:
         with _making:
             if len(_plans) >= PLANS_KEPT:
                 del _plans[next(iter(_plans))]
-            found = _plans.setdefault(key, Plan(tuple([Step(*s) for s in steps]), outputs, given, like, requests, tuple(lines)))
+            lines = tuple([node.line for node in nodes])
+            found = _plans.setdefault(key, Plan(tuple([Step(*s) for s in steps]), outputs, given, like, requests, lines))
     return found

@@ -175,14 +175,16 @@ def steps_of(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping
     This loop is most of what a backward pass costs in Python.
     """
     steps, like = [], [None] * len(target_of)
-    put, number = arguments.place, arguments.number
+    put, number, step_of = arguments.place, arguments.number, numbers.get
     for node in run:
         values, sources = [], []
         constant = pulled is not None and id(node) not in pulled
         for value, source in zip(node.values, node.sources):
-            if type(value) is Value:
-                maker = value.node
-                place = (numbers[id(maker)], value.index) if maker is not None else put(value.settled(), source)
+            maker = value.node if type(value) is Value else None
+            if maker is not None:
+                place = (numbers[id(maker)], value.index)
+            elif type(value) is Value:
+                place = put(value.settled(), source)
             else:
                 place = put(value, source) if type(value) is np.ndarray or not isinstance(value, NUMBERS) else number(value)
             values.append(place)
@@ -190,7 +192,7 @@ def steps_of(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping
                 sources.append(None)
                 continue
             inner = type(source) is tuple
-            step = numbers.get(id(source[0])) if inner else None
+            step = step_of(id(source[0])) if inner else None
             if step is not None:
                 sources.append((step, source[1]))
                 continue
@@ -232,8 +234,8 @@ def run_backward(run: Sequence[Node], grads: Gradients, targets: Sequence, reque
     if not given or not reached:
         return [None] * len(targets)
     outputs = tuple([(numbers[id(node)], value.index) for value, node in wanted])
-    made = plan(steps, outputs, tuple(given), tuple([like[k] for k in reached]),
-                tuple([requests[k] for k in reached]) if requests else (), [node.line for node in run])
+    made = plan(run, steps, outputs, tuple(given), tuple([like[k] for k in reached]),
+                tuple([requests[k] for k in reached]) if requests else ())
     if requests:
         for k in reached:
             arguments.number(buffers[k])

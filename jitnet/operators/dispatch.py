@@ -64,18 +64,28 @@ def run_on(device: Device, op: Operator, arrays: Sequence, params: Mapping[str, 
 
 
 def run_in_place(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any]) -> bool:
-    """Writes the output of an elementwise operator into its first array, when that is large enough for kernels, has the shape
-    of the output and shares no memory with the others; else does nothing and returns False."""
-    target = arrays[0]
-    if target.size < COMPILE_FROM or op.shape_rule not in ELEMENTWISE or not op.same_dtype or not compilable(op, arrays):
+    """Writes the output of an elementwise operator into its first array (and new states into theirs), when that is large
+    enough for kernels, has the shape of the output and shares no memory with the others; else does nothing and returns False.
+    Steps of optimizers always have kernels: their arrays are the same ones again and again."""
+    target, others, shape = arrays[0], arrays[1:], arrays[0].shape
+    if (target.size < COMPILE_FROM and not op.step) or op.shape_rule not in ELEMENTWISE or not op.same_dtype or op.random:
         return False
-    if any(np.may_share_memory(target, other) for other in arrays[1:]) or op.num_outputs(params) != 1 or op.random \
-            or op.aux_names:
+    if op.num_outputs(params) != 1 or not compilable(op, arrays):
         return False
-    if broadcast_shapes(*[a.shape for a in arrays]) != target.shape:
+    if (target.dtype.kind not in "fV") if op.step else op.aux_names:
+        return False
+    written = (target, *others[len(others) - len(op.aux_names):]) if op.aux_names else (target,)
+    if any(_overlap(a, b) for a in written for b in arrays if a is not b) or len({id(a) for a in arrays}) < len(arrays):
+        return False
+    if any(a.shape != shape for a in others) and broadcast_shapes(*[a.shape for a in arrays]) != shape:
         return False
     op.program(params, in_place=True)(*arrays, *[params[name] for name in op.schema.scalars])
     return True
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays may share memory; those that own theirs do not."""
+    return (a.base is not None or b.base is not None) and np.may_share_memory(a, b)
 
 
 def compilable(op: Operator, arrays: Sequence[np.ndarray]) -> bool:

@@ -28,7 +28,8 @@ def _decayed(weight, grad, wd, rescale_grad, clip_gradient):
 
 
 def _step(name: str, states=(), params=None, **fields):
-    return operator(name, aux=states, shape_rule=infer.elementwise, params={**RATE, **(params or {}), **COMMON}, **fields)
+    return operator(name, aux=states, shape_rule=infer.elementwise, step=True,
+                    params={**RATE, **(params or {}), **COMMON}, **fields)
 
 
 @_step("sgd_update", params=LAZY)

@@ -60,6 +60,7 @@ class Operator:
     growth: Callable | None = None            # (arrays, params) -> elements of the output, where these may outnumber the inputs
     loss: bool = False                        # a head of a network: it needs no gradient from behind
     method: bool = False                      # a method of NDArray and Symbol as well
+    step: bool = False                        # of an optimizer: elementwise, on (weight, gradient, states that it writes)
     _programs: dict = field(default_factory=dict, repr=False)  # what `program` gives, the oldest first
     _types: dict = field(default_factory=dict, repr=False)     # what `abstract` gives
 
@@ -172,7 +173,7 @@ class Operator:
     def program(self, params: Mapping[str, Any], in_place: bool = False) -> JitFunction:
         """The compiled body with these parameters: a function of the arrays, then the values of `schema.scalars`, then the
         key of a random operator. `params` of an operator with `mode` holds `training`. `in_place`: it writes its result into
-        the first array, and returns nothing."""
+        the first array and new states into theirs, and returns nothing."""
         scalars = self.schema.scalars
         key = ("in place" if in_place else "program", *[value for name, value in params.items() if name not in scalars])
         function = self._programs.get(key)
@@ -180,7 +181,7 @@ class Operator:
             body = self._positional(dict(params))
             if len(self._programs) >= MOST_KEPT:
                 self._programs.pop(next(iter(self._programs)), None)
-            function = self._programs[key] = jit(_writing(body) if in_place else body)
+            function = self._programs[key] = jit(_writing(body, self.input_names) if in_place else body)
         return function
 
     def _positional(self, params: dict[str, Any]) -> Callable:
@@ -200,9 +201,12 @@ class Operator:
         return run
 
 
-def _writing(body: Callable) -> Callable:
-    def run(first, *values):
-        first[...] = body(first, *values)
+def _writing(body: Callable, inputs: Sequence[str]) -> Callable:
+    def run(*values):
+        out = body(*values)
+        out = out if isinstance(out, tuple) else (out,)
+        for target, value in zip((values[0], *values[len(inputs) - len(out) + 1:]), out):
+            target[...] = value
     run.__name__ = run.__qualname__ = body.__name__
     return run
 
