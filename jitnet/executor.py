@@ -11,6 +11,7 @@ from .errors import MXNetError, OperatorError
 from .jit import JitFunction
 from .nd import NDArray, zeros
 from .nd.invoke import hooks
+from .nd.late import Late
 from .nd.pending import before_write
 from .runtime.array import Array
 from .sym.program import programs
@@ -24,13 +25,21 @@ class Call:
     """A program and the arrays that it is called with.
 
     key: where among them the key of the random numbers stands, None when there are none. residuals: those of them that keep
-    what the gradients need.
+    what the gradients need. late: (place, what says where the values lie) of those whose copy may not have been made.
     """
 
     run: JitFunction
     row: list
     key: int | None
     residuals: list
+    late: list[tuple[int, Late]]
+
+    def __call__(self, *cts) -> None:
+        """Runs it, after the gradients of outputs on what is bound."""
+        row = self.row
+        for place, late in self.late:
+            row[place] = late.current
+        self.run(*cts, *row)
 
 
 class Executor:
@@ -153,7 +162,7 @@ class Executor:
         self._kept = None
         before_write(*self.outputs, *self.aux_arrays)
         try:
-            call.run(*call.row)
+            call()
         except np.linalg.LinAlgError as error:
             raise OperatorError(f"{self._symbol.name or 'group'}: {error}",
                                 "look at the matrices that the operators of linear algebra get") from None
@@ -167,7 +176,12 @@ class Executor:
         key = len(row) if program.random else None
         row += [np.zeros(2, np.uint64)] * program.random
         row += [_value(self.outputs[k]) for k in self._programs.computed]
-        return Call(program.run, row + residuals, key, residuals)
+        return Call(program.run, row + residuals, key, residuals, self._late_places(row))
+
+    def _late_places(self, row: Sequence) -> list[tuple[int, Late]]:
+        """Where inputs stand in a row of arrays that may lie elsewhere."""
+        lates = {id(a._pending.home): a._pending for a in self.arg_arrays if type(a._pending) is Late}
+        return [(k, lates[id(x)]) for k, x in enumerate(row) if id(x) in lates]
 
     def backward(self, out_grads=None, is_train: bool = True) -> None:
         """Computes the gradients, from those of the outputs: an NDArray, a list, or a dict by name of the output.
@@ -185,7 +199,7 @@ class Executor:
         if self._wanted:
             call = self._calls.get((training, given)) or self._backward_call(training, given)
             before_write(*[self.grad_arrays[k] for k in self._wanted])
-            call.run(*[_value(ct) for ct in cts if ct is not None], *call.row)
+            call(*[_value(ct) for ct in cts if ct is not None])
         for array in self._zeroed:
             array[:] = 0
 
@@ -200,7 +214,7 @@ class Executor:
         values = [_value(a) for a in (*self.arg_arrays, *self.aux_arrays)]
         kept = self._programs.split(training).residuals(values, [_value(o) for o in self.outputs], self._kept.residuals)
         program = self._programs.backward(training, tuple(requests), given)
-        call = self._calls[training, given] = Call(program, [*kept, *map(_value, arrays)], None, [])
+        call = self._calls[training, given] = Call(program, [*kept, *map(_value, arrays)], None, [], self._late_places(kept))
         return call
 
     def _head_grads(self, out_grads, training: bool) -> list[NDArray | None]:
@@ -340,5 +354,5 @@ def context_of(node, ctx: Context, group2ctx: Mapping[str, Context] | None) -> C
 
 def _value(array):
     """What a compiled function takes for an NDArray: its NumPy array, or its buffer on a GPU."""
-    data = array._data
+    data = array._pending.home if type(array._pending) is Late else array._data
     return data if type(data) is np.ndarray else Array(data)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..nd import memory
+from ..nd import late, memory
 from ..nd.creation import array
 from ..nd.ndarray import NDArray
 from .base import DataBatch, DataDesc, DataIter
@@ -134,12 +134,12 @@ class NDArrayIter(DataIter):
         return places if self._order is None else self._order[places]
 
     def _batch(self, parts) -> list[NDArray]:
-        """The current batch of the arrays, in new memory."""
+        """The current batch of the arrays, in new memory; rows that lie side by side are copied when somebody looks."""
         if self.cursor >= self.num_data:
             raise StopIteration("DataIter needs reset.")
         first, last = self.cursor, self.cursor + self.batch_size
         if self._order is None and first >= 0 and last <= self.num_data:
-            rows = slice(first, last)  # a copy of a slice is faster than picking rows
+            rows = slice(first, last)
         elif first < 0:
             rows = np.concatenate([self._carried, self._rows(np.arange(last))])
         else:
@@ -149,5 +149,9 @@ class NDArrayIter(DataIter):
     def _picked(self, x: NDArray, rows) -> NDArray:
         data = memory.host(x._data)
         picked = data[(slice(None),) * self._axis + (rows,)]
+        if isinstance(rows, slice) and picked.flags.c_contiguous and x.context.kind != "gpu":
+            found = late.copy_of(x, picked)
+            if found is not None:
+                return found
         return NDArray(memory.placed(np.array(picked, order="C") if isinstance(rows, slice) else np.ascontiguousarray(picked),
                                      x.context), x.context)

@@ -9,7 +9,7 @@ from ..context import Context
 from ..errors import MXNetError
 from ..executor import Executor
 from ..io import DataDesc
-from ..nd import memory
+from ..nd import late, memory
 from ..nd.creation import zeros
 from ..nd.invoke import invoke
 from ..nd.ndarray import NDArray
@@ -89,10 +89,15 @@ class DeviceGroup:
 
     def _bound(self, k: int, shared: DeviceGroup | None) -> Executor:
         inputs = (*self.data, *self.labels)
-        return self.symbol.simple_bind(self.contexts[k], grad_req=dict(self.grad_req), group2ctx=self.groups[k],
+        known = {id(a) for a in shared.execs[k].arg_arrays} if shared is not None else ()
+        made = self.symbol.simple_bind(self.contexts[k], grad_req=dict(self.grad_req), group2ctx=self.groups[k],
                                        type_dict={d.name: d.dtype for d in inputs}, shared_buffer=self.buffers[k],
                                        shared_exec=shared.execs[k] if shared is not None else None,
                                        **{d.name: self._part(d, k) for d in inputs})
+        for name, array in made.arg_dict.items():
+            if name in {d.name for d in inputs} and id(array) not in known:
+                late.hide(array)
+        return made
 
     def reshape(self, data: Sequence[DataDesc], labels: Sequence[DataDesc]) -> None:
         """Goes over to executors for other shapes of inputs, which share parameters and gradients; those made are kept."""
@@ -138,10 +143,11 @@ class DeviceGroup:
     # Running
 
     def load(self, values: Sequence, labels: bool = False) -> None:
-        """Copies inputs into the executors, to each its rows."""
+        """Copies inputs into the executors, to each its rows; what one executor takes whole is copied when somebody looks."""
         for value, (axis, targets) in zip(values, self._inputs[labels]):
             if len(targets) == 1 and value.shape == targets[0].shape:
-                targets[0][:] = value
+                if not late.put(targets[0], value):
+                    targets[0][:] = value
                 continue
             for rows, target in zip(self.slices, targets):
                 target[:] = _rows(value, axis, rows)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import speaking_of, user_source
 from ..operators import Operator, dispatch
-from . import memory
+from . import late, memory
 from .base import Base, pending_array
 from .plan import plan, signature
 from .tape import Arguments, Node, Value, in_order, steps_of
@@ -160,7 +160,8 @@ def share(array: Base) -> Base:
 
 
 def before_write(*arrays: Base, besides: Queue | None = None) -> None:
-    """Runs what waits to read the memory of these arrays, in any thread."""
+    """Runs what waits to read the memory of these arrays, in any thread, and makes the copies of it that are late."""
+    late.before_write(arrays)
     for ref in _queues:
         queue = ref()
         if queue is not None and queue.arrays and queue is not besides and queue.reads(arrays):
