@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .cpu_map import MapWriter
 from .cpu_reduce import ColumnsWriter, RowsWriter
+from .cpu_tiles import TilesWriter
 from .nest import LoopNest
 from .writer import KernelSource
 
@@ -18,4 +19,5 @@ WRITERS = {"map": MapWriter, "rows": RowsWriter, "columns": ColumnsWriter}
 
 def cpu_source(nest: LoopNest) -> KernelSource:
     """The kernel of a loop nest, and the numbers for this use of it."""
-    return WRITERS[nest.form](nest).write()
+    writer = TilesWriter if nest.tile is not None else WRITERS[nest.form]
+    return writer(nest).write()

@@ -213,13 +213,20 @@ def two_outputs(x, y):
     return [x + y, ops.cast(x > y, dtype=np.dtype(bool))]
 
 
+def turned_twice(x, y):
+    """Two loads along other axes than the output's last, one of them reversed and one read again."""
+    z = ops.transpose(x, axes=(0, 2, 1))
+    return [ops.slice(z, start=(2, 0, 0), size=z.shape, step=(-1, 1, 1)) - ops.transpose(y, axes=(2, 0, 1)) * z]
+
+
 STREAMED = [(bias, (5000,), (5000,)), (bias, (37, 1000), (1000,)), (transposed, (150, 333)),
-            (two_outputs, (20, 901), (20, 901)),
+            (two_outputs, (20, 901), (20, 901)), (transposed_sum, (333, 150), (150, 333)),
+            (turned_twice, (3, 260, 131), (131, 260, 3)),
             (lambda x: [ops.slice(x, start=(1, 1), size=(30, 700), step=(1, 1)) * 2.0], (33, 703))]
 
 
 @pytest.mark.parametrize("case", STREAMED, ids=range(len(STREAMED)))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int16])
 def test_outputs_written_past_the_caches(case, dtype, monkeypatch):
     f, *shapes = case
     types = [ArrayType(s, np.dtype(dtype)) for s in shapes]
@@ -233,6 +240,18 @@ def test_outputs_written_past_the_caches(case, dtype, monkeypatch):
     for a, b, want in zip(plain.program.run(xs), streamed.program.run(xs), eval_graph(graph, *xs)):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(b, want)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float16, np.int64, np.uint16])
+def test_loads_along_another_axis(dtype):
+    """Tiles of every width of element, at the edges of arrays and around the blocks that registers turn."""
+    rng = np.random.default_rng(5)
+    for n, m in ((16, 16), (33, 129), (1, 300), (127, 31), (64, 3)):
+        x, y, z = (rng.integers(0, 3, s).astype(dtype) for s in ((n, m), (m, n), (m, n)))
+        turned = jit(lambda x, y, z: (x.T.copy(), np.where(x > 0, y.T, z[::-1].T)))
+        for got, want in zip(turned(x, y, z), (x.T, np.where(x > 0, y.T, z[::-1].T)), strict=True):
+            np.testing.assert_array_equal(got, want)
+    assert "transpose_" in turned.source(x, y, z)
 
 
 @pytest.mark.parametrize("n", [1, 5, 256, 257, 700])
