@@ -23,95 +23,96 @@ from .words import (
 )
 
 
-def match(record, args, frame):
-    """1 if the arguments are what the record wants; their addresses then stand in the frame."""
-    api = load64(load64(record + 8 * R_BLOCK) + 8 * B_API)
-    want = record + 8 * R_ARGUMENTS
-    for i in range(load64(record + 8 * R_ARGUMENT_COUNT)):
-        argument = load64(args + 8 * i)
-        kind = load64(want)
-        word = frame + 8 * load64(want + 8)
-        cls = load64(argument + 8 * OBJECT_TYPE)
-        first = load64(want + 16)
-        second = load64(want + 24)
-        if kind == KIND_ARRAY:
-            ndim = load64(want + 32)
-            wrapper = load64(want + 40)
-            if wrapper != 0:
-                if cls != wrapper:
-                    return 0
-                argument = load64(argument + 8 * load64(want + 48))
-                if argument == 0:
-                    return 0
-                cls = load64(argument + 8 * OBJECT_TYPE)
-            if (cls != load64(api + 8 * ARRAY_TYPE) or load64(argument + 8 * ARRAY_DESCR) != first
-                    or load32(argument + 8 * ARRAY_NDIM) != ndim
-                    or (load32(argument + 8 * ARRAY_FLAGS) & second) != second):
-                return 0
-            shape = load64(argument + 8 * ARRAY_SHAPE)
-            want += 8 * ARRAY_WORDS
-            for axis in range(ndim):
-                if load64(shape + 8 * axis) != load64(want + 8 * axis):
-                    return 0
-            want += 8 * ndim
-            store64(word, load64(argument + 8 * ARRAY_DATA))
-            continue
-        want += 8 * SCALAR_WORDS
-        if kind == KIND_NUMPY_SCALAR:
-            if cls != first:
-                return 0
-            store64(word, argument + 8 * OBJECT_VALUE)
-            continue
-        if kind == KIND_SAME:
-            if argument != first:
-                return 0
-            continue
-        cell = frame + 8 * second
-        store64(word, cell)
-        if kind == KIND_FLOAT:
-            if cls != load64(api + 8 * FLOAT_TYPE):
-                return 0
-            bits = load64(argument + 8 * OBJECT_VALUE)
-            if first == 0:
-                store_f32(cell, bits)
-            else:
-                store64(cell, bits)
-            continue
-        if kind == KIND_BOOL:
-            value = 1 if argument == load64(api + 8 * TRUE) else 0
-            if value == 0 and argument != load64(api + 8 * FALSE):
-                return 0
+def _match_array(api, argument, want, word):
+    """1 if the argument is the array (or the wrapped one) that the descriptor wants; its address then stands in the word."""
+    ndim = load64(want + 32)
+    wrapper = load64(want + 40)
+    if wrapper != 0:
+        if load64(argument + 8 * OBJECT_TYPE) != wrapper:
+            return 0
+        argument = load64(argument + 8 * load64(want + 48))
+        if argument == 0:
+            return 0
+    flags = load64(want + 24)
+    if (load64(argument + 8 * OBJECT_TYPE) != load64(api + 8 * ARRAY_TYPE)
+            or load64(argument + 8 * ARRAY_DESCR) != load64(want + 16) or load32(argument + 8 * ARRAY_NDIM) != ndim
+            or (load32(argument + 8 * ARRAY_FLAGS) & flags) != flags):
+        return 0
+    shape = load64(argument + 8 * ARRAY_SHAPE)
+    sizes = want + 8 * ARRAY_WORDS
+    for axis in range(ndim):
+        if load64(shape + 8 * axis) != load64(sizes + 8 * axis):
+            return 0
+    store64(word, load64(argument + 8 * ARRAY_DATA))
+    return 1
+
+
+def _store_integer(cell, dtype, value):
+    """1 if the value fits the integer dtype (2 to 9: i1 i2 i4 i8 u1 u2 u4 u8 bytes); it then stands in the cell."""
+    bits = 8 << ((dtype - 2) & 3)
+    low = -(1 << (bits - 1)) if dtype < 6 else 0
+    high = (1 << (bits - 1)) - 1
+    if dtype >= 6:
+        high = (1 << bits) - 1 if bits < 64 else 0x7fffffffffffffff
+    if value < low or value > high:
+        return 0
+    if bits == 8:
+        store8(cell, value)
+    elif bits == 16:
+        store16(cell, value)
+    elif bits == 32:
+        store32(cell, value)
+    else:
+        store64(cell, value)
+    return 1
+
+
+def _store_number(cell, dtype, value):
+    """1 if an integer can be written as that dtype (0 f4, 1 f8, 2 to 9 integers, 10 bool); it then stands in the cell."""
+    if dtype == 0:
+        store_f32(cell, f64_bits(value))
+    elif dtype == 1:
+        store64(cell, f64_bits(value))
+    elif dtype == 5:
+        store64(cell, value)
+    elif dtype == 10:
+        store8(cell, 1 if value != 0 else 0)
+    else:
+        return _store_integer(cell, dtype, value)
+    return 1
+
+
+def _match_number(api, kind, argument, want, frame):
+    """1 if the argument is the Python number that the descriptor wants; its value then stands in a cell of the frame."""
+    cls = load64(argument + 8 * OBJECT_TYPE)
+    dtype = load64(want + 16)
+    cell = frame + 8 * load64(want + 24)
+    store64(frame + 8 * load64(want + 8), cell)
+    if kind == KIND_FLOAT:
+        if cls != load64(api + 8 * FLOAT_TYPE):
+            return 0
+        bits = load64(argument + 8 * OBJECT_VALUE)
+        if dtype == 0:
+            store_f32(cell, bits)
         else:
-            if cls != load64(api + 8 * LONG_TYPE):
-                return 0
-            overflow = frame + 8 * F_KERNEL  # free until the run
-            value = call2(load64(api + 8 * LONG_AS_LONG), argument, overflow)
-            if load32(overflow) != 0:
-                return 0
-        if first == 0:
-            store_f32(cell, f64_bits(value))
-        elif first == 1:
-            store64(cell, f64_bits(value))
-        elif first == 5:
-            store64(cell, value)
-        elif first == 10:
-            store8(cell, 1 if value != 0 else 0)
-        else:
-            bits = 8 << ((first - 2) & 3)  # i1 i2 i4 i8 u1 u2 u4 u8
-            low = -(1 << (bits - 1)) if first < 6 else 0
-            high = (1 << (bits - 1)) - 1
-            if first >= 6:
-                high = (1 << bits) - 1 if bits < 64 else 0x7fffffffffffffff
-            if value < low or value > high:
-                return 0
-            if bits == 8:
-                store8(cell, value)
-            elif bits == 16:
-                store16(cell, value)
-            elif bits == 32:
-                store32(cell, value)
-            else:
-                store64(cell, value)
+            store64(cell, bits)
+        return 1
+    if kind == KIND_BOOL:
+        value = 1 if argument == load64(api + 8 * TRUE) else 0
+        if value == 0 and argument != load64(api + 8 * FALSE):
+            return 0
+        return _store_number(cell, dtype, value)
+    if cls != load64(api + 8 * LONG_TYPE):
+        return 0
+    overflow = frame + 8 * F_KERNEL  # free until the run
+    value = call2(load64(api + 8 * LONG_AS_LONG), argument, overflow)
+    if load32(overflow) != 0:
+        return 0
+    return _store_number(cell, dtype, value)
+
+
+def _apart(record, frame):
+    """1 if no two arrays that must lie apart overlap: of each pair at least one is written."""
     pairs = load64(record + 8 * R_APART)
     for i in range(load64(record + 8 * R_APART_COUNT)):
         pair = pairs + 8 * APART_WORDS * i
@@ -120,6 +121,31 @@ def match(record, args, frame):
         if first < second + load64(pair + 24) and second < first + load64(pair + 8):
             return 0
     return 1
+
+
+def match(record, args, frame):
+    """1 if the arguments are what the record wants; their addresses then stand in the frame."""
+    api = load64(load64(record + 8 * R_BLOCK) + 8 * B_API)
+    want = record + 8 * R_ARGUMENTS
+    for i in range(load64(record + 8 * R_ARGUMENT_COUNT)):
+        argument = load64(args + 8 * i)
+        kind = load64(want)
+        if kind == KIND_ARRAY:
+            if _match_array(api, argument, want, frame + 8 * load64(want + 8)) == 0:
+                return 0
+            want += 8 * (ARRAY_WORDS + load64(want + 32))
+            continue
+        if kind == KIND_NUMPY_SCALAR:
+            if load64(argument + 8 * OBJECT_TYPE) != load64(want + 16):
+                return 0
+            store64(frame + 8 * load64(want + 8), argument + 8 * OBJECT_VALUE)
+        elif kind == KIND_SAME:
+            if argument != load64(want + 16):
+                return 0
+        elif _match_number(api, kind, argument, want, frame) == 0:
+            return 0
+        want += 8 * SCALAR_WORDS
+    return _apart(record, frame)
 
 
 def fresh_array(api, want):

@@ -113,6 +113,43 @@ def run_released(frame, block, release_gil):
     return result
 
 
+def _run_chunks(api, frame, kernel, buffers, sizes, extent, grain):
+    """Runs a parallel kernel: its chunks on the threads of the pool, or one after the other where there is none to be had."""
+    count = (extent + grain - 1) // grain
+    threads = smaller(load64(api + 8 * NUM_THREADS), count)
+    alone = threads < 2 or load64(api + 8 * PARALLEL_FOR) == 0
+    exclusive = load64(api + 8 * POOL_EXCLUSIVE) != 0
+    if not alone and exclusive:
+        alone = swap_if(api + 8 * POOL_BUSY, 0, 1) == 0
+    if alone:  # in the same chunks, so that the result is the same
+        start = 0
+        while start < extent:
+            call4(kernel, buffers, sizes, start, smaller(start + grain, extent))
+            start += grain
+        return 0
+    store64(frame + 8 * F_KERNEL, kernel)
+    store64(frame + 8 * F_BUFFERS, buffers)
+    store64(frame + 8 * F_SIZES, sizes)
+    store64(frame + 8 * F_EXTENT, extent)
+    store64(frame + 8 * F_GRAIN, grain)
+    store64(frame + 8 * F_POOL_ARGS, 0)
+    store64(frame + 8 * F_POOL_DIMS, count)
+    store64(frame + 8 * F_POOL_STEPS, 1)
+    call8(load64(api + 8 * PARALLEL_FOR), load64(api + 8 * CHUNKS), frame + 8 * F_POOL_ARGS,
+          frame + 8 * F_POOL_DIMS, frame + 8 * F_POOL_STEPS, frame, 0, 1, threads)
+    if exclusive:
+        store_atomic(api + 8 * POOL_BUSY, 0)
+    return 0
+
+
+def _advance(frame, moves, count, rounds):
+    """Moves buffers of a loop by so many rounds: each has a word of the frame and a stride in bytes."""
+    for i in range(count):
+        word = frame + 8 * load64(moves + 16 * i)
+        store64(word, load64(word) + rounds * load64(moves + 16 * i + 8))
+    return 0
+
+
 def run(frame, block):
     """Runs a program whose inputs and outputs stand in the frame."""
     api = load64(block + 8 * B_API)
@@ -133,34 +170,9 @@ def run(frame, block):
         if op == OP_SERIAL:  # kernel, buffers, sizes, extent
             call4(a, frame + 8 * b, c, 0, d)
         elif op == OP_PARALLEL:  # kernel, buffers, sizes, extent, grain
-            count = (d + e - 1) // e
-            threads = smaller(load64(api + 8 * NUM_THREADS), count)
-            alone = threads < 2 or load64(api + 8 * PARALLEL_FOR) == 0
-            exclusive = load64(api + 8 * POOL_EXCLUSIVE) != 0
-            if not alone and exclusive:
-                alone = swap_if(api + 8 * POOL_BUSY, 0, 1) == 0
-            if alone:  # in the same chunks, so that the result is the same
-                start = 0
-                while start < d:
-                    call4(a, frame + 8 * b, c, start, smaller(start + e, d))
-                    start += e
-            else:
-                store64(frame + 8 * F_KERNEL, a)
-                store64(frame + 8 * F_BUFFERS, frame + 8 * b)
-                store64(frame + 8 * F_SIZES, c)
-                store64(frame + 8 * F_EXTENT, d)
-                store64(frame + 8 * F_GRAIN, e)
-                store64(frame + 8 * F_POOL_ARGS, 0)
-                store64(frame + 8 * F_POOL_DIMS, count)
-                store64(frame + 8 * F_POOL_STEPS, 1)
-                call8(load64(api + 8 * PARALLEL_FOR), load64(api + 8 * CHUNKS), frame + 8 * F_POOL_ARGS,
-                      frame + 8 * F_POOL_DIMS, frame + 8 * F_POOL_STEPS, frame, 0, 1, threads)
-                if exclusive:
-                    store_atomic(api + 8 * POOL_BUSY, 0)
+            _run_chunks(api, frame, a, frame + 8 * b, c, d, e)
         elif op == OP_NEXT:  # loop state, moves, number of moves, target, rounds between two looks for signals, less one
-            for i in range(c):
-                word = frame + 8 * load64(b + 16 * i)
-                store64(word, load64(word) + load64(b + 16 * i + 8))
+            _advance(frame, b, c, 1)
             state = frame + 8 * a
             turns = load64(state) + 1
             store64(state, turns)
@@ -180,10 +192,7 @@ def run(frame, block):
                 count = load64(load64(frame + 8 * c))
             store64(frame + 8 * a + 8, count)
         elif op == OP_EXIT:  # loop state, moves, number of moves: back to where they were
-            trips = load64(frame + 8 * a)
-            for i in range(c):
-                word = frame + 8 * load64(b + 16 * i)
-                store64(word, load64(word) - trips * load64(b + 16 * i + 8))
+            _advance(frame, b, c, -load64(frame + 8 * a))
         elif op == OP_SWITCH:  # buffer, number of branches, targets
             branch = load64(load64(frame + 8 * a))
             branch = smaller(larger(branch, 0), b - 1)

@@ -3,7 +3,8 @@
 native_memory.py, native_pool.py, native_program.py, native_call.py and blas_code.py are written in it. Every value is an
 int64; a comparison is 0 or 1; memory is reached by address through the primitives below. It knows assignments, if, while,
 for ... in range(...), break, continue, return, calls of its functions and of primitives, and integer operators (`//` and `%`
-for numbers that are not negative). Numba would compile the same text in 0.9 s; this takes 20 ms.
+for numbers that are not negative). A function whose name begins with an underscore becomes part of its callers. Numba would
+compile the same text in 0.9 s; this takes 20 ms.
 """
 from __future__ import annotations
 
@@ -140,7 +141,8 @@ class _Function:
         self.lines.append("ret i64 0")
         header = ", ".join(f"i64 %{name}" for name in parameters)
         body = "\n".join(line if line.endswith(":") else f"  {line}" for line in self.lines)
-        self.text = f"define i64 @{prefix}{node.name}({header}) nounwind {{\nentry:\n{body}\n}}\n"
+        linkage, inline = ("internal ", " alwaysinline") if node.name.startswith("_") else ("", "")
+        self.text = f"define {linkage}i64 @{prefix}{node.name}({header}) nounwind{inline} {{\nentry:\n{body}\n}}\n"
 
     def name(self) -> str:
         return f"%t{next(self.fresh)}"

@@ -18,6 +18,16 @@ def division(a, b):
     return a // b * 1000 + a % b
 
 
+def _clamped(a):
+    if a < 3:
+        return 3
+    return smaller(a, 7)
+
+
+def parts(a, b):
+    return _clamped(a) * 10 + _clamped(b)
+
+
 def branches(a, b):
     if a > b:
         result = 1
@@ -75,7 +85,7 @@ def late(a, b):
         a = a + 1
     return a + b
 '''
-NAMES = ("arithmetic", "division", "branches", "loops", "short_circuit", "recursion", "extremes", "late")
+NAMES = ("arithmetic", "division", "parts", "branches", "loops", "short_circuit", "recursion", "extremes", "late")
 
 
 @pytest.fixture(scope="module")
