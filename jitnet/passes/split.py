@@ -20,7 +20,7 @@ from ..types import ArrayType
 from .kernel import kernel_op
 
 CHUNK = 32768          # elements that one chunk of a full reduction combines
-COLUMN_CHUNK = 131072  # elements (of all columns) in one chunk of a reduction over outer axes
+COLUMN_CHUNK = 32768  # elements (of all columns) in one chunk of a reduction over outer axes
 LEAST_ROWS = 64        # a chunk of rows is no shorter: combining must stay cheap
 
 
