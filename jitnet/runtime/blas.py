@@ -79,7 +79,7 @@ def _kernels() -> dict[np.dtype, cache.LazyKernel]:
     def find(short: str) -> cache.Kernel:
         return cache.Kernel(text, key, load().address[f"jitnet_matmul_{short}"], load())
 
-    cache.build_ahead(key, build)
+    cache.announce(key, build)
     return {dtype: cache.LazyKernel(text, f"{key}-{short}", functools.partial(find, short))
             for dtype, short in ((np.dtype(np.float32), "f32"), (np.dtype(np.float64), "f64"))}
 

@@ -32,6 +32,7 @@ TOUCH_AFTER = 3600.0  # seconds: a file read again is marked as used at most thi
 WRITERS = {"affine", "loops", "writer", "cpu", "cpu_map", "cpu_reduce", "cpu_tiles", "steps", "control_steps", "matmul_steps",
            "cuda", "cuda_keep", "cuda_launch", "cuda_map", "cuda_reduce", "cuda_scatter", "cuda_simulator", "cuda_writer"}
 COMPILERS = ("frontend.py", "llvm.py", "cuda_compile.py")   # modules of runtime that decide what comes of a source
+ANNOUNCED = 120   # lines of kernels that take as long as an object of jitnet's own that was announced
 SWEEP_EVERY = 64  # writes of one process between two looks at the size of the folder
 
 
@@ -112,16 +113,20 @@ def get_kernel(source: str) -> Kernel:
 
 
 def get_kernels(sources: Iterable[str]) -> list[Kernel]:
-    """The native kernels of several sources, in order; those that must be compiled are compiled on two cores."""
+    """The native kernels of several sources, in order; those that must be compiled are compiled on two cores.
+
+    So are the objects that were announced meanwhile.
+    """
     sources = list(sources)
     with _compiling:
-        _start_ahead()
         missing = [s for s in dict.fromkeys(sources) if s not in _memory and not _on_disk(object_key(s))]
-        if len(missing) >= parallel_compile.LEAST and parallel_compile.can_fork():
+        jobs = [(ANNOUNCED, (key, build)) for key, build in _pending.items()]
+        jobs += [(s.count("\n"), (object_key(s), functools.partial(_compile, s))) for s in missing]
+        jobs.sort(key=lambda job: job[0], reverse=True)
+        if sum(lines for lines, _ in jobs[1:]) >= parallel_compile.LEAST and parallel_compile.can_fork():
             from ..codegen import kernel_compiler  # noqa: F401  loaded before the fork, for both
-            missing.sort(key=len, reverse=True)
-            jobs = [(object_key(s), functools.partial(_compile, s)) for s in missing]
-            _built.update(parallel_compile.build_together(jobs))
+            _pending.clear()
+            _built.update(parallel_compile.build_together([job for _, job in jobs]))
         return [get_kernel(source) for source in sources]
 
 
@@ -156,31 +161,27 @@ def get_object(key: str, symbols: tuple[str, ...], build) -> llvm.LoadedObject:
     return loaded
 
 
-def build_ahead(key: str, build: Callable[[], bytes]) -> None:
-    """Lets the object of this key, which `get_object` will be asked for soon, be built beside this process."""
+def announce(key: str, build: Callable[[], bytes]) -> None:
+    """Says that `get_object` will be asked for this object soon: it is built together with the kernels that come before."""
     if key not in _ahead and not _on_disk(key):
         _pending[key] = build
 
 
-def _start_ahead() -> None:
-    """A child for all objects that were announced."""
-    if _pending and parallel_compile.can_fork():
-        child = parallel_compile.start(list(_pending.items()))
-        if child is not None:
-            _ahead.update(dict.fromkeys(_pending, child))
-            _pending.clear()
+def build_ahead(key: str, build: Callable[[], bytes]) -> None:
+    """Lets the object of this key, which `get_object` will be asked for soon, be built beside this process from now on."""
+    with _compiling:
+        if key not in _ahead and not _on_disk(key) and parallel_compile.can_fork():
+            child = parallel_compile.start([(key, build)])
+            if child is not None:
+                _ahead[key] = child
 
 
 def _take(key: str) -> bytes | None:
     """The object of this key if it was built ahead."""
     with _compiling:
         _pending.pop(key, None)
-        child = _ahead.get(key)
-        if child is not None:
-            for other in [k for k, who in _ahead.items() if who is child]:
-                del _ahead[other]
-            _built.update(child.collect())
-        return _built.pop(key, None)
+        child = _ahead.pop(key, None)
+        return _built.pop(key, None) if child is None else child.collect().get(key)
 
 
 def get_image(key: str, build) -> bytes:

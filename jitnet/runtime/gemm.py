@@ -100,7 +100,7 @@ def kernel(dtype: np.dtype, text: str) -> cache.LazyKernel:
         loaded = cache.get_object(key, (symbol,), build)
         return cache.Kernel(text, key, loaded.address[symbol], loaded)
 
-    cache.build_ahead(key, build)
+    cache.announce(key, build)
     return cache.LazyKernel(text, f"{NAME}-{short}-{key}", find)
 
 

@@ -98,6 +98,7 @@ def _optimize(module, machine, vectorize: bool) -> None:
         passes = builder.getModulePassManager()
     else:  # what words.py writes: variables in stack slots, blocks that only jump
         passes = llvm.create_new_module_pass_manager()
+        passes.add_global_dead_code_eliminate_pass()   # primitives that this object does not use
         passes.add_sroa_pass()
         passes.add_simplify_cfg_pass()
         passes.add_instruction_combine_pass()

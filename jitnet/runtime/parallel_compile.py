@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 Job = tuple[str, Callable[[], bytes]]
 """(key, build): the name of an object, and what makes it."""
 
-LEAST = 3            # kernels from which on a child pays: it costs about 20 ms, most of it for pages copied on writing
+LEAST = 40           # lines of kernels from which on a child pays: it costs about 20 ms, most of it for pages copied on writing
 MOST = 64            # jobs in one queue: their numbers are bytes in a pipe
 PATIENCE = 20.0      # seconds of silence after which a child is given up
 
