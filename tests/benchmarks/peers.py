@@ -21,8 +21,10 @@ def can_import(python, module):
 
 
 def environment(**extra):
+    """This process's environment with the checkout on the path; Python keeps bytecode, which installed peers come with."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **extra}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), **extra}
 
 
 def find_pythons(given):
