@@ -73,23 +73,21 @@ def _written_at_once(run: list[Node], grads: Gradients) -> bool:
     shares memory with another one or with what the program reads."""
     if isinstance(run[0], PythonNode) or not all(type(s) is tuple for s in grads.objects.values()):
         return False
-    leaves = list({id(s): s for node in run for s in node.sources if s is not None and type(s) is not tuple}.values())
-    buffers = [s._grad._data for s in leaves]
-    queue = pending.own_queue()
+    queue, pulled = pending.own_queue(), {id(node) for node in run}
     seen, arrays = len(queue.arrays), queue.waiting()
-    every, pulled = run, {id(node) for node in run}
-    others = [node for node in pending.below([a._pending for a in arrays]) if id(node) not in pulled] if arrays else ()
-    if others:
-        every = sorted([*run, *others], key=in_order)
-    read = [v.data if type(v) is Value else v for node in every for v in node.values]
-    read += [ct.value for cts in grads.values.values() for ct in cts]
-    if not leaves or not _apart(buffers, read):
+    leaves, read, complete = _taken(run, pulled)
+    every = run
+    if not complete or any(id(a._pending.node) not in pulled for a in arrays):
+        others = [node for node in pending.below([a._pending for a in arrays]) if id(node) not in pulled]
+        every, read = sorted([*run, *others], key=in_order), read + _taken(others, ())[1]
+    buffers = [s._grad._data for s in leaves]
+    if not leaves or not _apart(buffers, [*read, *[ct.value for cts in grads.values.values() for ct in cts]]):
         return False
     pending.before_write(*[s._grad for s in leaves], besides=queue)
     wanted = pending.needed(arrays, every, pulled) if arrays else ()
     try:
-        found = run_backward(every, grads, leaves, [s._grad_req for s in leaves], buffers, _run, pulled if others else None,
-                             wanted)
+        found = run_backward(every, grads, leaves, [s._grad_req for s in leaves], buffers, _run,
+                             None if every is run else pulled, wanted)
     except Exception:
         pending.run_all()  # raises what is wrong with an operator that waited, if one is to blame
         raise
@@ -98,6 +96,22 @@ def _written_at_once(run: list[Node], grads: Gradients) -> bool:
         pending.publish(arrays)
         queue.forget(seen)
     return True
+
+
+def _taken(nodes: Sequence[Node], inside) -> tuple[list, list, bool]:
+    """(marked arrays that nodes take, arrays that they read, whether all nodes that they wait for are among the ids inside)."""
+    leaves, read, complete = {}, [], True
+    for node in nodes:
+        for value, source in zip(node.values, node.sources):
+            if source is not None and type(source) is not tuple:
+                leaves[id(source)] = source
+            if type(value) is not Value:
+                read.append(value)
+            elif (maker := value.node) is None:
+                read.append(value.data)
+            elif id(maker) not in inside:
+                complete = False
+    return list(leaves.values()), read, complete
 
 
 def _apart(written: Sequence, read: Sequence) -> bool:

@@ -180,14 +180,12 @@ def steps_of(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping
         values, sources = [], []
         constant = pulled is not None and id(node) not in pulled
         for value, source in zip(node.values, node.sources):
-            maker = value.node if type(value) is Value else None
-            if maker is not None:
-                place = (numbers[id(maker)], value.index)
-            elif type(value) is Value:
-                place = put(value.settled(), source)
+            kind = type(value)
+            if kind is Value:
+                maker = value.node
+                values.append((numbers[id(maker)], value.index) if maker is not None else put(value.settled(), source))
             else:
-                place = put(value, source) if type(value) is np.ndarray or not isinstance(value, NUMBERS) else number(value)
-            values.append(place)
+                values.append(put(value, source) if kind is np.ndarray or not isinstance(value, NUMBERS) else number(value))
             if source is None or constant:
                 sources.append(None)
                 continue
@@ -199,7 +197,7 @@ def steps_of(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping
             k = target_of.get((id(source[0]), source[1]) if inner else (id(source),))
             sources.append(None if k is None else ("target", k))
             if k is not None:
-                like[k] = place
+                like[k] = values[-1]
         scalars = tuple([number(s) for s in node.scalars]) if node.scalars else ()
         key = None if node.key is None else put(node.key)
         steps.append((node.call, tuple(values), scalars, key, tuple(sources), node.outputs))
