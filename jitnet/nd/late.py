@@ -76,9 +76,10 @@ def put(target: Base, value) -> bool:
 
 def before_write(arrays) -> None:
     """Makes the copies of what is about to be written."""
-    waiting = [(late, late.source) for ref in list(_known.values()) if (late := ref()) is not None and late.source is not None]
+    waiting = [(late, source) for ref in list(_known.values()) if (late := ref()) is not None
+               and (source := late.source) is not None] if _known else ()
     if waiting:
-        owners = {id(memory.owner_of(a._data)) for a in arrays}
+        owners = memory.owners_of(arrays)
         for late, source in waiting:
             if id(memory.owner_of(source)) in owners:
                 late.settled()

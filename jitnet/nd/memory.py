@@ -55,6 +55,12 @@ def owner_of(data):
     return data
 
 
+def owners_of(arrays) -> set[int]:
+    """The ids of the owners of the memory of NDArrays."""
+    data = [a._data for a in arrays]
+    return {id(d if type(d) is np.ndarray and d.base is None else owner_of(d)) for d in data}
+
+
 def fresh(result: np.ndarray, values) -> np.ndarray:
     """A result in memory of its own, in one piece: a copy where it is a view, or one of the values."""
     if result.base is not None or any(result is v for v in values):

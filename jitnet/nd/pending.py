@@ -68,7 +68,7 @@ class Queue:
 
     def reads(self, arrays: Iterable[Base]) -> bool:
         """Whether something that waits takes values that lie in the memory of one of these."""
-        owners = {id(memory.owner_of(a._data)) for a in arrays}
+        owners = memory.owners_of(arrays)
         taken = [v.data if type(v) is Value else v for node in below([a._pending for a in self.waiting()]) for v in node.values]
         return any(id(memory.owner_of(v)) in owners for v in taken if v is not None)
 
