@@ -11,7 +11,8 @@ from jitnet.passes.pipeline import pipeline
 from jitnet.runtime.cuda.products import is_sound
 from jitnet.runtime.cuda.stream import open_gpu
 from jitnet.testing_compiled import graph_of
-from jitnet.testing_gpu import FakePlan, fake_gpus
+from jitnet.testing_gpu import fake_gpus
+from jitnet.testing_gpu_products import FakePlan
 
 RNG = np.random.default_rng(7)
 X, W, B, V, C = (RNG.standard_normal(s).astype(np.float32) for s in ((6, 12), (12, 8), 8, (8, 5), 5))
