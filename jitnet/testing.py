@@ -12,7 +12,8 @@ import numpy as np
 from . import tree
 from .codegen.affine import Affine, Axis
 from .ir import check_graph, eval_graph
-from .op import Movement, Op
+from .op import Op
+from .op_kinds import Movement
 from .tracer import trace
 from .transforms import jvp, vjp
 from .transforms.values import FLOAT0

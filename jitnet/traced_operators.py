@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from .errors import TraceTypeError
-from .op import NUMPY_FUNCTIONS, Elementwise
+from .op import NUMPY_FUNCTIONS
+from .op_kinds import Elementwise
 from .symbols import SymFloat, SymInt, SymScalar
 from .types import broadcast_shapes, known_dtype, same_kind, short_dtype
 

@@ -13,7 +13,8 @@ from jitnet import ops
 from jitnet.compile import compile_graph
 from jitnet.errors import TraceTypeError
 from jitnet.ir import eval_graph
-from jitnet.op import OPS, Elementwise
+from jitnet.op import OPS
+from jitnet.op_kinds import Elementwise
 from jitnet.testing_compiled import assert_agree, check_compiled, gradient_graph, graph_of
 from jitnet.testing_compiled import check_function as check
 from jitnet.testing_compiled import random_array as random

@@ -9,7 +9,8 @@ import pytest
 from jitnet import ops, testing
 from jitnet.codegen import intrinsics
 from jitnet.errors import TraceTypeError
-from jitnet.op import OPS, Call, Contraction, Creation, Elementwise, Gather, Movement, Op, Reduction, between
+from jitnet.op import OPS, Op
+from jitnet.op_kinds import Call, Contraction, Creation, Elementwise, Gather, Movement, Reduction, between
 from jitnet.types import BF16, DTYPES, F16, F32, F64, HALVES, I64, SHORT_NAMES, is_float, promote
 
 ELEMENTWISE = [op for op in OPS.values() if isinstance(op, Elementwise) and op.samples and op is not ops.cast]

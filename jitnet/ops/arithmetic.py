@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..op import between, elementwise
+from ..op_kinds import between, elementwise
 from .logical import equal, greater, greater_equal, isnan, where
 
 

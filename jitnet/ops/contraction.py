@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import TraceTypeError
-from ..op import between, contraction, unbroadcast
+from ..op_kinds import between, contraction, unbroadcast
 from ..types import ArrayType, broadcast_shapes
 from .movement import broadcast_to, reshape, transpose
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import GraphError
 from ..ir import Graph, eval_graph
-from ..op import Control, elementwise
+from ..op_kinds import Control, elementwise
 from ..tracer import bind
 from ..types import is_float, promote
 

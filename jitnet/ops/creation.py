@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..op import Elementwise, between, creation
+from ..op_kinds import Elementwise, between, creation
 from ..types import ArrayType, is_float, known_dtype
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..op import between, call
+from ..op_kinds import between, call
 from ..types import I64, normalize_axis
 from .creation import iota
 from .indexing import along_axis, scatter_add, take_along

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from ..errors import TraceTypeError
-from ..op import between, gather_op
+from ..op_kinds import between, gather_op
 from ..types import I64, normalize_axis
 from .creation import full, iota, zeros_like
 from .logical import equal, where

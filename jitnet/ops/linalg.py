@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import DerivativeError, TraceTypeError
-from ..op import between, call, unbroadcast
+from ..op_kinds import between, call, unbroadcast
 from ..promotion import float_rule
 from ..types import ArrayType, broadcast_shapes, promote
 from .contraction import matmul, swap

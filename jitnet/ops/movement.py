@@ -8,7 +8,7 @@ import numpy as np
 
 from ..codegen.affine import Affine, reshape_index
 from ..errors import TraceTypeError
-from ..op import between, movement, unbroadcast
+from ..op_kinds import between, movement, unbroadcast
 from ..types import broadcast_shapes, normalize_axis, promote
 from .creation import zeros_like
 

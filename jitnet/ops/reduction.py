@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ..op import between, reduction
+from ..op_kinds import between, reduction
 from .creation import cast
 from .logical import equal
 from .movement import broadcast_to, flip, pad, reshape, slice_axis, transpose

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import TraceTypeError
-from ..op import between, call
+from ..op_kinds import between, call
 from ..types import I64, normalize_axis, promote
 from .creation import zeros_like
 from .indexing import along_axis, scatter_add, take_along

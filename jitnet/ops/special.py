@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ..op import between, elementwise
+from ..op_kinds import between, elementwise
 from ..types import is_float
 from .arithmetic import negative
 from .exponential import exp

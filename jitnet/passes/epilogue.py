@@ -15,7 +15,8 @@ import numpy as np
 
 from ..codegen.epilogues import GELU
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions, eval_graph, uses
-from ..op import OPS, Control
+from ..op import OPS
+from ..op_kinds import Control
 from ..types import F32, HALVES
 from .kernel import kernel_op
 from .relu_masks import relu_masks

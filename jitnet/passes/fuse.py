@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..codegen.affine import Affine, Axis
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions, uses
-from ..op import Elementwise
+from ..op_kinds import Elementwise
 from .kernel import fusible, is_view, kernel_op, operand_indices, picks_from
 
 INLINE_COST = 6        # arithmetic that may be computed again in every reader rather than stored

@@ -19,7 +19,8 @@ import numpy as np
 
 from ..codegen.epilogues import bits_leading
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions, uses
-from ..op import OPS, Elementwise
+from ..op import OPS
+from ..op_kinds import Elementwise
 from ..types import F32
 from .epilogue import gelu_forms, product_op, texts
 from .rewrite import Rewriter, scalar

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..codegen.affine import Affine, Axis
 from ..ir import Eqn, eval_graph
-from ..op import Control
+from ..op_kinds import Control
 
 
 class KernelOp(Control):

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import ops
 from ..ir import Atom, Const, Eqn, Graph, Var
-from ..op import Elementwise
+from ..op_kinds import Elementwise
 from ..types import broadcast_shapes
 from .rewrite import Rewriter, everywhere
 from .simplify_elementwise import RULES as ELEMENTWISE

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..codegen.affine import Affine, Axis
 from ..ir import Atom, Eqn, Graph, Var, definitions
-from ..op import elementwise
+from ..op_kinds import elementwise
 from ..ops import transpose
 from .kernel import fusible, operand_indices
 from .rewrite import Rewriter

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import MXNetError, OperatorError, speaking_of
 from ..ir import Graph, subgraphs
 from ..jit import JitFunction, jit
-from ..op import Call
+from ..op_kinds import Call
 from ..operators import KEY
 from ..random import fold_in
 from ..tracer import inline, trace

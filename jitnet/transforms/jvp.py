@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..errors import DerivativeError
 from ..ir import Graph, Var
-from ..op import Control
+from ..op_kinds import Control
 from ..tracer import Tracer, current_trace, trace
 from ..types import is_float
 from .values import active_outputs, fresh, fresh_all, live, or_zeros

@@ -9,7 +9,7 @@ import numpy as np
 from .. import tree
 from ..errors import DerivativeError, TraceTypeError
 from ..ir import Eqn, Graph, Var, eval_graph
-from ..op import Control, Creation, Elementwise, Movement
+from ..op_kinds import Control, Creation, Elementwise, Movement
 from ..runtime.device import CPU
 from ..symbols import SymFloat, SymInt
 from ..tracer import Trace, Tracer, check_output, current_trace, inline, trace

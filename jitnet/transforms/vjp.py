@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..errors import DerivativeError
 from ..ir import Graph, Var
-from ..op import Control
+from ..op_kinds import Control
 from ..ops import reshape
 from ..tracer import Trace, Tracer, current_trace, inline, trace
 from ..types import is_float

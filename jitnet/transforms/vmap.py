@@ -7,7 +7,7 @@ from functools import wraps
 from .. import tree
 from ..errors import TraceTypeError, TraceValueError
 from ..ir import Graph, Var
-from ..op import Control
+from ..op_kinds import Control
 from ..tracer import Tracer, current_trace, trace
 from ..types import normalize_axis
 from .values import Staged, fresh, function_name, leaf_names, leaf_type, live, staged

@@ -14,7 +14,7 @@ import pytest
 from jitnet import ops, testing
 from jitnet.codegen.cuda import cuda_kernel
 from jitnet.errors import TraceTypeError
-from jitnet.op import Elementwise
+from jitnet.op_kinds import Elementwise
 from jitnet.runtime import cuda_compile
 from jitnet.runtime.device import Device
 from jitnet.testing_compiled import LOOSE, check_compiled, derived_graphs

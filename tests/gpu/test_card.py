@@ -6,7 +6,8 @@ import jitnet
 from jitnet import ops
 from jitnet.errors import DeviceError, TraceIndexError, TraceTypeError
 from jitnet.nn.functional import gelu, layer_norm, relu, softmax
-from jitnet.op import OPS, Elementwise
+from jitnet.op import OPS
+from jitnet.op_kinds import Elementwise
 from jitnet.runtime.device import Device
 from jitnet.testing import op_graph
 from jitnet.testing_compiled import check_compiled, gradient_graph

@@ -5,7 +5,7 @@ import pytest
 import jitnet
 from jitnet import ops
 from jitnet.errors import DerivativeError, JitnetError
-from jitnet.op import between, elementwise, reduction
+from jitnet.op_kinds import between, elementwise, reduction
 from jitnet.testing import check_grads
 
 X = np.array([1.0, 2.0])
