@@ -20,10 +20,31 @@ MOST_GRAPHS = 4   # of one part
 class Captured:
     """A graph ready to be launched, with the node and the addresses of every operation."""
 
+    gpu: Gpu
     graph: int
     executable: int
     nodes: list[int]
     addresses: list[tuple[int, ...]]
+
+    def free(self) -> None:
+        """Frees the graph; the device finishes it first if it runs."""
+        executable, self.executable = self.executable, 0
+        if executable:
+            self.gpu.driver.free_executable(executable)
+            self.gpu.driver.free_graph(self.graph)
+
+    def __del__(self):   # its program died: it is freed when the device is next used, for here nothing may be called
+        if self.executable and not self.gpu.lost:
+            self.gpu.dead_graphs.append((self.executable, self.graph))
+
+
+def instantiated(gpu: Gpu, graph: int, nodes: list[int], addresses: list[tuple[int, ...]]) -> Captured:
+    """A graph made ready; it goes away when that fails."""
+    try:
+        return Captured(gpu, graph, gpu.driver.instantiate(graph), nodes, addresses)
+    except BaseException:
+        gpu.driver.free_graph(graph)
+        raise
 
 
 class Straight:
@@ -74,7 +95,7 @@ class Straight:
         _, old = self.graphs.popitem(last=False)
         changed = [k for k, (before, now) in enumerate(zip(old.addresses, addresses)) if before != now]
         if not all(self.operations[k].can_patch for k in changed):
-            free(gpu, old)
+            old.free()
             return self.capture(gpu, addresses)
         try:
             for k in changed:
@@ -82,7 +103,7 @@ class Straight:
                 gpu.now(op.name, op.source)
                 op.patch(gpu, old.executable, old.nodes[k], addresses[k])
         except BaseException:
-            free(gpu, old)   # some of its nodes have new addresses, some old ones
+            old.free()   # some of its nodes have new addresses, some old ones
             raise
         old.addresses = addresses
         return old
@@ -99,16 +120,9 @@ class Straight:
         except BaseException:
             gpu.driver.abandon_capture(gpu.stream)
             raise
-        graph = gpu.driver.end_capture(gpu.stream)
-        return Captured(graph, gpu.driver.instantiate(graph), nodes, addresses)
+        return instantiated(gpu, gpu.driver.end_capture(gpu.stream), nodes, addresses)
 
-    def forget(self, gpu: Gpu) -> None:
+    def forget(self) -> None:
         """Frees the graphs."""
         while self.graphs:
-            free(gpu, self.graphs.popitem()[1])
-
-
-def free(gpu: Gpu, captured: Captured) -> None:
-    """Frees a graph; the device finishes it first if it runs."""
-    gpu.driver.free_executable(captured.executable)
-    gpu.driver.free_graph(captured.graph)
+            self.graphs.popitem()[1].free()

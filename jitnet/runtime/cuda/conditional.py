@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...errors import Source
-from .capture import MOST_GRAPHS, Captured, Straight, free
+from .capture import MOST_GRAPHS, Captured, Straight, instantiated
 from .driver import DriverError
 from .operations import Operation, Place
 from .stream import Gpu
@@ -207,18 +207,19 @@ class Decided(Straight):
     def graph_for(self, gpu: Gpu, run) -> Captured:
         """A graph for these addresses: conditional nodes cannot be patched."""
         if len(self.graphs) >= MOST_GRAPHS:
-            free(gpu, self.graphs.popitem(last=False)[1])
-        graph = 0
+            self.graphs.popitem(last=False)[1].free()
         try:
             graph = gpu.driver.new_graph()
-            Builder(gpu, lambda place: place.address(run.bases, run.rounds)).fill(graph, self.items, [])
-            return Captured(graph, gpu.driver.instantiate(graph), [], [])
-        except BaseException as error:
-            if graph and not (isinstance(error, DriverError) and error.lost):
+            try:
+                Builder(gpu, lambda place: place.address(run.bases, run.rounds)).fill(graph, self.items, [])
+            except BaseException:
                 gpu.driver.free_graph(graph)
-            if isinstance(error, DriverError) and not error.lost and not error.out_of_memory:
-                raise Refused(error.name.lower().replace("_", " ")) from error
-            raise
+                raise
+            return instantiated(gpu, graph, [], [])
+        except DriverError as error:
+            if error.lost or error.out_of_memory:
+                raise
+            raise Refused(error.name.lower().replace("_", " ")) from error
 
 
 def operations(items: list) -> Iterator[Operation]:

@@ -348,7 +348,7 @@ class GpuProgram:
             return
         self.arena = None
         for part in self.all_parts(self.parts):
-            part.forget(self.gpu)
+            part.forget()
 
     def all_parts(self, parts: list):
         """The Straight parts at any depth."""

@@ -38,6 +38,7 @@ class Gpu:
         self.events: list[int] = []                      # free ones
         self.kept: collections.deque = collections.deque()   # (event, owner): memory of others that this device may be using
         self.dying: collections.deque = collections.deque()  # owners whose event is not recorded yet
+        self.dead_graphs: collections.deque[tuple[int, int]] = collections.deque()   # (executable, graph) of dead programs
         self.functions: dict[tuple[str, str], tuple[int, int]] = {}   # (source, name) -> kernel, shared bytes
         self.programs: weakref.WeakSet = weakref.WeakSet()   # they hold arenas and graphs, and give them back when asked
         self.checks: dict[object, None] = {}             # programs run since the last wait whose status cells nobody looked at
@@ -135,6 +136,7 @@ class Gpu:
         self.checks.clear()
         self.kept.clear()
         self.dying.clear()
+        self.dead_graphs.clear()
         self.driver.reset(self.index)
         return DeviceError(f"{self.device} is lost: {text}; run since the last wait: {names}",
                            "its arrays are gone, other devices are not; CUDA_LAUNCH_BLOCKING=1 finds the kernel", source)
@@ -160,8 +162,9 @@ class Gpu:
 
     def wait_for_event(self, event: int) -> None:
         """Waits for an event with the device's context, but without its lock."""
-        before = self.driver.make_current(self.context)
+        before = 0
         try:
+            before = self.driver.make_current(self.context)
             self.driver.wait_for(event)
         except DriverError as error:
             with self.lock:
@@ -205,7 +208,11 @@ class Gpu:
             self.dying.append(owner)
 
     def let_go(self) -> None:
-        """Lets go of owners of foreign memory that this device is done with."""
+        """Lets go of owners of foreign memory that this device is done with, and of graphs of programs that died."""
+        while self.dead_graphs:
+            executable, graph = self.dead_graphs.popleft()
+            self.driver.free_executable(executable)
+            self.driver.free_graph(graph)
         while self.dying:
             event = self.take_event()
             self.driver.record(event, self.stream)
