@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from .. import config
 from .cuda_map import map_writer
-from .cuda_reduce import ColumnsWriter, RowsWriter
+from .cuda_reduce import ColumnsWriter
+from .cuda_rows import RowsWriter
 from .cuda_scatter import scatter_writer, scatters
 from .cuda_writer import CudaKernel
 from .nest import LoopNest

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 BLOCK = 256          # threads of a block of elementwise work
 LONG_ROW = 512       # threads of a block that reduces a single row
-LEAST_SERIAL = 4     # elements that a thread of a row reduces by itself, if there are that many
+LEAST_SERIAL = 4     # elements that a thread of a row or a column reduces by itself, if there are that many
+WARP, SERIAL = 32, 16   # more threads than a warp share a row only if each has as many elements: they meet at barriers
 WAVES = 4            # blocks per multiprocessor, times those that run at once: late blocks fill the gaps of early ones
 MOST_BLOCKS_Y = 65535
 
@@ -67,7 +68,7 @@ def launch_shape(shape: LaunchShape, device: DeviceProperties = DeviceProperties
 
     >>> from jitnet.codegen.cuda_launch import LaunchShape, launch_shape
     >>> print(launch_shape(LaunchShape("rows", outer=4096, inner=1000)))
-    4096 blocks of 256 threads
+    1024 blocks of 64x4 threads
     """
     return TEMPLATES[shape.template](shape, device)
 
@@ -115,10 +116,8 @@ def squares(shape: LaunchShape, device: DeviceProperties) -> Launch:
 
 def row_block(inner: int) -> tuple[int, int]:
     """Threads along a row, rows in a block: few threads for a short row, a warp for a longer one, a block for a long one."""
-    x = power_of_two(ceil_div(inner, LEAST_SERIAL), 1, BLOCK)
-    if inner >= LONG_ROW * 4 * LEAST_SERIAL:
-        x = LONG_ROW
-    return x, max(1, BLOCK // x) if x <= 32 else 1
+    x = max(power_of_two(ceil_div(inner, LEAST_SERIAL), 1, WARP), power_of_two(ceil_div(inner, SERIAL), 1, LONG_ROW))
+    return x, max(1, BLOCK // x)
 
 
 def rows(shape: LaunchShape, device: DeviceProperties) -> Launch:

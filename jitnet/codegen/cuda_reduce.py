@@ -1,6 +1,7 @@
 """The GPU kernels of reductions.
 
-    rows       the threads of one thread_y share a row: each takes every threads_x()-th element, then they combine by row_add_
+    rows       the threads of one thread_y share a row: each takes every threads_x()-th element or vector, then they combine by
+               row_add_ (`cuda_rows.py`)
     columns    the threads of one thread_x share a column: each takes every threads_y()-th row, then they combine by column_add_
 
 A thread adds up some hundred elements at a time and joins those sums with more precision; threads combine as a tree. The order
@@ -14,8 +15,7 @@ import math
 from ..types import short_dtype
 from .affine import Axis
 from .cpu_reduce import ReduceWriter, is_float_sum
-from .cuda_keep import MOST_BYTES, Kept, kept_values, pointer, slot_sizes
-from .cuda_launch import LaunchShape, row_block
+from .cuda_launch import LaunchShape
 from .cuda_writer import CudaWriter, most_lanes
 from .loops import divided
 from .nest import Block, LoopNest, Node, Stage, Store
@@ -23,6 +23,7 @@ from .writer import Dimension
 
 IN_FLIGHT = 16     # bytes that a thread loads of each operand before it adds them up
 LEAST_LANES, MOST_LANES = 4, 8
+LEAN = 3           # nodes of a pass whose threads visit two vectors at a time, if it stores nothing
 SUM_BLOCK = 256    # elements of a float sum that a thread adds up before they join its total
 
 TREE = {"add_reduce_": "add", "or": "add", "mul_reduce_": "mul", "and": "mul", "max_reduce_": "max", "min_reduce_": "min"}
@@ -41,6 +42,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         super().__init__(nest)
         self.dims: list[Dimension] = self.dimensions()
         self.number = 0   # of the stage that is written
+        self.width = 1    # elements of a vector
         self.strides: dict[Axis, str] = {}
 
     def reduced_elements(self) -> int:
@@ -76,26 +78,51 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.statements(still, [], 2)
         self.start(stage)
         start, stop = self.range_of_positions()
-        self.put(2, f"q = {start}{self.member}")
+        if self.width == 1:
+            self.walk(stage, moving, start, stop, sums)
+        else:
+            self.put(2, f"whole = {f'{start}({stop} - {start[:-3]})' if start else stop} & -{self.width}")
+            self.alignment(stage)
+            self.walk(stage, moving, start, "whole", sums)
+            self.put(2, "# what is left of the row")
+            width, self.width = self.width, 1
+            self.walk(stage, moving, "whole + ", stop, sums, alone=True)
+            self.width = width
+        self.combine(stage)
+        self.leave()
+
+    def walk(self, stage: Stage, moving: list[Node], start: str, stop: str, sums: list[Node], alone: bool = False) -> None:
+        """Writes the loops of a thread over its share of a range of positions; alone: one at a time, for there are few."""
+        step = f"{self.width} * {self.members}" if self.width > 1 else self.members
+        self.put(2, f"q = {start}{self.member}{f' * {self.width}' if self.width > 1 else ''}")
         first, depth = self.first_place(), 2
         if sums:
-            self.put(2, f"while q < {stop}:")
-            depth = 3
+            if not alone:
+                self.put(2, f"while q < {stop}:")
+                depth = 3
             for node in sums:
-                self.put(3, f"{self.names[node]} = {short_dtype(node.dtype)}(0)")
-            self.put(3, f"end = min(q + {SUM_BLOCK} * {self.members}, {stop})")
-            stop = "end"
-        widest = max((n.dtype.itemsize for n in moving if n.kind == "load"), default=IN_FLIGHT)
-        lanes = most_lanes(stage, min(max(IN_FLIGHT // widest, LEAST_LANES), MOST_LANES))
-        if lanes > 1:
-            self.put(depth, f"while q + {lanes - 1} * {self.members} < {stop}:")
-            self.visit(stage, moving, first, lanes, depth + 1)
+                self.put(depth, f"{self.names[node]} = {short_dtype(node.dtype)}(0)")
+            if not alone:
+                self.put(3, f"end = min(q + {SUM_BLOCK} * {self.members}, {stop})")
+                stop = "end"
+        together = 1 if alone else self.visits(stage, moving)
+        if together > 1:
+            self.put(depth, f"while q + {together - 1} * {step} < {stop}:".replace(" 1 * ", " "))
+            self.visit(stage, moving, first, together, depth + 1)
         self.put(depth, f"while q < {stop}:")
         self.visit(stage, moving, first, 1, depth + 1)
         for node in sums:
             self.join_total(node, depth)
-        self.combine(stage)
-        self.leave()
+
+    def visits(self, stage: Stage, moving: list[Node]) -> int:
+        """How many positions, or vectors, a thread visits at a time."""
+        if self.width > 1:
+            return 1 if stage.stores or len(stage.nodes) > LEAN else 2
+        widest = max((n.dtype.itemsize for n in moving if n.kind == "load"), default=IN_FLIGHT)
+        return most_lanes(stage, min(max(IN_FLIGHT // widest, LEAST_LANES), MOST_LANES))
+
+    def alignment(self, stage: Stage) -> None:
+        """Writes what decides whether vectors of this pass are aligned."""
 
     def range_of_positions(self) -> tuple[str, str]:
         """The first position of the team, as a term to add to, and the end: along a single axis, else in row-major order."""
@@ -107,10 +134,14 @@ class TeamWriter(CudaWriter, ReduceWriter):
         return ("" if low == "0" else f"{low} * {rest} + "), f"{high} * {rest}"
 
     def visit(self, stage: Stage, moving: list[Node], first: dict[Axis, str], count: int, depth: int) -> None:
-        """Writes the work on so many positions, all loads first, and the step to the next ones."""
+        """Writes the work on so many positions or vectors, all loads first, and the step to the next ones."""
         places = self.places(first, count, depth)
         known, lanes = self.names, [dict(self.names) for _ in places]
         for node in moving:
+            source = self.vector_source(node, stage)
+            if source is not None:
+                self.load_vectors(node, source, lanes, places, depth)
+                continue
             for self.names, place in zip(lanes, places):
                 self.axis_names.update(place)
                 kept = self.kept_element(node)
@@ -124,9 +155,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         if stage.stores:
             self.put(depth, "if live:")
             for store in stage.stores:
-                for self.names, place in zip(lanes, places):
-                    self.axis_names.update(place)
-                    self.store(store, depth + 1)
+                self.store_all(store, lanes, places, depth + 1)
         self.names = known
         for node in stage.reductions:
             for lane in lanes:
@@ -135,7 +164,28 @@ class TeamWriter(CudaWriter, ReduceWriter):
         if len(first) > 1:
             for axis, name in self.next_place(places[-1], depth).items():
                 self.put(depth, f"{first[axis]} = {name}")
-        self.put(depth, f"q += {f'{count} * ' if count > 1 else ''}{self.members}")
+        elements = count * self.width
+        self.put(depth, f"q += {f'{elements} * ' if elements > 1 else ''}{self.members}")
+
+    def vector_source(self, node: Node, stage: Stage) -> tuple[str, str] | None:
+        """(buffer, what its positions are added to) of a node that is loaded by vectors; None for others."""
+        return None
+
+    def load_vectors(self, node: Node, source: tuple[str, str], lanes: list[dict], places: list[dict], depth: int) -> None:
+        """Writes the loads of a node, a vector at a time."""
+        buffer, base = source
+        for k in range(0, len(lanes), self.width):
+            names = [self.fresh("t") for _ in range(self.width)]
+            for lane, name in zip(lanes[k:], names):
+                lane[node] = name
+            (place,) = places[k].values()
+            self.put(depth, f"{', '.join(names)} = load_lanes_({buffer}, {base}{place}, {self.width}, wide)")
+
+    def store_all(self, store: Store, lanes: list[dict], places: list[dict], depth: int) -> None:
+        """Writes a store at all places."""
+        for self.names, place in zip(lanes, places):
+            self.axis_names.update(place)
+            self.store(store, depth)
 
     def kept_element(self, node: Node) -> str:
         """Where an earlier pass over a row left this value; empty when none did."""
@@ -190,7 +240,10 @@ class TeamWriter(CudaWriter, ReduceWriter):
         """The places of that many positions of a thread."""
         if len(first) == 1:
             (axis,) = first
-            return [{axis: "q" if k == 0 else f"(q + {f'{k} * ' if k > 1 else ''}{self.members})"} for k in range(count)]
+            steps = ["", *(f" + {k * self.width} * {self.members}" for k in range(1, count))]
+            offsets = ["", *(f" + {k}" for k in range(1, self.width))]
+            texts = [f"(q{step}{offset})".replace(" 1 * ", " ").replace("(q)", "q") for step in steps for offset in offsets]
+            return [{axis: text} for text in texts]
         places = [first]
         while len(places) < count:
             places.append(self.next_place(places[-1], depth))
@@ -232,75 +285,6 @@ class TeamWriter(CudaWriter, ReduceWriter):
     def leave(self) -> None:
         for axis in self.nest.inner:
             self.axis_names.pop(axis, None)
-
-
-class RowsWriter(TeamWriter):
-    """Writes nests of the form "rows"."""
-
-    across, member, members, store_if = "row", "thread_x()", "threads_x()", "live & (thread_x() == 0)"
-
-    def __init__(self, nest: LoopNest):
-        super().__init__(nest)
-        self.kept = kept_values(nest)
-        self.memory = {value: f"kept{k}" for k, value in enumerate(self.kept)}
-        _, together = row_block(self.reduced_elements())
-        self.row_bytes = self.reduced_elements() * sum(slot_sizes(self.kept))
-        self.keeps = self.row_bytes * together <= MOST_BYTES
-
-    def launch(self) -> LaunchShape:
-        return LaunchShape("rows", outer=self.points(self.dims), inner=self.reduced_elements(),
-                           kept_bytes=self.row_bytes if self.keeps else 0)
-
-    def lines_of(self) -> None:
-        self.base_depth = 2
-        if self.kept:
-            length = self.extent_of(self.nest.inner[0])
-            self.header.append(f"    keep = {self.size(('keep',), int(self.keeps), 'k')} != 0")
-            for value, name in self.memory.items():
-                buffer = self.buffer_names[value.access.buffer]
-                self.header.append(f"    {name} = {pointer(value, slot_sizes(self.kept), length, buffer)}")
-        if self.dims:
-            rows = self.count(self.dims)
-            self.put(1, "first = block_x() * threads_y()")
-            self.put(1, f"while first < {rows}:")
-            self.put(2, "row = first + thread_y()")
-            self.put(2, f"live = row < {rows}")
-            self.put(2, f"row = min(row, {rows} - 1)")
-            self.take_apart("row", self.dims, 2)
-        else:   # one row alone
-            self.put(1, "first = block_x()")
-            self.put(1, "while first < 1:")
-            self.put(2, "live = thread_y() == 0")
-        for value, name in self.memory.items():
-            base = self.base(value.access) or "0"
-            self.put(2, f"{name}_at = thread_y() * {self.extent_of(self.nest.inner[0])} if keep else {base}")
-        self.parts()
-        self.put(2, "first += blocks_x() * threads_y()")
-
-
-    def kept_element(self, node: Node) -> str:
-        value = next((v for v in self.kept if v.node is node and v.first < self.number), None)
-        return self.kept_place(value) if value else ""
-
-    def kept_place(self, value: Kept) -> str:
-        name = self.memory[value]
-        return f"{name}[{name}_at + {self.axis_names[self.nest.inner[0]]}]"
-
-    def keep(self, lanes: list[dict[Node, str]], places: list[dict[Axis, str]], depth: int) -> None:
-        loaded = [v for v in self.kept if v.first == self.number and v.store is None]
-        if loaded:
-            self.put(depth, "if keep:")
-        for value in loaded:
-            for self.names, place in zip(lanes, places):
-                self.axis_names.update(place)
-                self.put(depth + 1, f"{self.kept_place(value)} = {self.names[value.node]}")
-
-    def store(self, store: Store, depth: int) -> None:
-        value = next((v for v in self.kept if v.store is store), None)
-        if value is None:
-            super().store(store, depth)
-        else:
-            self.put(depth, f"{self.kept_place(value)} = {self.names[store.node]}")
 
 
 class ColumnsWriter(TeamWriter):

@@ -25,6 +25,7 @@ from .llvm import _lock
 
 TRIPLE = "nvptx64-nvidia-cuda"
 MOST_THREADS = 512        # of a block: leaves every thread 128 registers
+BOUND = f".maxntid {MOST_THREADS}"
 NEWEST_PTX = 88           # PTX ISA of CUDA 12.9: every driver from 575 on takes it, those of CUDA 13 too
 PTX_OF = {(8, 0): 70, (8, 6): 71, (8, 7): 74, (8, 9): 78, (9, 0): 78, (10, 0): 86, (10, 1): 86, (10, 3): 88, (12, 0): 87}
 """Compute capability -> the oldest PTX ISA that knows it."""
@@ -32,8 +33,14 @@ INSTALL = "pip install 'jitnet[cuda]'"
 
 
 def compile_kernel(source: str, cc: tuple[int, int], name: str = "kernel") -> bytes:
-    """The machine code (cubin) of a kernel for GPUs of that compute capability, with `name` as its symbol."""
-    return assemble(compile_ptx(source, cc, name), cc)
+    """The machine code (cubin) of a kernel for GPUs of that compute capability, with `name` as its symbol.
+
+    Two of the largest blocks are to run at once, which leaves a thread 64 registers: more threads hide more of the time that
+    memory takes. Where 64 do not suffice, one block has them all.
+    """
+    ptx = compile_ptx(source, cc, name)
+    cubin = assemble(ptx.replace(BOUND, f"{BOUND}\n.minnctapersm 2", 1), cc)
+    return assemble(ptx, cc) if resources(cubin).local_bytes else cubin
 
 
 def compile_ptx(source: str, cc: tuple[int, int], name: str = "kernel") -> str:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from jitnet import grad
-from jitnet.codegen import cuda_reduce
+from jitnet.codegen import cuda_rows
 from jitnet.compile import compile_graph
 from jitnet.passes import split
 from jitnet.source_cuda import cuda_source_text
@@ -148,10 +148,10 @@ def simulated(name: str) -> str:
     """What is wrong with the values of a case in the simulator; empty when they are right."""
     function, *arrays = CASES[name]
     scope: dict = {}
-    limit = cuda_reduce.MOST_BYTES
-    cuda_reduce.MOST_BYTES = 0 if name.endswith("_not_kept") else limit   # as if the rows were too long for shared memory
+    limit = cuda_rows.MOST_BYTES
+    cuda_rows.MOST_BYTES = 0 if name.endswith("_not_kept") else limit   # as if the rows were too long for shared memory
     exec(cuda_source_text("case", compile_graph(graph_of(function, *arrays))), scope)
-    cuda_reduce.MOST_BYTES = limit
+    cuda_rows.MOST_BYTES = limit
     found = scope["case"](*[a.copy() for a in arrays])
     wanted = function(*[a.copy() for a in arrays])
     found, wanted = ([np.asarray(a) for a in (r if isinstance(r, tuple) else (r,))] for r in (found, wanted))

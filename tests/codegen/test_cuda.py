@@ -84,6 +84,13 @@ def test_vectors_of_16_bytes():
     assert "st.global.v4.b32" in ptx
 
 
+def test_rows_are_read_by_vectors_wherever_they_are_aligned():
+    (kernel,) = kernels("softmax")
+    ptx = cuda_compile.compile_ptx(kernel.source, (9, 0))
+    assert "ld.global.nc.v4.b32" in ptx
+    assert "st.global.v4.b32" in ptx
+
+
 def test_rows_are_kept_while_they_fit():
     def kernel(n):
         x = np.zeros((4, n), np.float32)
@@ -125,7 +132,7 @@ def test_parameters_are_few():
     (LaunchShape("squares", outer=100), SMALL, "16 blocks of 32x8 threads"),
     (LaunchShape("rows", outer=1000, inner=3), None, "4 blocks of 1x256 threads"),
     (LaunchShape("rows", outer=1000, inner=100), None, "125 blocks of 32x8 threads"),
-    (LaunchShape("rows", outer=1000, inner=1000), None, "1000 blocks of 256 threads"),
+    (LaunchShape("rows", outer=1000, inner=1000), None, "250 blocks of 64x4 threads"),
     (LaunchShape("rows", outer=10, inner=1 << 20), None, "10 blocks of 512 threads"),
     (LaunchShape("columns", outer=1, inner=1 << 16, columns=1000), None, "32 blocks of 32x8 threads"),
     (LaunchShape("columns", outer=4, inner=1 << 16, columns=3), None, "4 blocks of 4x64 threads"),

@@ -1,4 +1,4 @@
-def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64", s1: "i64", e0: "f32"):
+def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64", s1: "i64", e0: "f32", n2: "i64"):
     keep = k0 != 0
     kept0 = either_(keep, kept_f32(0), x0)
     kept1 = either_(keep, kept_f32(0), out0)
@@ -13,88 +13,99 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
         at1 = d0 * s1
         kept1_at = thread_y() * n1 if keep else at1
         acc0 = e0
-        q = thread_x()
-        while q + 3 * threads_x() < n1:
-            t0 = x0[at0 + q]
-            t1 = x0[at0 + (q + threads_x())]
-            t2 = x0[at0 + (q + 2 * threads_x())]
-            t3 = x0[at0 + (q + 3 * threads_x())]
+        whole = n2 & -4
+        wide = aligned_(x0, at0)
+        q = thread_x() * 4
+        while q + 4 * threads_x() < whole:
+            t0, t1, t2, t3 = load_lanes_(x0, at0 + q, 4, wide)
+            t4, t5, t6, t7 = load_lanes_(x0, at0 + (q + 4 * threads_x()), 4, wide)
             if keep:
-                kept0[kept0_at + q] = t0
-                kept0[kept0_at + (q + threads_x())] = t1
-                kept0[kept0_at + (q + 2 * threads_x())] = t2
-                kept0[kept0_at + (q + 3 * threads_x())] = t3
+                store_lanes_(kept0, kept0_at + q, (t0, t1, t2, t3), wide)
+                store_lanes_(kept0, kept0_at + (q + 4 * threads_x()), (t4, t5, t6, t7), wide)
             acc0 = max_reduce_(acc0, t0)
             acc0 = max_reduce_(acc0, t1)
             acc0 = max_reduce_(acc0, t2)
             acc0 = max_reduce_(acc0, t3)
-            q += 4 * threads_x()
-        while q < n1:
-            t4 = x0[at0 + q]
-            if keep:
-                kept0[kept0_at + q] = t4
             acc0 = max_reduce_(acc0, t4)
+            acc0 = max_reduce_(acc0, t5)
+            acc0 = max_reduce_(acc0, t6)
+            acc0 = max_reduce_(acc0, t7)
+            q += 8 * threads_x()
+        while q < whole:
+            t8, t9, t10, t11 = load_lanes_(x0, at0 + q, 4, wide)
+            if keep:
+                store_lanes_(kept0, kept0_at + q, (t8, t9, t10, t11), wide)
+            acc0 = max_reduce_(acc0, t8)
+            acc0 = max_reduce_(acc0, t9)
+            acc0 = max_reduce_(acc0, t10)
+            acc0 = max_reduce_(acc0, t11)
+            q += 4 * threads_x()
+        # what is left of the row
+        q = whole + thread_x()
+        while q < n2:
+            t12 = x0[at0 + q]
+            if keep:
+                kept0[kept0_at + q] = t12
+            acc0 = max_reduce_(acc0, t12)
             q += threads_x()
         acc0 = row_max_(acc0)
         total_acc1 = f64(0)
-        q = thread_x()
-        while q < n1:
+        whole = n2 & -4
+        wide = aligned_(kept0, kept0_at) & aligned_(kept1, kept1_at)
+        q = thread_x() * 4
+        while q < whole:
             acc1 = f32(0)
-            end = min(q + 256 * threads_x(), n1)
-            while q + 3 * threads_x() < end:
-                t5 = kept0[kept0_at + q]
-                t6 = kept0[kept0_at + (q + threads_x())]
-                t7 = kept0[kept0_at + (q + 2 * threads_x())]
-                t8 = kept0[kept0_at + (q + 3 * threads_x())]
-                t9 = t5 - acc0
-                t10 = t6 - acc0
-                t11 = t7 - acc0
-                t12 = t8 - acc0
-                t13 = exp_(t9)
-                t14 = exp_(t10)
-                t15 = exp_(t11)
-                t16 = exp_(t12)
-                if live:
-                    kept1[kept1_at + q] = t13
-                    kept1[kept1_at + (q + threads_x())] = t14
-                    kept1[kept1_at + (q + 2 * threads_x())] = t15
-                    kept1[kept1_at + (q + 3 * threads_x())] = t16
-                acc1 = add_reduce_(acc1, t13)
-                acc1 = add_reduce_(acc1, t14)
-                acc1 = add_reduce_(acc1, t15)
-                acc1 = add_reduce_(acc1, t16)
-                q += 4 * threads_x()
+            end = min(q + 256 * threads_x(), whole)
             while q < end:
-                t17 = kept0[kept0_at + q]
-                t18 = t17 - acc0
-                t19 = exp_(t18)
+                t13, t14, t15, t16 = load_lanes_(kept0, kept0_at + q, 4, wide)
+                t17 = t13 - acc0
+                t18 = t14 - acc0
+                t19 = t15 - acc0
+                t20 = t16 - acc0
+                t21 = exp_(t17)
+                t22 = exp_(t18)
+                t23 = exp_(t19)
+                t24 = exp_(t20)
                 if live:
-                    kept1[kept1_at + q] = t19
-                acc1 = add_reduce_(acc1, t19)
-                q += threads_x()
+                    store_lanes_(kept1, kept1_at + q, (t21, t22, t23, t24), wide)
+                acc1 = add_reduce_(acc1, t21)
+                acc1 = add_reduce_(acc1, t22)
+                acc1 = add_reduce_(acc1, t23)
+                acc1 = add_reduce_(acc1, t24)
+                q += 4 * threads_x()
             total_acc1 = total_acc1 + f64(acc1)
+        # what is left of the row
+        q = whole + thread_x()
+        acc1 = f32(0)
+        while q < n2:
+            t25 = kept0[kept0_at + q]
+            t26 = t25 - acc0
+            t27 = exp_(t26)
+            if live:
+                kept1[kept1_at + q] = t27
+            acc1 = add_reduce_(acc1, t27)
+            q += threads_x()
+        total_acc1 = total_acc1 + f64(acc1)
         acc1 = f32(row_add_(total_acc1))
-        q = thread_x()
-        while q + 3 * threads_x() < n1:
-            t20 = kept1[kept1_at + q]
-            t21 = kept1[kept1_at + (q + threads_x())]
-            t22 = kept1[kept1_at + (q + 2 * threads_x())]
-            t23 = kept1[kept1_at + (q + 3 * threads_x())]
-            t24 = t20 / acc1
-            t25 = t21 / acc1
-            t26 = t22 / acc1
-            t27 = t23 / acc1
+        whole = n2 & -4
+        wide = aligned_(kept1, kept1_at) & aligned_(out0, at1)
+        q = thread_x() * 4
+        while q < whole:
+            t28, t29, t30, t31 = load_lanes_(kept1, kept1_at + q, 4, wide)
+            t32 = t28 / acc1
+            t33 = t29 / acc1
+            t34 = t30 / acc1
+            t35 = t31 / acc1
             if live:
-                out0[at1 + q] = t24
-                out0[at1 + (q + threads_x())] = t25
-                out0[at1 + (q + 2 * threads_x())] = t26
-                out0[at1 + (q + 3 * threads_x())] = t27
+                store_lanes_(out0, at1 + q, (t32, t33, t34, t35), wide)
             q += 4 * threads_x()
-        while q < n1:
-            t28 = kept1[kept1_at + q]
-            t29 = t28 / acc1
+        # what is left of the row
+        q = whole + thread_x()
+        while q < n2:
+            t36 = kept1[kept1_at + q]
+            t37 = t36 / acc1
             if live:
-                out0[at1 + q] = t29
+                out0[at1 + q] = t37
             q += threads_x()
         first += blocks_x() * threads_y()
-# 3 blocks of 16x16 threads with 2880 B of shared memory
+# 3 blocks of 16x16 threads with 3072 B of shared memory

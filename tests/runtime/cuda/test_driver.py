@@ -22,7 +22,7 @@ def test_every_name_is_in_the_package():
     missing = []
     for name in names:
         holders = [cu, *(getattr(cu, kind) for kind in dir(cu) if kind.startswith("CU") and kind.endswith(
-            ("_flags", "_attribute", "Mode", "CUresult")))]
+            ("_flags", "_attribute", "Mode", "Type", "CUresult")))]
         if not any(hasattr(holder, name) for holder in holders):
             missing.append(name)
     assert missing == []
