@@ -15,7 +15,7 @@ from .cuda_reduce import TeamWriter
 from .cuda_writer import most_lanes
 from .nest import Access, LoopNest, Node, Stage, Store
 
-MOST_WIDTH = 8     # elements of a vector
+MOST_WIDTH = 4     # elements of a vector: eight exponentials at once take more registers than there are
 LEAST_VECTOR = 4   # bytes
 
 

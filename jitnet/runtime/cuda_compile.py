@@ -33,14 +33,20 @@ INSTALL = "pip install 'jitnet[cuda]'"
 
 
 def compile_kernel(source: str, cc: tuple[int, int], name: str = "kernel") -> bytes:
-    """The machine code (cubin) of a kernel for GPUs of that compute capability, with `name` as its symbol.
+    """The machine code (cubin) of a kernel for GPUs of that compute capability, with `name` as its symbol."""
+    return machine_code(compile_ptx(source, cc, name), cc)
+
+
+def machine_code(ptx: str, cc: tuple[int, int]) -> bytes:
+    """The cubin of a kernel, whose threads find as many others as their registers allow.
 
     Two of the largest blocks are to run at once, which leaves a thread 64 registers: more threads hide more of the time that
-    memory takes. Where 64 do not suffice, one block has them all.
+    memory takes. Where 64 do not suffice, one block may have them all.
     """
-    ptx = compile_ptx(source, cc, name)
     cubin = assemble(ptx.replace(BOUND, f"{BOUND}\n.minnctapersm 2", 1), cc)
-    return assemble(ptx, cc) if resources(cubin).local_bytes else cubin
+    if resources(cubin).local_bytes:
+        cubin = min(cubin, assemble(ptx, cc), key=lambda cubin: resources(cubin).local_bytes)
+    return cubin
 
 
 def compile_ptx(source: str, cc: tuple[int, int], name: str = "kernel") -> str:

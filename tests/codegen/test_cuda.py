@@ -62,7 +62,7 @@ def test_kernels_compile_and_assemble(name):
             assert ".visible .entry kernel(" in ptx
             assert "ld.global" in ptx or "st.global" in ptx
             if HAS_ASSEMBLER:
-                cubin = cuda_compile.assemble(ptx, cc)
+                cubin = cuda_compile.machine_code(ptx, cc)
                 assert cubin[:4] == b"\x7fELF"
                 used = cuda_compile.resources(cubin)
                 assert 0 < used.registers <= 128

@@ -27,7 +27,7 @@ def assembled(source, cc):
     """The PTX of a kernel, assembled where an assembler is installed."""
     ptx = cuda_compile.compile_ptx(source, cc)
     if cuda_compile.has_assembler():
-        assert cuda_compile.assemble(ptx, cc)[:4] == b"\x7fELF"
+        assert cuda_compile.machine_code(ptx, cc)[:4] == b"\x7fELF"
     return ptx
 
 

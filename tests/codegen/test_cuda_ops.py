@@ -100,4 +100,4 @@ def test_kernels_of_an_op(k):
                 ptx = cuda_compile.compile_ptx(source, cc)
                 assert ".visible .entry kernel(" in ptx, name
                 if cuda_compile.has_assembler():
-                    assert cuda_compile.assemble(ptx, cc)[:4] == b"\x7fELF", name
+                    assert cuda_compile.machine_code(ptx, cc)[:4] == b"\x7fELF", name
