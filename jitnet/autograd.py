@@ -28,7 +28,6 @@ from .nd.plan import signature
 from .nd.tape import Gradients, Node, PythonNode, source_of
 
 REQUESTS = ("write", "add", "null")
-CONSTANT = (None, "null")
 
 
 # What is being recorded
@@ -81,23 +80,16 @@ def _record(op, arrays, params, out):
     asks for what it gives; else runs it."""
     if op.mode:
         params = {"training": state.training, **params}
-    sources, plain, constant = [], out is None, True
-    for array in arrays:
-        if type(array) is NDArray:
-            source = array._node or (array if array._grad_req not in CONSTANT else None)
-        else:
-            source, plain = source_of(array) if isinstance(array, Base) else None, False
-        if source is not None:
-            constant = False
-        sources.append(source)
+    if out is None:
+        result = pending.defer(op, arrays, params, NDArray, hooks.draw_key)
+        if result is not None:
+            return result[0] if len(result) == 1 else result
     outs = () if out is None else out if isinstance(out, (list, tuple)) else (out,)
     for target in outs:
         _check_target(op.name, target)
-    if constant:
+    sources = [source_of(a) if isinstance(a, Base) else None for a in arrays]
+    if all(source is None for source in sources):
         return execute(op, arrays, params, out)
-    result = pending.defer(op, arrays, params, sources, hooks.draw_key) if plain else None
-    if result is not None:
-        return result[0] if len(result) == 1 else result
     written = {id(o._data) for o in outs} if outs else ()
     values = [a._data.copy() if id(a._data) in written else a._data for a in arrays]
     key = hooks.draw_key(arrays[0]._ctx) if op.draws(params) else None

@@ -12,8 +12,8 @@ from . import pending
 from .invoke import Scope
 from .memory import owner_of, placed
 from .ndarray import NDArray
-from .plan import Plan
-from .tape import Arguments, Given, Gradients, Node, PythonNode, Value, in_order, run_backward, source_of
+from .plan import Plan, plan
+from .tape import Arguments, Given, Gradients, Node, PythonNode, given_of, in_order, run_backward, source_of, steps_of
 from .tape import runs as runs_of
 
 
@@ -54,14 +54,8 @@ def sweep(nodes: list[Node], grads: Gradients, wanted: list, record: bool, train
         if isinstance(run[0], PythonNode):
             _pull_python(run[0], grads, record, train)
             continue
-        inside = {id(node) for node in run}
-        targets = {Gradients.key(s): s for node in run for s in node.sources
-                   if s is not None and not (type(s) is tuple and id(s[0]) in inside)}
-        sources = list(targets.values())
-        found = run_backward(run, grads, sources, (), (), _run_recorded if record else _run)
-        for source, ct in zip(sources, found):
-            if ct is not None:
-                grads.add(source, ct if isinstance(ct, Given) else Given(ct))
+        for source, ct in run_backward(run, grads, _run_recorded if record else _run):
+            grads.add(source, ct if isinstance(ct, Given) else Given(ct))
     for source in list(grads.objects.values()):
         _collect(grads, source, keep)
     if not wanted:
@@ -73,45 +67,38 @@ def _written_at_once(run: list[Node], grads: Gradients) -> bool:
     shares memory with another one or with what the program reads."""
     if isinstance(run[0], PythonNode) or not all(type(s) is tuple for s in grads.objects.values()):
         return False
-    queue, pulled = pending.own_queue(), {id(node) for node in run}
+    queue = pending.own_queue()
     seen, arrays = len(queue.arrays), queue.waiting()
-    leaves, read, complete = _taken(run, pulled)
-    every = run
-    if not complete or any(id(a._pending.node) not in pulled for a in arrays):
+    nodes, pulled, arguments = run, None, Arguments()
+    numbers = {id(node): n for n, node in enumerate(run)}
+    found = None
+    if all(id(a._pending.node) in numbers for a in arrays):
+        found = steps_of(run, numbers, arguments)
+    if found is None:  # others wait too
+        pulled, arguments = set(numbers), Arguments()
         others = [node for node in pending.below([a._pending for a in arrays]) if id(node) not in pulled]
-        every, read = sorted([*run, *others], key=in_order), read + _taken(others, ())[1]
+        nodes = sorted([*run, *others], key=in_order)
+        numbers = {id(node): n for n, node in enumerate(nodes)}
+        found = steps_of(nodes, numbers, arguments, pulled)
+    steps, leaves, like = found
     buffers = [s._grad._data for s in leaves]
-    if not leaves or not _apart(buffers, [*read, *[ct.value for cts in grads.values.values() for ct in cts]]):
+    if not leaves or not _apart(buffers, [*arguments.list, *[ct.value for cts in grads.values.values() for ct in cts]]):
         return False
     pending.before_write(*[s._grad for s in leaves], besides=queue)
-    wanted = pending.needed(arrays, every, pulled) if arrays else ()
+    wanted = pending.needed(arrays, nodes, pulled or numbers) if arrays else ()
+    outputs = tuple([(numbers[id(node)], value.index) for value, node in wanted])
+    given = given_of(grads, numbers, arguments)
+    arguments.list += buffers
     try:
-        found = run_backward(every, grads, leaves, [s._grad_req for s in leaves], buffers, _run,
-                             None if every is run else pulled, wanted)
+        made = _run(plan(nodes, steps, outputs, given, tuple(like), tuple([s._grad_req for s in leaves])), arguments)
     except Exception:
         pending.run_all()  # raises what is wrong with an operator that waited, if one is to blame
         raise
     if arrays:
-        pending.settle(wanted, found)
+        pending.settle(wanted, made)
         pending.publish(arrays)
         queue.forget(seen)
     return True
-
-
-def _taken(nodes: Sequence[Node], inside) -> tuple[list, list, bool]:
-    """(marked arrays that nodes take, arrays that they read, whether all nodes that they wait for are among the ids inside)."""
-    leaves, read, complete = {}, [], True
-    for node in nodes:
-        for value, source in zip(node.values, node.sources):
-            if source is not None and type(source) is not tuple:
-                leaves[id(source)] = source
-            if type(value) is not Value:
-                read.append(value)
-            elif (maker := value.node) is None:
-                read.append(value.data)
-            elif id(maker) not in inside:
-                complete = False
-    return list(leaves.values()), read, complete
 
 
 def _apart(written: Sequence, read: Sequence) -> bool:
@@ -174,19 +161,19 @@ def _write(leaves: dict, grads: Gradients) -> None:
         grad._data[...] = placed(total(parts, source, False)._data, grad._ctx)
 
 
-def _run(plan: Plan, arguments: Arguments):
+def _run(made: Plan, arguments: Arguments):
     values = arguments.list
     gpu = next((v.device for v in values if type(v) is DeviceBuffer), None)
     if gpu is None:
-        return plan.compiled()(*values)
+        return made.compiled()(*values)
     with gpu:
-        found = plan.compiled()(*[Array(v) if type(v) is DeviceBuffer else v for v in values])
+        found = made.compiled()(*[Array(v) if type(v) is DeviceBuffer else v for v in values])
     return [x._data for x in found or ()]
 
 
-def _run_recorded(plan: Plan, arguments: Arguments) -> list[Given]:
-    results = _run(plan, arguments)
-    node = Node(plan, (), None, arguments.list, arguments.sources, len(results))
+def _run_recorded(made: Plan, arguments: Arguments) -> list[Given]:
+    results = _run(made, arguments)
+    node = Node(made, (), None, arguments.list, arguments.sources, len(results))
     return [Given(r, (node, k)) for k, r in enumerate(results)]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..operators import Operator, dispatch
 from . import late, memory
 from .base import Base, pending_array
 from .plan import plan, signature
-from .tape import Arguments, Node, Value, in_order, steps_of
+from .tape import CONSTANT, Arguments, Node, Value, in_order, steps_of
 
 LONGEST = 2000  # operators that wait at most: a loop that never asks for a value does not fill the memory
 
@@ -104,15 +104,28 @@ def run_all() -> None:
             array._data  # noqa: B018  raises its error
 
 
-def defer(op: Operator, arrays: Sequence[Base], params: Mapping[str, Any], sources: list, draw_key) -> list[Base] | None:
-    """The outputs of an operator, a node on the tape that waits; None when it must run at once: it has no kernels or writes
-    states, the arrays are on a GPU, or they do not fit and running it says why.
+def defer(op: Operator, arrays: Sequence, params: Mapping[str, Any], kind: type, draw_key) -> list[Base] | None:
+    """The outputs of an operator, a node on the tape that waits; None when it must run at once: no gradient flows through it,
+    it has no kernels or writes states, the arrays are on a GPU or of another class than `kind`, or they do not fit and running
+    it says why.
 
-    sources: as of a Node. draw_key(context): called when the operator draws random numbers.
+    draw_key(context): called when the operator draws random numbers.
     """
-    call, scalars = signature(op, params)
     queue = _own.queue or own_queue()
-    ctx, values, types = arrays[0]._ctx, [], []
+    sources, values, types, constant = [], [], [], True
+    for array in arrays:
+        if type(array) is not kind:
+            return None
+        source = array._node
+        if source is None and array._grad_req not in CONSTANT:
+            source = array
+        if source is not None:
+            constant = False
+        sources.append(source)
+    if constant:
+        return None
+    call, scalars = signature(op, params)
+    ctx = arrays[0]._ctx
     for array in arrays:
         value = array._pending
         if value is None or (node := value.node) is None or node.queue is not queue:
@@ -137,7 +150,7 @@ def defer(op: Operator, arrays: Sequence[Base], params: Mapping[str, Any], sourc
     node = Node(call, scalars, key, values, sources, call.visible, user_source(), queue, made.small)
     outs = []
     for k, (shape, dtype) in enumerate(made.types):
-        array = pending_array(arrays[0].__class__, Value(node, k, shape, dtype), ctx)
+        array = pending_array(kind, Value(node, k, shape, dtype), ctx)
         array._node = (node, k)
         outs.append(array)
         queue.arrays.append(weakref.ref(array))
@@ -182,14 +195,14 @@ def below(values: Iterable[Value]) -> list[Node]:
     return sorted(found.values(), key=in_order)
 
 
-def needed(arrays: Sequence[Base], nodes: Sequence[Node], freed: Iterable[int] = ()) -> list[tuple[Value, Node]]:
+def needed(arrays: Sequence[Base], nodes: Sequence[Node], freed: Collection[int] = ()) -> list[tuple[Value, Node]]:
     """The values that are stored, with their nodes: those of the arrays, and what a later backward pass takes of the nodes.
 
     freed: ids of nodes that will not be gone through again.
     """
     values = {id(a._pending): a._pending for a in arrays}
-    known, seen = {id(node) for node in nodes}, set(freed)
-    stack = [a._node[0] for a in arrays if a._node is not None]
+    stack = [a._node[0] for a in arrays if a._node is not None and id(a._node[0]) not in freed]
+    known, seen = ({id(node) for node in nodes}, set(freed)) if stack else ((), set())
     while stack:
         node = stack.pop()
         if id(node) in seen or id(node) not in known:
@@ -206,7 +219,7 @@ def _run_together(nodes: Sequence[Node], wanted: Sequence[tuple[Value, Node]]) -
     """The nodes as one program; when that fails, one after the other, which finds out where."""
     numbers = {id(node): n for n, node in enumerate(nodes)}
     arguments = Arguments()
-    steps, _ = steps_of(nodes, numbers, {}, arguments, pulled=())
+    steps, _, _ = steps_of(nodes, numbers, arguments, pulled=())
     outputs = tuple([(numbers[id(node)], value.index) for value, node in wanted])
     try:
         found = plan(nodes, steps, outputs).compiled()(*arguments.list)

@@ -22,6 +22,7 @@ from ..errors import OperatorError, Source
 from .base import Base
 from .plan import plan
 
+CONSTANT = (None, "null")  # requests of arrays that have no gradient
 NUMBERS = (bool, int, float, np.generic)
 _count = itertools.count().__next__
 in_order = attrgetter("serial")
@@ -79,7 +80,7 @@ def source_of(array: Base):
     """What an array is on the tape: (node, output), itself when it is marked, or None."""
     if array._node is not None:
         return array._node
-    return array if array._grad_req not in (None, "null") else None
+    return array if array._grad_req not in CONSTANT else None
 
 
 class Arguments:
@@ -109,23 +110,18 @@ class Arguments:
 
 def below(heads: Iterable) -> list[Node]:
     """The nodes that (node, output) pairs come from, inputs before what uses them."""
-    order: list[Node] = []
-    seen: set[int] = set()
-    stack = [(head[0], False) for head in heads if type(head) is tuple]
+    found: dict[int, Node] = {}
+    stack = [head[0] for head in heads if type(head) is tuple]
     while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
+        node = stack.pop()
+        if id(node) in found:
             continue
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
         if node.freed:
             raise OperatorError("backward: the recorded graph was freed by an earlier backward",
                                 "pass retain_graph=True to the first one, or record again")
-        stack.append((node, True))
-        stack += [(s[0], False) for s in reversed(node.sources) if type(s) is tuple and id(s[0]) not in seen]
-    return order
+        found[id(node)] = node
+        stack += [source[0] for source in node.sources if type(source) is tuple]
+    return sorted(found.values(), key=in_order)
 
 
 def runs(nodes: Sequence[Node]) -> list[list[Node]]:
@@ -167,79 +163,73 @@ class Gradients:
         self.values.setdefault(key, []).append(ct)
 
 
-def steps_of(run: Sequence[Node], numbers: Mapping[int, int], target_of: Mapping[tuple, int], arguments: Arguments,
-             pulled=None) -> tuple[list[tuple], list]:
-    """(fields of the steps of a plan, for each target the place of an array of its shape); fills the arguments.
+def steps_of(nodes: Sequence[Node], numbers: Mapping[int, int], arguments: Arguments, pulled=None):
+    """(fields of the steps of a plan; its targets: the sources outside it; for each the place of an array of its shape), or
+    None when the nodes wait for others. Fills the arguments.
 
     numbers: id of node -> number of its step. pulled: ids of the nodes that gradients flow through (None: all of them).
     This loop is most of what a backward pass costs in Python.
     """
-    steps, like = [], [None] * len(target_of)
+    steps, targets, like = [], [], []
+    target_of: dict[tuple, int] = {}
     put, number, step_of = arguments.place, arguments.number, numbers.get
-    for node in run:
+    for node in nodes:
         values, sources = [], []
         constant = pulled is not None and id(node) not in pulled
         for value, source in zip(node.values, node.sources):
             kind = type(value)
-            if kind is Value:
-                maker = value.node
-                values.append((numbers[id(maker)], value.index) if maker is not None else put(value.settled(), source))
+            if kind is not Value:
+                place = put(value, source) if kind is np.ndarray or not isinstance(value, NUMBERS) else number(value)
+            elif (maker := value.node) is None:
+                place = put(value.settled(), source)
+            elif (step := step_of(id(maker))) is None:
+                return None
             else:
-                values.append(put(value, source) if kind is np.ndarray or not isinstance(value, NUMBERS) else number(value))
+                place = (step, value.index)
+            values.append(place)
             if source is None or constant:
                 sources.append(None)
                 continue
-            inner = type(source) is tuple
-            step = step_of(id(source[0])) if inner else None
+            step = step_of(id(source[0])) if type(source) is tuple else None
             if step is not None:
                 sources.append((step, source[1]))
                 continue
-            k = target_of.get((id(source[0]), source[1]) if inner else (id(source),))
-            sources.append(None if k is None else ("target", k))
-            if k is not None:
-                like[k] = values[-1]
+            key = Gradients.key(source)
+            if key not in target_of:
+                target_of[key] = len(targets)
+                targets.append(source)
+                like.append(place)
+            sources.append(("target", target_of[key]))
         scalars = tuple([number(s) for s in node.scalars]) if node.scalars else ()
         key = None if node.key is None else put(node.key)
         steps.append((node.call, tuple(values), scalars, key, tuple(sources), node.outputs))
-    return steps, like
+    return steps, targets, like
 
 
-def run_backward(run: Sequence[Node], grads: Gradients, targets: Sequence, requests: Sequence[str], buffers: Sequence,
-                 call: Callable, pulled=None, wanted: Sequence[tuple[Value, Node]] = ()) -> list:
-    """The gradients that a run of nodes gives for `targets` (sources outside it), by its plan.
-
-    `call(plan, arguments)` runs it. Gradients of outputs of the run are taken out of `grads`. With `requests` they are written
-    into `buffers`, and what is returned are the values of `wanted`, which the same program computes. pulled: as in `steps_of`.
-    """
-    numbers = {id(node): n for n, node in enumerate(run)}
-    arguments = Arguments()
-    steps, like = steps_of(run, numbers, {Gradients.key(t): k for k, t in enumerate(targets)}, arguments, pulled)
+def given_of(grads: Gradients, numbers: Mapping[int, int], arguments: Arguments) -> tuple:
+    """What a plan is given: (step, output, place of its gradient among the arguments, None for ones); taken out of `grads`."""
     given = []
-    for key in list(grads.objects):
-        source = grads.objects[key]
-        if type(source) is not tuple or id(source[0]) not in numbers:
+    for key, source in list(grads.objects.items()):
+        step = numbers.get(id(source[0])) if type(source) is tuple else None
+        if step is None:
             continue
-        step = numbers[id(source[0])]
         if key in grads.ones:
             given.append((step, source[1], None))
         given += [(step, source[1], arguments.place(ct.value, ct.source)) for ct in grads.values.pop(key, ())]
         del grads.objects[key]
-    reached = [k for k, place in enumerate(like) if place is not None]
-    if len(reached) < len(targets):  # those that the run does not lead to have no gradient from it
-        renumber = {k: n for n, k in enumerate(reached)}
-        steps = [(*s[:4], tuple([("target", renumber[r[1]]) if r is not None and r[0] == "target" else r for r in s[4]]), s[5])
-                 for s in steps]
-    if not given or not reached:
-        return [None] * len(targets)
-    outputs = tuple([(numbers[id(node)], value.index) for value, node in wanted])
-    made = plan(run, steps, outputs, tuple(given), tuple([like[k] for k in reached]),
-                tuple([requests[k] for k in reached]) if requests else ())
-    if requests:
-        for k in reached:
-            arguments.number(buffers[k])
-        return call(made, arguments)
-    found = iter(call(made, arguments))
-    return [next(found) if place is not None else None for place in like]
+    return tuple(given)
+
+
+def run_backward(run: Sequence[Node], grads: Gradients, call: Callable) -> list[tuple]:
+    """[(source outside the run, its gradient)], by the plan of the run, which `call(plan, arguments)` runs. Gradients of
+    outputs of the run are taken out of `grads`."""
+    numbers = {id(node): n for n, node in enumerate(run)}
+    arguments = Arguments()
+    steps, targets, like = steps_of(run, numbers, arguments)
+    given = given_of(grads, numbers, arguments)
+    if not given or not targets:
+        return []
+    return list(zip(targets, call(plan(run, steps, (), given, tuple(like)), arguments)))
 
 
 @dataclass(frozen=True, eq=False)
