@@ -12,8 +12,9 @@ import numpy as np
 from ..sizes import largest, smallest
 from ..types import is_float, short_dtype
 from .affine import Affine, Axis
-from .nest import Node, Stage
-from .writer import Dimension, KernelWriter
+from .nest import Access, Node, Stage, Store
+from .streaming import StreamingWriter, computes
+from .writer import Dimension
 
 VISITS = ((8, 2), (4, 16))   # (rows that a strip takes at a time, nodes of a stage at most): text and registers grow with both
 STRIP = 1024       # columns at most that one strip accumulates on the stack
@@ -21,10 +22,11 @@ LEAST_STRIP = 64   # and at least, when there are few columns and many threads c
 STRIPS = 16        # strips that are wanted when columns are all there is to share
 SEARCH = 256       # elements among which the first place of something is looked for at a time
 WHOLE = 64         # elements at a time that need no mask: four vectors of 64 bytes
+KEPT = 16384       # elements of a row at most that wait on the stack for the next pass
 SUM_BLOCK = 4096   # elements summed in lanes before they join the compensated total: as accurate as pairwise
 
 
-class ReduceWriter(KernelWriter):
+class ReduceWriter(StreamingWriter):
     """What rows and columns share. Abstract."""
 
     def dimensions(self) -> list[Dimension]:
@@ -110,7 +112,7 @@ class RowsWriter(ReduceWriter):
     place: Node | None = None   # in a search: the node that is the place
 
     def body(self, depth: int) -> None:
-        passes = 0
+        passes, self.kept = 0, self.keep()
         for block, stage in zip(self.nest.blocks, self.nest.stages):
             self.statements(block.nodes, block.stores, depth)
             if stage.stores or stage.reductions:
@@ -129,7 +131,11 @@ class RowsWriter(ReduceWriter):
         if self.place is not None:
             self.search(stage, depth)
             return
-        inside = self.outer_loops(depth)
+        inside, store = self.outer_loops(depth), None if stage.reductions else self.large_store(stage, last)
+        if store is not None:
+            self.stream(store, last, inside, *self.bounds(last), lambda depth: self.stage_body(stage, depth))
+            self.leave()
+            return
         if sums:
             low, high = self.bounds(last)
             self.put(inside, f"for first in range({low}, {high}, {SUM_BLOCK}):")
@@ -144,6 +150,31 @@ class RowsWriter(ReduceWriter):
         for node in sums:
             self.put(depth, f"{self.names[node]} = {short_dtype(node.dtype)}(total_{self.names[node]})")
         self.leave()
+
+    def keep(self) -> dict[tuple[Access, Node], str]:
+        """Arrays on the stack for values that would wait in an output for the next pass, if that goes past the caches."""
+        kept: dict[tuple[Access, Node], str] = {}
+        if len(self.nest.inner) != 1 or self.nest.split:
+            return kept
+        (axis,) = self.nest.inner
+        for stage in self.nest.stages:
+            store = None if stage.reductions else self.large_store(stage, axis)
+            for node, access in stage.reloads.items():
+                if store is not None and store.access is access and axis.extent <= KEPT:
+                    name = kept[access, node] = self.fresh("kept")
+                    self.header.append(f"    {name} = local_{short_dtype(node.dtype)}({KEPT})")
+        return kept
+
+    def store(self, store: Store, depth: int) -> None:
+        name = self.kept.get((store.access, store.node))
+        if name:
+            self.put(depth, f"{name}[{self.axis_names[self.nest.inner[0]]}] = {self.names[store.node]}")
+        else:
+            super().store(store, depth)
+
+    def reload(self, node: Node, access: Access, depth: int) -> str:
+        name = self.kept.get((access, node))
+        return f"{name}[{self.axis_names[self.nest.inner[0]]}]" if name else super().reload(node, access, depth)
 
     def search(self, stage: Stage, depth: int) -> None:
         """One pass that looks for the first place of something: block by block, until one has it.
@@ -174,7 +205,7 @@ class RowsWriter(ReduceWriter):
         by one, ten elements of exp take as long as a hundred and sixty.
         """
         name = self.axis_names[self.nest.inner[-1]]
-        if not any(node.kind == "expr" and not node.eqn.op.cheap for node in stage.nodes if node not in stage.reloads):
+        if not computes(stage):
             self.put(depth, f"for {name} in range({high if low == '0' else f'{low}, {high}'}):")
             self.row_body(stage, depth + 1)
             return
@@ -264,6 +295,7 @@ class ColumnsWriter(ReduceWriter):
         """One pass over the reduced axes of a strip."""
         last = self.nest.inner[-1]
         self.start(stage, depth)
+        self.steady_values(stage, depth)
         self.approach(stage, depth)
         depth = self.outer_loops(depth)
         name, (low, high) = self.axis_names[last], self.bounds(last)
@@ -287,9 +319,35 @@ class ColumnsWriter(ReduceWriter):
             for node in stage.reductions:
                 self.put(depth + 1, f"{self.names[node]} = {self.start_value(node)}")
 
+    def steady_values(self, stage: Stage, depth: int) -> None:
+        """Computes what is the same for all rows of a column once, into arrays on the stack."""
+        inner = frozenset(self.nest.inner)
+        self.steady = {node for node in stage.nodes if node.axes.isdisjoint(inner) and node not in stage.reloads}
+        others = [node for node in stage.nodes if node not in self.steady]
+        read = {o for node in (*others, *stage.reductions) for o in node.operands} | {n for s in stage.stores for n in s.needs}
+        arrays = {node: self.fresh("col") for node in stage.nodes if node in self.steady & read and node.kind == "expr"}
+        if arrays:
+            self.base_depth = depth
+            self.prepare(stage)
+            self.put(depth, self.COLUMNS)
+            self.statements([node for node in stage.nodes if node in self.steady], [], depth + 1)
+        for node, array in arrays.items():
+            self.header.append(f"    {array} = local_{short_dtype(node.dtype)}({STRIP})")
+            self.put(depth + 1, f"{array}[j - strip_start] = {self.names[node]}")
+            self.names[node] = f"{array}[j - strip_start]"
+        self.steady -= {node for node in read if node.kind != "expr"}   # loads and positions are as cheap as such an array
+
+    def in_loop(self, stage: Stage) -> list[Node]:
+        return [node for node in stage.nodes if node not in self.steady]
+
     def columns(self, stage: Stage, depth: int, rows: list[str]) -> None:
         """The columns of a strip, for one row or several at a time."""
-        last = self.nest.inner[-1]
+        last, column = self.nest.inner[-1], self.nest.column
+        store = None if stage.reductions else self.large_store(stage, column)
+        if store is not None:
+            self.axis_names[last] = rows[0]
+            self.stream(store, column, depth, "strip_start", "strip_stop", lambda depth: self.stage_body(stage, depth))
+            return
         terms: dict[Node, list[str]] = {r: [] for r in stage.reductions}
         self.put(depth, self.COLUMNS)
         for row in rows:

@@ -9,6 +9,7 @@ from ..types import short_dtype
 from .cpu_map import MapWriter
 from .memory import EDGE, LANES
 from .nest import Access, LoopNest, Node, Stage
+from .streaming import computes
 from .writer import Dimension
 
 TILE = 32, 128     # rows of a tile and elements of each: what was turned stays in the first cache
@@ -24,7 +25,7 @@ class TilesWriter(MapWriter):
         super().__init__(nest)
         self.turned = [a for a in nest.accesses if self.turns(a)][:MOST_TURNED]
         self.tiles: dict[Access, str] = {}   # the stack array that holds a load's tile, turned
-        self.large = any(map(self.is_large, nest.stages[0].stores))
+        self.large = any(store.is_large for store in nest.stages[0].stores)
         self.height, self.width = LARGE if self.large else TILE
 
     def dimensions(self) -> list[Dimension]:
@@ -53,20 +54,18 @@ class TilesWriter(MapWriter):
 
     def inner_loop(self, stage: Stage, depth: int, low: str, high: str) -> None:
         """The loop over a row of a tile, which goes past the caches as a whole."""
-        self.axis_names[self.nest.inner[0]] = "i"
+        axis = self.nest.inner[0]
+        self.axis_names[axis] = self.streamed_axis = "i"
         self.prepare(stage)
         if self.large:
             self.ask_ahead(stage, depth)
-        store = self.streamed = self.large_store(stage)
-        if store is not None:
-            dtype, self.first = short_dtype(store.access.buffer.dtype), low
-            self.header.append(f"    line = local_{dtype}({self.width})")
+        self.streamed, self.first = None if computes(stage) else self.large_store(stage, axis), low
         self.put(depth, f"for i in range({low}, {high}):")
         self.stage_body(stage, depth + 1)
-        if store is not None:
-            out, place = self.buffer_names[store.access.buffer], self.renamed(store.access, low, depth)
+        if self.streamed is not None:
+            dtype, out = self.streamed_names(self.streamed)
+            place = self.renamed(self.streamed.access, axis, low, depth)
             self.put(depth, f"stream_{dtype}({out}, {place}, line, {high} - {low})")
-            self.footer.append("    fence_()")
 
     def ask_ahead(self, stage: Stage, depth: int) -> None:
         """Asks for what rows further down will load: runs this short end before the processor sees them coming."""
@@ -74,7 +73,7 @@ class TilesWriter(MapWriter):
         for access in (node.access for node in stage.nodes if node.kind == "load"):
             if access.strides.get(inner) == 1 and tile in access.strides and not access.dynamic:
                 dtype, per_line = access.buffer.dtype, LANES // access.buffer.dtype.itemsize
-                place = f"{self.renamed(access, 'block_start', depth)} + {ROWS_AHEAD} * {self.stride(access, tile)}"
+                place = f"{self.renamed(access, inner, 'block_start', depth)} + {ROWS_AHEAD} * {self.stride(access, tile)}"
                 self.put(depth, f"prefetch_{short_dtype(dtype)}({self.buffer_names[access.buffer]}, {place}, {per_line}, "
                                 f"{self.width // per_line})")
 
@@ -113,7 +112,7 @@ class TilesWriter(MapWriter):
         self.put(depth + 2, f"transpose_{dtype}({source}, {address}, {stride}, {tile}, {self.place('i')}, {self.width})")
         self.put(depth + 1, f"for j in range({full_j}, tile_stop):")
         self.put(depth + 2, f"for k in range(i, i + {edge}):")
-        self.put(depth + 3, f"{tile}[{self.place('k')}] = {source}[{self.renamed(access, 'k', depth)}]")
+        self.put(depth + 3, f"{tile}[{self.place('k')}] = {source}[{self.renamed(access, self.nest.inner[0], 'k', depth)}]")
         self.put(depth, f"for i in range({full_i}, block_stop):")
         self.put(depth + 1, "for j in range(tile_start, tile_stop):")
         self.put(depth + 2, f"{tile}[{self.place('i')}] = {source}[{address}]")

@@ -209,8 +209,11 @@ class Lowering:
                     costly.setdefault(node, stage)
 
     def reload(self, nest: LoopNest, k: int, costly: dict[Node, Stage], node: Node) -> bool:
-        """Can stage k read a costly value of an earlier stage? That one then leaves it in an output that is written later."""
-        if node not in costly:
+        """Can stage k read a costly value of an earlier stage? That one then leaves it in an output that is written later.
+
+        Not down the columns of a large output: writing and reading it costs more than computing the value again.
+        """
+        if node not in costly or (nest.column is not None and any(s.is_large for stage in nest.stages for s in stage.stores)):
             return False
         for stage in nest.stages[k:]:
             for store in stage.stores:

@@ -15,6 +15,7 @@ Loads and stores are affine: base + sum(stride * axis), with strides that are nu
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ import numpy as np
 
 from ..ir import Atom, Eqn
 from .affine import Affine, Axis
+
+PAST_CACHES = 32 << 20   # bytes of an output that the caches will not keep: it is written past them, by a kernel of its own
 
 
 @dataclass(eq=False, slots=True)
@@ -69,6 +72,11 @@ class Store:
     def needs(self) -> list[Node]:
         """The nodes to be computed before."""
         return [self.node, *(n for n, _, _ in self.access.dynamic)]
+
+    @property
+    def is_large(self) -> bool:
+        """Is the output too large to stay in the caches?"""
+        return math.prod(axis.extent for axis in self.access.strides) * self.node.dtype.itemsize >= PAST_CACHES
 
 
 @dataclass(eq=False)

@@ -178,6 +178,10 @@ class KernelWriter:
     def load(self, node: Node, depth: int) -> str:
         return self.element(node.access, depth)
 
+    def reload(self, node: Node, access: Access, depth: int) -> str:
+        """The value of a node that an earlier stage left in an output."""
+        return self.element(access, depth)
+
     def index(self, node: Node, depth: int) -> str:
         where = node.value
         terms = [self.size(("index", node), where.const, "o")] if where.const else []
@@ -270,11 +274,15 @@ class KernelWriter:
             if access is not None:
                 self.base(access)
 
+    def in_loop(self, stage: Stage) -> list[Node]:
+        """The nodes that an iteration of a stage's loops computes."""
+        return stage.nodes
+
     def stage_body(self, stage: Stage, depth: int) -> None:
         """Writes what one iteration of a stage's loops does."""
-        for node in stage.nodes:
+        for node in self.in_loop(stage):
             if node in stage.reloads:
-                self.assign(node, self.element(stage.reloads[node], depth), depth)
+                self.assign(node, self.reload(node, stage.reloads[node], depth), depth)
             else:
                 self.node(node, depth)
         self.statements([], stage.stores, depth)

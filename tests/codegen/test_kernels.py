@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from jitnet import ops
-from jitnet.codegen import cpu_map
+from jitnet.codegen import nest
 from jitnet.compile import compile_graph
 from jitnet.control import fori_loop
 from jitnet.ir import check_graph, eval_graph
@@ -219,10 +219,19 @@ def turned_twice(x, y):
     return [ops.slice(z, start=(2, 0, 0), size=z.shape, step=(-1, 1, 1)) - ops.transpose(y, axes=(2, 0, 1)) * z]
 
 
+def normalized(x, axis):
+    n = float(x.shape[axis])
+    d = x - keep(ops.sum(x, axis=(axis,)), x, axis) / n
+    return [d / ops.sqrt(keep(ops.sum(d * d, axis=(axis,)), x, axis) / n + 1e-5), ops.max(d, axis=(axis,))]
+
+
 STREAMED = [(bias, (5000,), (5000,)), (bias, (37, 1000), (1000,)), (transposed, (150, 333)),
             (two_outputs, (20, 901), (20, 901)), (transposed_sum, (333, 150), (150, 333)),
             (turned_twice, (3, 260, 131), (131, 260, 3)),
             (lambda x: [ops.slice(x, start=(1, 1), size=(30, 700), step=(1, 1)) * 2.0], (33, 703))]
+REDUCED = [(softmax, (7, 300)), (softmax, (2, 20000)), (softmax_0, (33, 301)), (softmax_1, (3, 17, 260)),
+           (lambda x: normalized(x, 0), (21, 700)), (lambda x: normalized(x, 1), (7, 515)),
+           (lambda x: normalized(x, 1), (4, 31, 140)), (layer_norm, (6, 513), (513,), (513,))]
 
 
 @pytest.mark.parametrize("case", STREAMED, ids=range(len(STREAMED)))
@@ -233,13 +242,42 @@ def test_outputs_written_past_the_caches(case, dtype, monkeypatch):
     graph = trace(f, types, "f").graph
     xs = [np.random.default_rng(3).integers(-9, 9, s).astype(dtype) for s in shapes]
     plain = compile_graph(graph)
-    monkeypatch.setattr(cpu_map, "PAST_CACHES", 0)
+    monkeypatch.setattr(nest, "PAST_CACHES", 0)
     streamed = compile_graph(graph)
     assert "stream_" not in plain.kernels[0].source
     assert "stream_" in streamed.kernels[0].source
     for a, b, want in zip(plain.program.run(xs), streamed.program.run(xs), eval_graph(graph, *xs)):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(b, want)
+
+
+@pytest.mark.parametrize("case", REDUCED, ids=range(len(REDUCED)))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_passes_after_reductions_written_past_the_caches(case, dtype, monkeypatch):
+    """What waits between two passes lies on the stack then, or is computed again."""
+    f, *shapes = case
+    graph = trace(f, [ArrayType(s, np.dtype(dtype)) for s in shapes], "f").graph
+    xs = [np.random.default_rng(3).standard_normal(s).astype(dtype) for s in shapes]
+    plain = compile_graph(graph)
+    monkeypatch.setattr(nest, "PAST_CACHES", 0)
+    streamed = compile_graph(graph)
+    assert "stream_" not in plain.kernels[0].source
+    assert "stream_" in streamed.kernels[0].source
+    for a, b, want in zip(plain.program.run(xs), streamed.program.run(xs), eval_graph(graph, *xs)):
+        np.testing.assert_allclose(b, a, rtol=1e-6 if dtype == np.float32 else 1e-14)
+        np.testing.assert_allclose(b, want, rtol=2e-5, atol=2e-5)
+
+
+def test_what_is_the_same_for_all_rows_of_a_column_is_computed_once():
+    def f(x, w):
+        scale = np.exp(w) / np.sqrt(x.var(axis=0) + 1)
+        return (x - x.mean(axis=0)) * scale, scale, w
+
+    x, w = np.random.default_rng(0).standard_normal((2, 40, 300)).astype(np.float32)
+    compiled = jit(f)
+    for got, want in zip(compiled(x, w[0]), f(x, w[0]), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+    assert compiled.source(x, w[0]).count("sqrt_(") == 2   # in front of the loop over rows, and for `scale` itself
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float16, np.int64, np.uint16])
