@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,13 +14,14 @@ import numpy as np
 
 from . import tree
 from .errors import DeviceError, StaticArgumentError, TraceOverflowError, TraceTypeError, TraceValueError
+from .methods import Instance, Owner, is_plain_object
 from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, default_device
-from .types import BF16, BOOL, F64, I64, known_dtype
+from .static_values import StaticValue, static_value
+from .types import BF16, BOOL, F64, I64, NUMPY_CHARS, known_dtype
 
 WEAK = {bool: BOOL, int: I64, float: F64}
-_NATIVE = frozenset("?bhilqBHILQefd")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,43 +136,6 @@ class Binder:
         return Plan(tuple(args), tuple(kwargs), statics, traced_args, traced_kwargs, form, not keywords and not statics)
 
 
-class StaticValue:
-    """A static value as part of a key: equal when class and value are, so 1, 1.0 and True differ."""
-
-    __slots__ = ("_hash", "_key", "value")
-
-    def __init__(self, value):
-        self.value, self._key = value, _static_key(value)
-        self._hash = hash(self._key)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, StaticValue) and self._key == other._key
-
-    def __repr__(self) -> str:
-        return repr(self.value)
-
-
-def _static_key(value):
-    kind = type(value)
-    if kind is tuple or kind is frozenset:
-        return kind, kind(map(_static_key, value))
-    return kind, value.hex() if kind is float else value
-
-
-def static_value(name: str, parameter: str, value) -> StaticValue:
-    """The value as part of a key; StaticArgumentError when it cannot be hashed."""
-    try:
-        return StaticValue(value)
-    except TypeError:
-        hint = {list: "pass a tuple instead of a list", dict: "pass a tuple of its items instead of a dict",
-                np.ndarray: f"arrays are never static: take {parameter!r} out of the static names"}
-        what = f"{name}: the static argument `{parameter}` is a {type(value).__name__}, which cannot be hashed"
-        raise StaticArgumentError(what, hint.get(type(value), "pass a value that has `__hash__` and `__eq__`")) from None
-
-
 # Leaves
 
 def prepare(value, names: Sequence[str], k: int):
@@ -196,7 +159,7 @@ def prepare(value, names: Sequence[str], k: int):
         if type(value) is not np.ndarray:
             return value
     dtype, flags = value.dtype, value.flags
-    if (dtype.char in _NATIVE or dtype is BF16) and dtype.isnative and flags.c_contiguous and flags.aligned:
+    if (dtype.char in NUMPY_CHARS or dtype is BF16) and dtype.isnative and flags.c_contiguous and flags.aligned:
         return value
     return np.array(value, known_dtype(dtype, names[k]), order="C")  # a copy: contiguous, aligned, native
 
@@ -276,7 +239,7 @@ class LeafNames(Sequence):
         return dict([*zip(names, args[-1], strict=True), *zip(kwargs[1], kwargs[-1], strict=True)])
 
     def paths(self) -> list[str]:
-        return [path for name, child in self.arguments(self.structure).items() for path in tree_paths(child, name)]
+        return [path for name, child in self.arguments(self.structure).items() for path in tree.paths(child, name)]
 
     def __len__(self) -> int:
         return tree.size(self.structure)
@@ -315,113 +278,3 @@ class Call:
     def numbers_only(self) -> bool:
         """Whether no argument is an array: then results are jitnet Arrays."""
         return all(scalar in WEAK for _, _, scalar in self.types)
-
-
-def tree_paths(structure: tuple, path: str) -> list[str]:
-    """The leaves of a structure as Python writes them, from the name of the whole."""
-    kind = structure[0]
-    if kind == "leaf":
-        return [path]
-    if kind == "none":
-        return []
-    children = structure[-1]
-    if kind == "registered" and structure[1] is Instance:
-        return [path + p for p in structure[2].paths()]
-    if isinstance(kind, type) and issubclass(kind, dict):
-        keys = [f"[{key!r}]" for key in structure[1]]
-    elif kind == "registered" and structure[1] is defaultdict:
-        keys = [f"[{key!r}]" for key in structure[2][1:]]
-    elif kind == "dataclass":
-        keys = [f".{name}" for name in structure[2]]
-    elif kind == "named":
-        keys = [f".{name}" for name in structure[1]._fields]
-    else:
-        keys = [f"[{k}]" for k in range(len(children))]
-    return [p for key, child in zip(keys, children, strict=True) for p in tree_paths(child, path + key)]
-
-
-# Methods
-
-class Instance:
-    """`self` of a compiled method: its attributes that hold arrays are arguments, all others are static."""
-
-    __slots__ = ("object",)
-
-    def __init__(self, object):
-        self.object = object
-
-
-@dataclass(frozen=True)
-class InstanceKind:
-    """The static part of an Instance: its class, the structure of its attributes, and those that are no arrays."""
-
-    cls: type
-    structure: tuple
-    statics: tuple[StaticValue | None, ...]  # one per leaf; None for an array
-
-    def paths(self) -> list[str]:
-        names = [path for key, child in zip(self.structure[1], self.structure[-1]) for path in tree_paths(child, f".{key}")]
-        return [path for path, static in zip(names, self.statics, strict=True) if static is None]
-
-
-def _flatten_instance(instance: Instance) -> tuple[list, InstanceKind]:
-    leaves, structure = tree.flatten(vars(instance.object))
-    arrays = [isinstance(leaf, (np.ndarray, Array)) for leaf in leaves]
-    statics = tuple(None if array else _by_value_or_identity(leaf) for leaf, array in zip(leaves, arrays))
-    return [leaf for leaf, array in zip(leaves, arrays) if array], InstanceKind(type(instance.object), structure, statics)
-
-
-def _by_value_or_identity(value) -> StaticValue:
-    try:
-        return StaticValue(value)
-    except TypeError:
-        return StaticValue(_Same(value))
-
-
-class _Same:
-    """A value that cannot be hashed, as a key: equal only to itself."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value):
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
-
-
-def _unflatten_instance(kind: InstanceKind, children):
-    rest = iter(children)
-    leaves = [next(rest) if s is None else s.value.value if isinstance(s.value, _Same) else s.value for s in kind.statics]
-    instance = object.__new__(kind.cls)
-    instance.__dict__.update(tree.unflatten(kind.structure, leaves))
-    return instance
-
-
-tree.register(Instance, _flatten_instance, _unflatten_instance)
-
-
-class Owner:
-    """The class that a compiled class method is called on; it is static."""
-
-    __slots__ = ("cls",)
-
-    def __init__(self, cls: type):
-        self.cls = cls
-
-
-tree.register(Owner, lambda owner: ((), owner.cls), lambda cls, children: cls)
-
-
-def is_plain_object(value) -> bool:
-    """Whether a method's `self` is an object with attributes that `tree` knows no structure of."""
-    return hasattr(value, "__dict__") and not isinstance(value, type) and tree.structure(value) == tree.LEAF
-
-
-def is_instance(structure: tuple) -> bool:
-    """Whether the first argument is the object of a compiled method."""
-    args = structure[1][0][1]
-    return bool(args) and args[0][0] == "registered" and isinstance(args[0][2], InstanceKind)

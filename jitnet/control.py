@@ -17,7 +17,7 @@ from .ops.loops import bind_scan
 from .ops.loops import while_loop as while_op
 from .sizes import integer, largest
 from .tracer import Tracer, bind, inline, trace
-from .transforms.values import Staged, fresh, fresh_all, function_name, is_array, leaf_names, leaf_type, staged, weak_class
+from .transforms.values import Staged, fresh, fresh_all, function_name, is_array, leaf_type, staged, weak_class
 from .types import BOOL, I64, promote
 
 
@@ -135,7 +135,7 @@ def _agree(stages: Sequence[Staged], caller: str) -> list[Graph]:
                                  f"returns "
                                  f"{tree.describe(first.out_structure)}", "return the same containers from all branches")
     dtypes = []
-    for k, path in enumerate(leaf_names(first.out_structure)):
+    for k, path in enumerate(tree.paths(first.out_structure)):
         kinds = [s.weak[k] or s.out_types[k].dtype for s in stages]
         strong = {d for d in kinds if not isinstance(d, type)}
         common = promote(*kinds)
@@ -156,7 +156,7 @@ class _Carry:
     def __init__(self, init, caller: str, counted: bool = False):
         self.caller, self.counted = caller, counted
         self.leaves, self.structure = tree.flatten(init)
-        self.names = [name.removeprefix("[1]") if counted else name for name in leaf_names(self.structure)]
+        self.names = [name.removeprefix("[1]") if counted else name for name in tree.paths(self.structure)]
         self.types = [leaf_type(x, caller) for x in self.leaves]
         self.weak = [weak_class(x) for x in self.leaves]
 
@@ -255,7 +255,7 @@ def _scan(f: Callable, init, xs, length, reverse: bool, caller: str) -> tuple:
     name = function_name(f)
     rows, xs_structure = tree.flatten(xs)
     row_types = [leaf_type(x, caller) for x in rows]
-    length = _length(row_types, leaf_names(xs_structure), length, name, caller)
+    length = _length(row_types, tree.paths(xs_structure), length, name, caller)
     carry = _Carry(init, caller, counted=caller == "fori_loop")
     n = len(carry.leaves)
     ys_structure = None

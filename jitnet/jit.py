@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import config, explain, tree
-from .arguments import WEAK, Binder, Call, LeafNames, Plan, check_limits, is_instance, placement
+from .arguments import WEAK, Binder, Call, LeafNames, Plan, check_limits, placement
 from .compile import compile_graph, index_error, of_program
 from .errors import TraceTypeError
 from .families import Family
 from .ir import Graph, check_graph
+from .methods import attributes_stay, is_instance
 from .printing import identifier
 from .records import Record, Variant
 from .retrace import KEPT, TraceKey
@@ -193,10 +194,10 @@ class JitFunction:
 
         def flat(*tracers):
             args, kwargs = call.plan.rebuild(tree.unflatten(call.structure, tracers), call.statics)
-            before = dict(vars(args[0])) if is_instance(call.structure) else None
+            check = attributes_stay(self._name, args[0]) if is_instance(call.structure) else None
             leaves, structure = tree.flatten(self.__wrapped__(*args, **kwargs), ordered=True)
-            if before is not None:
-                self._check_attributes(args[0], before)
+            if check is not None:
+                check()
             structures.append(structure)
             return leaves
 
@@ -207,14 +208,6 @@ class JitFunction:
         if config.switched_on("JITNET_CHECK"):
             check_graph(traced.graph)
         return Record(traced, structures[0], traced.written, limits=traced.limits)
-
-    def _check_attributes(self, instance, before: dict):
-        after = vars(instance)
-        for name in after.keys() | before.keys():
-            if after.get(name, MISS) is not before.get(name, MISS):
-                raise TraceTypeError(
-                    f"{self._name}: the compiled method sets the attribute `self.{name}`, which would hold a traced value",
-                    "return the new value, and set the attribute outside; or write into the array: `self.x[:] = ...`")
 
     def _compile(self, call: Call, variant: Variant) -> Record:
         """The program for this call: from a template, from a trace that becomes one, or from a trace for its sizes alone."""

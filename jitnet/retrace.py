@@ -4,7 +4,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import tree
-from .arguments import WEAK, Form, LeafNames, StaticValue
+from .arguments import WEAK, Form, LeafNames
+from .methods import InstanceKind
+from .static_values import StaticValue
 from .text import Text
 from .types import ArrayType
 
@@ -46,7 +48,17 @@ class TraceKey:
     def _structure_changes(self, old: TraceKey) -> list[str]:
         before, after = self.names.arguments(old.structure), self.names.arguments(self.structure)
         changed = [(name, before.get(name), s) for name, s in after.items() if before.get(name) != s]
-        return [f"argument `{name}`: container {_container(was)} became {_container(now)}" for name, was, now in changed]
+        lines = []
+        for name, was, now in changed:
+            if _is_instance(was) and _is_instance(now):
+                lines += now[2].changes(was[2], name)
+            else:
+                lines.append(f"argument `{name}`: container {_container(was)} became {_container(now)}")
+        return lines
+
+
+def _is_instance(structure: tuple | None) -> bool:
+    return structure is not None and structure[0] == "registered" and isinstance(structure[2], InstanceKind)
 
 
 def _container(structure: tuple | None) -> str:

@@ -156,3 +156,31 @@ def describe(structure: tuple) -> str:
     if kind is dict or kind is OrderedDict:
         return "{" + ", ".join(f"{key!r}: {child}" for key, child in zip(structure[1], inner)) + "}"
     return structure[1].__name__ + "(" + ", ".join(inner) + ")"
+
+
+def paths(structure: tuple, path: str = "") -> list[str]:
+    """How each leaf is reached: what Python writes after the name of the container, or with it.
+
+    >>> from jitnet import tree
+    >>> tree.paths(tree.structure({"w": [1, 2]}), "params")
+    ["params['w'][0]", "params['w'][1]"]
+    """
+    kind = structure[0]
+    if kind == "leaf":
+        return [path]
+    if kind == "none":
+        return []
+    children = structure[-1]
+    if kind == "registered" and hasattr(structure[2], "paths"):
+        return [path + inner for inner in structure[2].paths()]
+    if isinstance(kind, type) and issubclass(kind, dict):
+        keys = [f"[{key!r}]" for key in structure[1]]
+    elif kind == "registered" and structure[1] is defaultdict:
+        keys = [f"[{key!r}]" for key in structure[2][1:]]
+    elif kind == "dataclass":
+        keys = [f".{name}" for name in structure[2]]
+    elif kind == "named":
+        keys = [f".{name}" for name in structure[1]._fields]
+    else:
+        keys = [f"[{k}]" for k in range(len(children))]
+    return [p for key, child in zip(keys, children, strict=True) for p in paths(child, path + key)]

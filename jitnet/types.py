@@ -21,6 +21,7 @@ SHORT_NAMES = {
 }
 DTYPES = {name: dtype for dtype, name in SHORT_NAMES.items()}
 BOOL, I8, I32, I64, F16, BF16, F32, F64 = (DTYPES[n] for n in ("b1", "i8", "i32", "i64", "f16", "bf16", "f32", "f64"))
+NUMPY_CHARS = frozenset("?bhilqBHILQefd")  # NumPy's characters of those that are its own
 HALVES = frozenset((F16, BF16))  # floats that are stored in 16 bits and computed with in float32
 
 

@@ -1,4 +1,6 @@
 """Compiled methods: attributes that hold arrays are arguments, all others and the class of a class method are static."""
+import inspect
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,79 @@ def test_class_methods():
     for cls in (Scale, Triple, Scale):
         np.testing.assert_array_equal(cls.apply(x), x * cls.factor)
         np.testing.assert_array_equal(cls().apply(x=x), x * cls.factor)
+
+
+class Network:
+    """Layers in a list, one of them twice, which refer back to the network."""
+
+    def __init__(self):
+        self.layers = [Dense(1.0, self), Dense(2.0, self)]
+        self.first, self.names = self.layers[0], np.array(["a", "b"])
+
+    @jitnet.jit
+    def __call__(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x + self.first.w
+
+    @jitnet.jit
+    def step(self, ct):
+        for layer in self.layers:
+            layer.w -= ct
+        return self.first.w * 1
+
+    @jitnet.jit
+    def wrong(self, x):
+        self.layers[1].w = x
+        return x
+
+
+class Dense:
+    def __init__(self, w, network):
+        self.w, self.scale, self.network = np.full(2, w), 2, network
+
+    def __call__(self, x):
+        assert self.network.layers[0] is self.network.first
+        return x * self.w * self.scale
+
+
+def test_objects_in_attributes_are_taken_apart():
+    net, x = Network(), np.ones(2)
+    np.testing.assert_array_equal(net(x), [9, 9])
+    net.layers[1].w = np.array([5.0, 6.0])
+    np.testing.assert_array_equal(net(x), [21, 25])
+    assert net.__class__.__call__.traces == 1
+    net.first.scale = 1
+    np.testing.assert_array_equal(net(x), [11, 13])
+    assert str(jitnet.explain_retrace(Network.__call__)).endswith("\n  `self.first.scale`: 2 became 1")
+    np.testing.assert_array_equal(net.step(x), [0, 0])
+    np.testing.assert_array_equal(net.layers[1].w, [4, 5])
+    with pytest.raises(errors.TraceTypeError, match=r"sets the attribute `self.layers\[1\].w`"):
+        net.wrong(x)
+    np.testing.assert_array_equal(net.layers[1].w, [4, 5])
+
+
+def test_values_and_objects_of_libraries_in_attributes_are_static():
+    class Mode:
+        def __init__(self, n):
+            self.n = n
+
+        def __eq__(self, other):
+            return isinstance(other, Mode) and self.n == other.n
+
+        def __hash__(self):
+            return hash(self.n)
+
+    class Holder:
+        def __init__(self):
+            self.mode, self.pattern = Mode(2), inspect.signature(len)
+
+        @jitnet.jit
+        def __call__(self, x):
+            return x * self.mode.n
+
+    holder = Holder()
+    for n in (2, 2, 3):
+        holder.mode = Mode(n)
+        np.testing.assert_array_equal(holder(np.ones(2)), [n, n])
+    assert Holder.__call__.traces == 2

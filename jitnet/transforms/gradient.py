@@ -14,7 +14,7 @@ import numpy as np
 from .. import tree
 from ..errors import DerivativeError, TraceTypeError, TraceValueError
 from ..types import is_float
-from .values import Staged, check_float, function_name, is_array, leaf_names, leaf_type, or_zeros, staged, weak_class
+from .values import Staged, check_float, function_name, is_array, leaf_type, or_zeros, staged, weak_class
 from .vjp import vjp_values
 
 
@@ -32,7 +32,7 @@ class Chosen:
         """(leaves of these values of the arguments, the function of them as a Graph)."""
         leaves, self.structure = tree.flatten(values)
         types = [leaf_type(x, self.caller) for x in leaves]
-        paths = [path for n, v in zip(self.nums, values) for path in leaf_names(tree.structure(v), str(n))]
+        paths = [path for n, v in zip(self.nums, values) for path in tree.paths(tree.structure(v), str(n))]
         check_float(types, [f"{path} of `{self.name}`" for path in paths], self.caller)
 
         def function(*chosen):

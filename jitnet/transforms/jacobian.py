@@ -10,7 +10,7 @@ from ..tracer import bind, inline, trace
 from ..types import I64, ArrayType, is_float
 from .gradient import Chosen
 from .jvp import jvp_values
-from .values import Staged, fresh, leaf_names, live, or_zeros, staged
+from .values import Staged, fresh, live, or_zeros, staged
 from .vjp import vjp_values
 from .vmap import batch_all, move_axis
 
@@ -24,7 +24,7 @@ def _basis(t: ArrayType):
 
 
 def _check_outputs(inner: Staged, caller: str) -> None:
-    for t, path in zip(inner.out_types, leaf_names(inner.out_structure)):
+    for t, path in zip(inner.out_types, tree.paths(inner.out_structure)):
         if not is_float(t.dtype):
             raise DerivativeError(f"{caller}: output{path} of `{inner.name}` is {t}, and only floats have a derivative",
                                   "return it as aux with `has_aux=True`, or convert it with `astype(np.float64)`")

@@ -17,7 +17,6 @@ from .values import (
     Staged,
     function_name,
     is_array,
-    leaf_names,
     leaf_type,
     live,
     no_gradient,
@@ -36,7 +35,7 @@ class _Primals:
         self.leaves, self.structure = tree.flatten(primals)
         self.name, self.caller = function_name(fun), caller
         self.names = [f"{caller}: argument {n[1:n.index(']')]}{n[n.index(']') + 1:]} of `{self.name}`"
-                      for n in leaf_names(self.structure)]
+                      for n in tree.paths(self.structure)]
         self.types = [leaf_type(x, caller) if is_array(x) else None for x in self.leaves]
         self.places = [i for i, t in enumerate(self.types) if t is not None and is_float(t.dtype)]
         self.floats = tuple(self.leaves[i] for i in self.places)
@@ -149,7 +148,7 @@ def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
 
 
 def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> tuple:
-    names = [f"vjp: output{n} of `{parts.name}`".replace("output of", "the output of") for n in leaf_names(inner.out_structure)]
+    names = [f"vjp: output{n} of `{parts.name}`".replace("output of", "the output of") for n in tree.paths(inner.out_structure)]
 
     def pullback(ct):
         """The cotangents of the primals, a tuple, from the cotangent of the output."""

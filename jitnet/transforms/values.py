@@ -56,27 +56,6 @@ def weak_class(x) -> type | None:
     return x.__class__ if type(x) in (bool, int, float, SymInt, SymFloat) else None
 
 
-def leaf_names(structure: tuple, prefix: str = "") -> list[str]:
-    """How each leaf is reached from its container: `['w'][0]`, `.bias`; "" for a single leaf."""
-    kind = structure[0]
-    if kind == "leaf":
-        return [prefix]
-    if kind == "none":
-        return []
-    children = structure[-1]
-    if kind in (tuple, list):
-        keys = [f"[{i}]" for i in range(len(children))]
-    elif kind == "named":
-        keys = [f".{name}" for name in structure[1]._fields]
-    elif kind == "dataclass":
-        keys = [f".{name}" for name in structure[2]]
-    elif kind == "registered":
-        keys = [f"[{i}]" for i in range(len(children))]
-    else:
-        keys = [f"[{key!r}]" for key in structure[1]]
-    return [name for key, child in zip(keys, children) for name in leaf_names(child, prefix + key)]
-
-
 # Values of the current trace
 
 def fresh(x, dtype=None) -> Tracer:

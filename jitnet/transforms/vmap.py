@@ -10,7 +10,7 @@ from ..ir import Graph, Var
 from ..op_kinds import Control
 from ..tracer import Tracer, current_trace, trace
 from ..types import normalize_axis
-from .values import Staged, fresh, function_name, leaf_names, leaf_type, live, staged
+from .values import Staged, fresh, function_name, leaf_type, live, staged
 
 
 def batch_values(graph: Graph, args: Sequence, batched: Sequence[bool], size: int) -> tuple[list, list[bool]]:
@@ -121,7 +121,7 @@ def vmap(fun: Callable, in_axes=0, out_axes=0) -> Callable:
                                   "give in_axes one entry per argument, or one number for all")
         axes = spread_axes(in_axes, tree.structure(args), "in_axes") + [0] * tree.size(tree.structure(kwargs))
         places = [i for i, a in enumerate(axes) if a is not None]
-        labels = [f"argument {n}" for part in (args, kwargs) for n in leaf_names(tree.structure(part))]
+        labels = [f"argument {n}" for part in (args, kwargs) for n in tree.paths(tree.structure(part))]
         axes, size = _batch_size(leaves, axes, labels, name)
 
         def compute(*arrays):
@@ -172,7 +172,7 @@ def _map_leaves(fun, leaves, structure, axes, size: int, name: str, out_axes):
     values, batched = batch_values(inner.graph, [*fronts, *inner.captured],
                                    [True] * len(fronts) + [False] * len(inner.captured), size)
     results = []
-    labels = leaf_names(inner.out_structure)
+    labels = tree.paths(inner.out_structure)
     for x, flag, axis, label in zip(values, batched, spread_axes(out_axes, inner.out_structure, "out_axes"), labels):
         if axis is None:
             if flag:
