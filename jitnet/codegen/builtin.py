@@ -6,7 +6,7 @@
            | int                                  a whole number that stands in the text; as a value it is an i64
            | None                                 no value
 
-kernel_compiler.py lowers CPU kernels with these; numba_scope.py hands the same records to Numba, for GPU kernels.
+Nothing here knows Numba: numba_scope.py hands the records to it, for the kernels of both targets.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from .names import FLOATS, INTS, SIGNED
-from .scalar import I1, I8, I64, TYPES
+from .scalar import I8, TYPES
 
 ALIAS_BITS = 8   # buffers of a kernel are told apart by so many bits of their numbers
 ALL_BUFFERS = "buffers"
@@ -73,18 +73,6 @@ def unified(*kinds: Kind) -> str | None:
         if same_sign or (widest in SIGNED and TYPES[widest].width > max(TYPES[d].width for d in dtypes if d not in SIGNED)):
             return widest
     return None
-
-
-def widened(builder, value, source: str, target: str):
-    """A scalar of one dtype as one that holds all of its values; integers may become f64."""
-    kind = TYPES[target]
-    if value.type == kind:
-        return value
-    if source in FLOATS:
-        return builder.fpext(value, kind)
-    if target in FLOATS:
-        return builder.sitofp(value, kind) if source in SIGNED else builder.uitofp(value, kind)
-    return builder.sext(value, kind) if source in SIGNED else builder.zext(value, kind)
 
 
 # Memory
@@ -151,71 +139,3 @@ def mark_alias(instruction, slot: int | None) -> None:
     inside, outside = known[slot]
     instruction.set_metadata("alias.scope", inside)
     instruction.set_metadata("noalias", outside)
-
-
-# Operators on scalars: NumPy's, but whole numbers in the text are int64
-
-FLOAT_INSTRUCTIONS = {"+": "fadd", "-": "fsub", "*": "fmul", "/": "fdiv"}
-INT_INSTRUCTIONS = {"+": "add", "-": "sub", "*": "mul", "//": "udiv", "<<": "shl", "&": "and_", "|": "or_", "^": "xor"}
-BOOL_OPERATORS = ("&", "|", "^")
-
-
-def binary_dtype(op: str | None, left: Kind, right: Kind) -> str | None:
-    """The dtype in which an operator computes; None where it does not take such operands."""
-    dtype = unified(left, right)
-    known = FLOAT_INSTRUCTIONS if dtype in FLOATS else BOOL_OPERATORS if dtype == "b1" else (*INT_INSTRUCTIONS, ">>")
-    return dtype if op in known and dtype in (*FLOATS, *INTS, "b1") else None
-
-
-def binary(builder, op: str, dtype: str, left, right):
-    """left op right, both of `dtype`, one that `binary_dtype` gives.
-
-    Products of floats may be fused into an addition that allows it too: those of reductions do. Others must not: where a value
-    is computed twice, in two loops or two kernels, LLVM would fuse in one and not in the other. `//` is for numbers that are
-    not negative. An int64 does not overflow, for the index that it is; narrower integers wrap around.
-    """
-    if dtype in FLOATS:
-        return getattr(builder, FLOAT_INSTRUCTIONS[op])(left, right, flags=("contract",) if op == "*" else ())
-    if op == ">>":
-        return builder.ashr(left, right) if dtype in SIGNED else builder.lshr(left, right)
-    exact = dtype == "i64" and op in ("+", "-", "*")
-    return getattr(builder, INT_INSTRUCTIONS[op])(left, right, **({"flags": ("nsw",)} if exact else {}))
-
-
-def comparison(builder, op: str, left, left_dtype: str, right, right_dtype: str):
-    """left op right as a b1, exact for any two integers: all but != are false for NaN. None for other mixtures."""
-    dtype = unified(left_dtype, right_dtype)
-    if dtype is None:
-        if not {left_dtype, right_dtype} <= set(INTS):
-            return None
-        left, right = widened(builder, left, left_dtype, "i64"), widened(builder, right, right_dtype, "i64")
-        signed, answer = (left, op in ("<", "<=", "!=")) if left_dtype in SIGNED else (right, op in (">", ">=", "!="))
-        below = builder.icmp_signed("<", signed, I64(0))   # less than any number of the other one
-        return builder.select(below, I1(answer), builder.icmp_unsigned(op, left, right))
-    left, right = widened(builder, left, left_dtype, dtype), widened(builder, right, right_dtype, dtype)
-    if dtype in FLOATS:
-        return (builder.fcmp_unordered if op == "!=" else builder.fcmp_ordered)(op, left, right)
-    return (builder.icmp_signed if dtype in SIGNED else builder.icmp_unsigned)(op, left, right)
-
-
-def truth(builder, dtype: str, value):
-    """Is the scalar something else than 0? As a b1."""
-    return value if dtype == "b1" else comparison(builder, "!=", value, dtype, ir.Constant(value.type, 0), dtype)
-
-
-def narrowed(builder, value, source: str, target: str):
-    """An integer as one of another width, as memory holds it: what does not fit wraps around."""
-    kind = TYPES[target]
-    return builder.trunc(value, kind) if kind.width < value.type.width else widened(builder, value, source, target)
-
-
-def negative(builder, dtype: str, value):
-    """-value."""
-    return builder.fneg(value) if dtype in FLOATS else builder.neg(value)
-
-
-
-
-def inverse(builder, dtype: str, value):
-    """~value."""
-    return builder.not_(value)

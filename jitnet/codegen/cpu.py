@@ -1,4 +1,4 @@
-"""LoopNest -> the Python source of one CPU kernel.
+"""LoopNest -> the Python source of one CPU kernel, for Numba.
 
     def kernel(buffers, sizes, start, stop)       works on the grid points (rows, strips, chunks, blocks) from start to stop
 

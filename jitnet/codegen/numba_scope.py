@@ -1,6 +1,6 @@
-"""NUMBA_SCOPE: the names of kernel_scope.py for Numba, which reads the source of GPU kernels.
+"""NUMBA_SCOPE: the names of kernel_scope.py for Numba, which types and lowers the source of kernels.
 
-Only `jitnet.codegen.cuda_scope` imports this module, and only when a GPU kernel is compiled: it loads Numba.
+Imported only when a kernel is compiled: it loads Numba.
 """
 import operator
 
@@ -11,7 +11,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic
 
-from .builtin import Buffer, Builtin, Kind, llvm_type, load_element, store_element
+from .builtin import ALL_BUFFERS, Buffer, Builtin, Kind, llvm_type, load_element, store_element
 from .kernel_scope import KERNEL_SCOPE
 
 
@@ -32,6 +32,7 @@ NUMBA_TYPES = {
     "u8": types.uint8, "u16": types.uint16, "u32": types.uint32, "u64": types.uint64, "b1": types.boolean,
     "f16": HalfType("f16"), "bf16": HalfType("bf16")}
 DTYPE_OF = {t: name for name, t in NUMBA_TYPES.items()}
+BUFFERS = types.CPointer(types.voidptr)   # the first parameter of CPU kernels
 
 
 class BufferType(types.Type):
@@ -82,13 +83,17 @@ def kind_of(numba_type: types.Type) -> Kind:
     """What builtin.py calls a type of Numba."""
     if isinstance(numba_type, types.IntegerLiteral):
         return numba_type.literal_value
-    return numba_type.buffer if isinstance(numba_type, BufferType) else DTYPE_OF.get(types.unliteral(numba_type))
+    if isinstance(numba_type, BufferType):
+        return numba_type.buffer
+    return ALL_BUFFERS if numba_type == BUFFERS else DTYPE_OF.get(types.unliteral(numba_type))
 
 
 def type_of(kind: Kind) -> types.Type:
     """What Numba calls a kind."""
     if isinstance(kind, Buffer):
         return BufferType(NUMBA_TYPES[kind.dtype], kind.slot, kind.constant)
+    if kind == ALL_BUFFERS:
+        return BUFFERS
     # A literal stays in the signature: Numba keeps one implementation per signature.
     return types.literal(kind) if isinstance(kind, int) else NUMBA_TYPES.get(kind, types.none)
 

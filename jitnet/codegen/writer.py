@@ -51,7 +51,7 @@ def scalar_bits(value, dtype: np.dtype) -> int:
 def wrapping(expr: str, names: list[str], dtype: str) -> tuple[str, list[str]]:
     """(expression, operands) in integers that wrap around.
 
-    Numba's operators (on a GPU) widen narrow integers, and overflow of an int64 is undefined to LLVM.
+    Numba's operators widen narrow integers, and overflow of an int64 is undefined to LLVM.
     """
     if dtype == "i64" and OPERATOR.fullmatch(expr):
         names = [f"u64({name})" for name in names]

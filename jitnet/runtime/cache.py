@@ -1,4 +1,4 @@
-"""Kernels, each compiled once: in memory, else from disk, else by kernel_compiler.py and LLVM.
+"""Kernels, each compiled once: in memory, else from disk, else by Numba and LLVM.
 
 On disk an entry is one object file behind a checksum, named by the hash of everything that could change it: source,
 compiler sources, library versions, CPU. A damaged or truncated file is a miss. Files are written under another name and
@@ -125,7 +125,7 @@ def get_kernels(sources: Iterable[str]) -> list[Kernel]:
         jobs += [(s.count("\n"), (object_key(s), functools.partial(_compile, s))) for s in missing]
         jobs.sort(key=lambda job: job[0], reverse=True)
         if sum(lines for lines, _ in jobs[1:]) >= parallel_compile.LEAST and parallel_compile.can_fork():
-            from ..codegen import kernel_compiler  # noqa: F401  loaded before the fork, for both
+            from . import frontend  # noqa: F401  loaded before the fork, for both
             _pending.clear()
             _built.update(parallel_compile.build_together([job for _, job in jobs]))
         return [get_kernel(source) for source in sources]
@@ -133,8 +133,9 @@ def get_kernels(sources: Iterable[str]) -> list[Kernel]:
 
 def _compile(source: str) -> bytes:
     """The object of a kernel."""
-    from ..codegen.kernel_compiler import compile_kernel
-    return llvm.emit_object([compile_kernel(source, "jitnet_" + object_key(source)[:32])])
+    from ..codegen.numba_scope import NUMBA_SCOPE
+    from . import frontend
+    return llvm.emit_object(frontend.lower_kernel(source, "jitnet_" + object_key(source)[:32], NUMBA_SCOPE))
 
 
 def _load_or_compile(source: str) -> Kernel:
@@ -222,7 +223,7 @@ def _surroundings() -> str:
     for path in [*sorted(meaning), *(os.path.join(package, "runtime", name) for name in COMPILERS)]:
         with open(path, "rb") as f:
             digest.update(f.read())
-    # Numba's version (it reads GPU kernels) without importing it, which would cost more than loading a hundred kernels.
+    # Numba's version without importing it, which would cost more than loading a hundred kernels.
     numba = importlib.util.find_spec("numba")
     version_file = Path(numba.origin).parent / "_version.py"
     digest.update(version_file.read_bytes())

@@ -1,6 +1,6 @@
 """GPU kernels compiled without a GPU: Python source -> PTX -> machine code (a cubin).
 
-Numba reads the source; LLVM's own back end for NVIDIA GPUs writes the PTX. Neither needs a
+Numba reads the source, as it does that of CPU kernels; LLVM's own back end for NVIDIA GPUs writes the PTX. Neither needs a
 GPU, a driver or a CUDA package: those are needed to assemble, by nvJitLink or by `ptxas`, whichever is there.
 
 NVIDIA's own LLVM (libNVVM, which numba-cuda goes through) reads the IR of LLVM 7 for every GPU before Blackwell: no `ptr`,

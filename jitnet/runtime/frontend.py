@@ -1,14 +1,16 @@
-"""Numba as the front end of GPU kernels: Python functions on scalars and pointers -> LLVM IR text.
+"""Numba as a front end: Python functions on scalars and pointers -> LLVM IR text with plain C functions.
 
 Numba's own pipeline serves arrays, objects, inlining and parallel loops; kernels need none of that. This one keeps
 bytecode -> Numba IR -> SSA -> types -> LLVM IR, in a target of its own that knows numbers, ranges and pointers. That takes
 the first compile in a process from 330 to 70 ms (Numba's CPU target imports all of scipy.linalg) and the next from 50 to 25.
-Imported only when a GPU kernel has to be compiled; CPU kernels have a compiler of their own (codegen/kernel_compiler.py).
+Imported only when something has to be compiled.
 """
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 from llvmlite import ir
 from llvmlite.ir.transforms import Visitor
@@ -33,9 +35,15 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_override, target_registry
 from numba.core.targetconfig import ConfigStack
 
+from ..codegen.numba_scope import BUFFERS
 from . import llvm as backend
 
 ERROR_MODEL = "numpy"
+LOOP_HINTS = {"masked": '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'}
+_loops = itertools.count()   # each loop is marked apart
+
+KERNEL = types.void(BUFFERS, types.CPointer(types.int64), types.int64, types.int64)
+"""The type of every CPU kernel: kernel(buffers, sizes, start, stop)."""
 
 
 class _KernelTarget(CPU):
@@ -284,13 +292,44 @@ def _add_c_function(module, description, signature, symbol):
     return wrapper
 
 
+def _mark_loops(module) -> None:
+    """Marks the branches that end the bodies of loops with a hint, for `_with_loop_hints` to find."""
+    for function in module.functions:
+        for block in function.blocks:
+            hint = getattr(block, "loop_hint", None)
+            if hint:
+                block.terminator.set_metadata("llvm.loop", module.add_metadata([f"jitnet.{hint}.{next(_loops)}"]))
+
+
+def _with_loop_hints(text: str) -> str:
+    """The IR text with LLVM's hints in place of every mark: a loop's node names itself, which llvmlite cannot write."""
+    def hinted(mark):
+        return f"{mark[1]} = distinct !{{{mark[1]}, {LOOP_HINTS[mark[2]]}}}"
+    return re.sub(r'^(!\d+) = !{ !"jitnet\.([a-z]+)\.\d+" }$', hinted, text, flags=re.MULTILINE)
+
+
 def _texts(library) -> list[str]:
     """The IR texts of a library."""
     for module in library.all_modules():
+        _mark_loops(module)
         for variable in module.global_values:
             if isinstance(variable, ir.GlobalVariable) and variable.linkage == "common":
                 variable.linkage = "internal"  # Numba's slot for an environment that C functions never have
-    return [str(module) for module in library.all_modules()]
+    return [_with_loop_hints(str(module)) for module in library.all_modules()]
+
+
+@global_compiler_lock
+def lower_kernel(source: str, symbol: str, scope: Mapping[str, object]) -> list[str]:
+    """LLVM IR texts of the CPU kernel in `source`, a C function named `symbol`; its text may use the names in `scope`.
+
+    Raises Numba's errors.
+    """
+    names = dict(scope)
+    exec(compile(source, f"<{symbol}>", "exec"), names)
+    with ConfigStack().enter(_flags()), target_override(TARGET):
+        library, description = _lower(names["kernel"], KERNEL)
+        _add_c_function(library.modules[0], description, KERNEL, symbol)
+        return _texts(library)
 
 
 @global_compiler_lock

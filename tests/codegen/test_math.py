@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from jitnet.codegen import intrinsics
-from jitnet.codegen.kernel_compiler import compile_kernel
 from jitnet.codegen.names import DTYPES, FLOATS, HALVES, INTS, SCALAR_FUNCTIONS
 from jitnet.testing_ulp import compiled, from_source, spread
 from jitnet.types import is_float
@@ -218,10 +217,14 @@ def test_python_meaning_needs_no_numba():
 
 def optimized(source):
     """The kernel's LLVM IR after optimization."""
+    from jitnet.codegen.numba_scope import NUMBA_SCOPE
+    from jitnet.runtime import frontend
     from jitnet.runtime.llvm import target_machine
 
     machine = target_machine()
-    module = llvm.parse_assembly(compile_kernel(source, "kernel"))
+    module, *rest = map(llvm.parse_assembly, frontend.lower_kernel(source, "kernel", NUMBA_SCOPE))
+    for other in rest:
+        module.link_in(other)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
     builder = llvm.create_pass_builder(machine, options)
