@@ -1,12 +1,14 @@
 """`python tests/benchmarks/gpu.py` measures jitnet on the first GPU, against what else is installed, and writes docs/gpu.md.
 
 Every framework runs in this process on the same card, one after the other, with arrays that are on the card already. A time is
-that of many calls started one after the other and one wait at the end, per call: the best of several such runs.
+that of many calls started one after the other and one wait at the end, per call: the best of several such runs. The page is
+written anew after every measurement, jitnet's own come first, and peers have --minutes: whatever ends the run, what was
+measured is there.
 """
 import argparse
-import contextlib
 import datetime
 import importlib
+import os
 import pathlib
 import sys
 import time
@@ -30,7 +32,7 @@ RUNS = 7
 class Jitnet:
     def __init__(self):
         self.np, self.compile = numpy, jitnet.jit
-        self.put = lambda x: jitnet.asarray(x, device="gpu")
+        self.put, self.copy = lambda x: jitnet.asarray(x, device="gpu"), lambda x: x.copy()
         self.wait = lambda out: jitnet.gpu(0).synchronize()
 
     def step(self, loss):
@@ -51,7 +53,7 @@ class Torch:
         self.torch, self.np = torch, torch_numpy
         self.compile = (lambda f: torch.compile(f, mode="max-autotune-no-cudagraphs")) if compiled else lambda f: f
         self.compile_step = (lambda f: torch.compile(f, mode="reduce-overhead")) if compiled else lambda f: f
-        self.put = lambda x: torch.from_numpy(x).cuda()
+        self.put, self.copy = lambda x: torch.from_numpy(x).cuda(), lambda x: x.clone()
         self.wait = lambda out: torch.cuda.synchronize()
 
     def step(self, loss):
@@ -72,12 +74,13 @@ class Torch:
 
 class Jax:
     def __init__(self):
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")   # it would take most of the card's memory
         import jax
 
         if jax.default_backend() != "gpu":
             raise ImportError("this JAX has no GPU")
         self.jax, self.np, self.compile, self.put = jax, jax.numpy, jax.jit, jax.device_put
-        self.wait = jax.block_until_ready
+        self.wait, self.copy = jax.block_until_ready, lambda x: jax.numpy.array(x, copy=True)
 
     def step(self, loss):
         def step(layers, x, labels):
@@ -89,7 +92,7 @@ class Jax:
 class CuPy:
     def __init__(self):
         cupy = importlib.import_module("cupy")
-        self.np, self.compile, self.put = cupy, lambda f: f, cupy.asarray
+        self.np, self.compile, self.put, self.copy = cupy, lambda f: f, cupy.asarray, lambda x: x.copy()
         self.wait = lambda out: cupy.cuda.Device().synchronize()
 
 
@@ -119,6 +122,7 @@ def cases(n, edge, batches):
     yield "elementwise chain", lambda np, x: np.tanh(x) * 0.5 + np.exp(-x * x), [vector], both, "bytes"
     yield "sum of all", lambda np, x: np.sum(x), [vector], read, "bytes"
     yield "sum of rows", lambda np, x: np.sum(x, axis=1), [matrix], read, "bytes"
+    yield "sum of 4 long rows", lambda np, x: np.sum(x, axis=1), [matrix.reshape(4, -1)], read, "bytes"
     yield "sum of columns", lambda np, x: np.sum(x, axis=0), [matrix], read, "bytes"
     yield "softmax of rows", softmax, [matrix], both, "bytes"
     yield "layer norm of rows", normalize, [matrix], both, "bytes"
@@ -158,40 +162,43 @@ def seconds(framework, call, least=LEAST, runs=RUNS):
     return best
 
 
-def measure(found, least, runs, sizes):
-    """[(case, work, unit, {framework: seconds, or why not})]"""
-    rows = []
-    for name, function, arrays, work, unit in cases(*sizes):
-        row = {}
-        for who, framework in found.items():
-            try:
-                given = mapped(framework.put, list(arrays))
-                if unit == "step":
-                    compiled = framework.step(function)
-                else:
-                    compiled = framework.compile(lambda *xs, f=function, np=framework.np: f(np, *xs))
-                row[who] = seconds(framework, lambda given=given, compiled=compiled: compiled(*given), least, runs)
-            except Exception as error:  # a peer that cannot do a case does not end the run
-                row[who] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            given = compiled = None
-        print(name, {k: f"{1e6 * v:.1f} us" if isinstance(v, float) else v for k, v in row.items()}, flush=True)
-        rows.append((name, work, unit, row))
-    return rows
+def measured(framework, case, least, runs):
+    """Seconds of one call of a case, or why there are none."""
+    _, function, arrays, _, unit = case
+    try:
+        given = mapped(framework.put, list(arrays))
+        if unit == "step":
+            compiled = framework.step(function)
+        else:
+            compiled = framework.compile(lambda *xs, f=function, np=framework.np: f(np, *xs))
+        return seconds(framework, lambda: compiled(*given), least, runs)
+    except Exception as error:  # what cannot do a case does not end the run
+        return reason(error)
+
+
+def reason(error):
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def copy_bandwidth(framework, n, least, runs):
-    """Bytes read and written per second by the driver's own copy of n floats."""
-    x = framework.put(numpy.ones(n, "float32"))
-    return 2 * x.nbytes / seconds(framework, lambda: x.copy(), least, runs)
+    """Bytes read and written per second by a framework's copy of n floats; 0 where it cannot."""
+    try:
+        x = framework.put(numpy.ones(n, "float32"))
+        return 2 * 4 * n / seconds(framework, lambda: framework.copy(x), least, runs)
+    except Exception as error:
+        print("copy:", reason(error), flush=True)
+        return 0.0
 
 
 # ---- The page
 
-def page(command, rows, bandwidth, product, found):
-    """docs/gpu.md"""
-    card = jitnet.gpu(0).properties
+def page(command, rows, results, bandwidth, absent):
+    """docs/gpu.md: rows are cases, results are {case: {framework: seconds, or why not}}."""
+    card, found = jitnet.gpu(0).properties, [who for who in NAMES if any(who in row for row in results.values())]
     versions = {name: importlib.import_module(name).__version__ for name in ("jitnet", "torch", "jax", "cupy")
                 if any(who.startswith(name) for who in found)}
+    product = max((work / t for name, _, _, work, unit in rows if unit == "flops" for t in results[name].values()
+                   if isinstance(t, float)), default=0.0)
     lines = ["# GPU", "",
              f"Written by `{command}` on {datetime.date.today()}; do not edit.", "",
              f"- Card: {card.name}, compute capability {'.'.join(map(str, card.compute_capability))}, "
@@ -202,41 +209,53 @@ def page(command, rows, bandwidth, product, found):
              "- Times in microseconds per call. *Of ceiling*: jitnet's share of the ceiling. *Ratio*: the best peer's time "
              "over jitnet's.", "",
              f"| case | {' | '.join(found)} | of ceiling | ratio |", f"|---|{'---|' * (len(found) + 2)}"]
-    for name, work, unit, row in rows:
-        cells = [f"{1e6 * row[who]:.1f}" if isinstance(row[who], float) else "-" for who in found]
-        ours = row["jitnet"]
-        share = f"{work / ours / {'bytes': bandwidth, 'flops': product}[unit]:.0%}" if work and isinstance(ours, float) else ""
+    for name, _, _, work, unit in rows:
+        row = results[name]
+        cells = [f"{1e6 * row[who]:.1f}" if isinstance(row.get(who), float) else "-" for who in found]
+        ours, ceiling = row.get("jitnet"), {"bytes": bandwidth, "flops": product}.get(unit)
+        share = f"{work / ours / ceiling:.0%}" if ceiling and isinstance(ours, float) else ""
         peers = [t for who, t in row.items() if who != "jitnet" and isinstance(t, float)]
         ratio = f"{min(peers) / ours:.2f}" if peers and isinstance(ours, float) else ""
         lines.append(f"| {name} | {' | '.join(cells)} | {share} | {ratio} |")
-    failures = [f"- {name}, {who}: {why}" for name, _, _, row in rows for who, why in row.items() if isinstance(why, str)]
+    failures = [f"- {name}, {who}: {why}" for name, row in results.items() for who, why in row.items() if isinstance(why, str)]
+    failures += [f"- {who}: {why}" for who, why in absent.items()]
     return "\n".join([*lines, *(["", "Not measured:", "", *failures] if failures else [])]) + "\n"
 
 
-def frameworks():
-    """What is installed and sees the card."""
-    found = {}
-    for name in NAMES:
-        with contextlib.suppress(ImportError):
-            found[name] = MAKE[name]()
-    return found
+def framework_of(name, absent):
+    """A framework on the card; None when it is not installed, sees no card or does not start."""
+    try:
+        return MAKE[name]()
+    except ImportError:
+        return None
+    except Exception as error:
+        absent[name] = reason(error)
+        return None
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small arrays and short runs: to see that everything runs")
+    parser.add_argument("--minutes", type=float, default=8, help="after so many, peers start no further measurement")
     parser.add_argument("--output", type=pathlib.Path, default=PAGE)
     options = parser.parse_args(arguments)
     jitnet.gpu(0)
     least, runs = (1e-4, 1) if options.quick else (LEAST, RUNS)
     sizes = (1 << 14, 64, (8,)) if options.quick else (1 << 28, 8192, (64, 1024))
-    found = frameworks()
-    bandwidth = copy_bandwidth(found["jitnet"], sizes[0], least, runs)
-    rows = measure(found, least, runs, sizes)
-    product = max((work / t for _, work, unit, row in rows if unit == "flops" for t in row.values() if isinstance(t, float)),
-                  default=1.0)
     command = "python tests/benchmarks/gpu.py" + (" --quick" if options.quick else "")
-    options.output.write_text(page(command, rows, bandwidth, product, found))
+    start, rows, bandwidth, absent = time.monotonic(), list(cases(*sizes)), 0.0, {}
+    results = {name: {} for name, *_ in rows}
+    for who in NAMES:
+        framework = framework_of(who, absent)
+        if framework is None:
+            continue
+        bandwidth = max(bandwidth, copy_bandwidth(framework, sizes[0], least, runs))
+        for case in rows:
+            late = who != "jitnet" and time.monotonic() - start > 60 * options.minutes
+            found = results[case[0]][who] = "no time left" if late else measured(framework, case, least, runs)
+            print(f"{case[0]}, {who}: {f'{1e6 * found:.1f} us' if isinstance(found, float) else found}", flush=True)
+            options.output.write_text(page(command, rows, results, bandwidth, absent))
+    options.output.write_text(page(command, rows, results, bandwidth, absent))
 
 
 if __name__ == "__main__":

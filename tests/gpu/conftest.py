@@ -1,4 +1,9 @@
-"""Tests on a card: skipped, with what was looked for and found, where there is none."""
+"""Tests on a card: skipped, with what was looked for and found, where there is none; failures are shown as they come.
+
+A machine with a card may be lent for minutes: what a run that is cut off has found must be on the screen by then.
+"""
+import sys
+
 import pytest
 
 import jitnet
@@ -14,3 +19,8 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "gpu" in item.path.parts:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_runtest_logreport(report):
+    if report.failed and "gpu" in report.nodeid.split("/"):
+        print(f"\n{report.nodeid}\n{report.longreprtext[-1500:]}", file=sys.__stderr__, flush=True)
