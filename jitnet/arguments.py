@@ -14,7 +14,7 @@ import numpy as np
 
 from . import tree
 from .errors import DeviceError, StaticArgumentError, TraceOverflowError, TraceTypeError, TraceValueError
-from .methods import Instance, Owner, is_plain_object
+from .methods import Instance, Owner, goes_by_attributes
 from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, default_device
@@ -100,7 +100,7 @@ class Binder:
         if self.is_method and args:
             if isinstance(args[0], type):
                 args = (Owner(args[0]), *args[1:])
-            elif is_plain_object(args[0]):
+            elif goes_by_attributes(args[0]):
                 args = (Instance(args[0]), *args[1:])
         plan = self.plan(len(args), tuple(kwargs))
         if plan.plain:

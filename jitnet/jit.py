@@ -23,7 +23,7 @@ from .compile import compile_graph, index_error, of_program
 from .errors import TraceTypeError
 from .families import Family
 from .ir import Graph, check_graph
-from .methods import attributes_stay, is_instance
+from .methods import attributes_stay, is_instance, unbound
 from .printing import identifier
 from .records import Record, Variant
 from .retrace import KEPT, TraceKey
@@ -404,4 +404,10 @@ def jit(function: Callable | None = None, *, static_argnames=(), static_argnums=
     if not callable(function):
         raise TraceTypeError(f"jit: a {type(function).__name__} cannot be called",
                              "pass a function: `jit(f)`, or decorate it with `@jit`")
-    return JitFunction(function, static_argnames, static_argnums, device)
+    method = unbound(function)
+    if method is None:
+        return JitFunction(function, static_argnames, static_argnums, device)
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else static_argnums or ()
+    compiled = JitFunction(method[0], static_argnames, tuple(n + (n >= 0) for n in numbers), device)
+    compiled.__set_name__(type(method[1]), compiled.__name__)
+    return BoundJit(compiled, method[1])

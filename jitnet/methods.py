@@ -6,9 +6,11 @@ object that stands in two places, or refers back to one it is part of, is one ob
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 import sysconfig
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -102,9 +104,24 @@ def _installed() -> tuple[str, ...]:
     return tuple(os.path.abspath(folder) + os.sep for folder in folders)
 
 
-def is_plain_object(value) -> bool:
-    """Whether a method's `self` is an object with attributes that `tree` knows no structure of."""
-    return hasattr(value, "__dict__") and not isinstance(value, type) and tree.structure(value) == tree.LEAF
+def goes_by_attributes(value) -> bool:
+    """Whether a method's `self` is taken apart by attributes: `tree` knows no structure of it, or it is a dataclass with
+    fields that are neither arrays nor numbers."""
+    if not hasattr(value, "__dict__") or isinstance(value, type):
+        return False
+    leaves, structure = tree.flatten(value)
+    if structure == tree.LEAF:
+        return True
+    fit = [_is_argument(leaf) or isinstance(leaf, (bool, int, float, np.generic)) for leaf in leaves]
+    return structure[0] == "dataclass" and not all(fit)
+
+
+def unbound(function: Callable) -> tuple[Callable, object] | None:
+    """(function, object) of a bound method, or of an object that is called, where the object is one to be taken apart."""
+    owner = getattr(function, "__self__", function)
+    inner = function.__func__ if inspect.ismethod(function) else inspect.getattr_static(type(function), "__call__", None)
+    known = isinstance(inner, types.FunctionType) and not isinstance(function, types.FunctionType)
+    return (inner, owner) if known and _taken_apart(type(owner)) else None
 
 
 def _flatten(instance: Instance) -> tuple[list, InstanceKind]:

@@ -1,4 +1,5 @@
 """Compiled methods: attributes that hold arrays are arguments, all others and the class of a class method are static."""
+import dataclasses
 import inspect
 
 import numpy as np
@@ -152,3 +153,48 @@ def test_values_and_objects_of_libraries_in_attributes_are_static():
         holder.mode = Mode(n)
         np.testing.assert_array_equal(holder(np.ones(2)), [n, n])
     assert Holder.__call__.traces == 2
+
+
+def test_bound_methods_and_objects_that_are_called():
+    class Linear:
+        def __init__(self):
+            self.w, self.n = np.ones(3), 1
+
+        def __call__(self, x, power=1):
+            return x * self.w ** power * self.n
+
+        def step(self, x):
+            self.w -= x
+
+    layer, x = Linear(), np.full(3, 2.0)
+    for f in (jitnet.jit(layer, static_argnums=1), jitnet.jit(layer.__call__, static_argnames="power")):
+        layer.w, layer.n = np.ones(3), 1
+        np.testing.assert_array_equal(f(x, 2), x)
+        layer.w = np.full(3, 3.0)
+        np.testing.assert_array_equal(f(x, 2), 9 * x)
+        assert f.traces == 1
+        layer.n = 2
+        np.testing.assert_array_equal(f(x), 6 * x)
+        assert "self_w" in str(f.graph(x))
+    jitnet.jit(layer.step)(x)
+    np.testing.assert_array_equal(layer.w, 1)
+
+
+@dataclasses.dataclass
+class Activated:
+    w: np.ndarray
+    bias: float
+    activation: str
+
+    @jitnet.jit
+    def __call__(self, x):
+        return getattr(np, self.activation)(x * self.w + self.bias)
+
+
+def test_dataclasses_with_fields_that_are_no_arrays():
+    x, layer = np.ones(2), Activated(np.ones(2), 0.5, "square")
+    np.testing.assert_array_equal(layer(x), 2.25)
+    layer.w, layer.bias = np.full(2, 2.0), 1.0
+    np.testing.assert_array_equal(layer(x), 9)
+    layer.activation = "negative"
+    np.testing.assert_array_equal(layer(x), -3)
