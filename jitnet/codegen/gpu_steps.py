@@ -5,6 +5,7 @@ to the host and goes back.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from ..runtime.cuda.products import Product
 from ..runtime.cuda.stream import Gpu
 from ..runtime.program import KernelStep, Slot
 from ..types import is_float
+from .epilogues import roles
 from .matmul_steps import layout
 from .nest import LoopNest
 from .steps import LOWERINGS, Builder, KernelInfo
@@ -39,12 +41,12 @@ def gpu_pipeline(graph: Graph, gpu: Gpu) -> list[tuple[str, Graph]]:
 
 
 def like(name: str, operands: Sequence[Atom], definition: Mapping[Atom, Eqn]) -> Product:
-    """The product of two matrices before it is known where they lie: transposes are walked, all else is contiguous."""
-    turned = [a in definition and definition[a].op.name == "transpose" for a in operands]
-    (m, k), (_, n) = (a.type.shape for a in operands)
-    leading = [a.type.shape[0 if t else 1] for a, t in zip(operands, turned)]
+    """A product of rows with a matrix before it is known where they lie: transposes are walked, all else is contiguous."""
+    turned = [a.type.ndim == 2 and a in definition and definition[a].op.name == "transpose" for a in operands]
+    (*rows, k), (_, n) = (a.type.shape for a in operands)
+    leading = [a.type.shape[0 if t else -1] for a, t in zip(operands, turned)]
     dtype = operands[0].type.dtype
-    return Product(dtype, dtype, m, n, k, *turned, *leading, epilogue=name)
+    return Product(dtype, dtype, math.prod(rows), n, k, *turned, *leading, epilogue=name)
 
 
 class GpuBuilder(Builder):
@@ -103,7 +105,7 @@ def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
     product = Product(x.type.dtype, out.type.dtype, p.m, p.n, p.k, p.a.transposed, p.b.transposed, p.a.leading, p.b.leading,
                       tuple(p.batch), tuple(p.strides), name)
     places, note = (p.a.slot, p.b.slot, builder.slots[out]), ""
-    if name and not builder.gpu.products.has(product, tuple(map(alignment, places))):
+    if name and not is_there(builder.gpu, product, places):
         product = replace(product, out_dtype=after.inputs[0].type.dtype, epilogue="")
         note = f"; it has no algorithm with {name} for it, so that kernels do what follows"
         places = (*places[:2], target(builder, after, eqn.outputs))
@@ -116,6 +118,14 @@ def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
         outputs = [None if a is after.inputs[0] else builder.slots[v] for a, v in zip(after.outputs, eqn.outputs)]
         inner = builder.inner(builder.passes(after)[-1][1], builder.level)
         builder.steps += inner.build([places[2], *map(builder.stored, more)], outputs)
+
+
+def is_there(gpu: Gpu, product: Product, places: Sequence[Slot]) -> bool:
+    """Whether the device's library does a product with its epilogue, on a, b and out that lie there."""
+    reads, writes = roles(product.epilogue)
+    if product.batch and (writes or "aux" in reads):   # one call per matrix, or none of the kind for many
+        return False
+    return gpu.products.has(product, tuple(map(alignment, places)))
 
 
 def target(builder: GpuBuilder, after: Graph, outputs: Sequence[Var]) -> Slot:

@@ -1,6 +1,8 @@
 """Matrix products."""
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import TraceTypeError
@@ -28,7 +30,17 @@ def swap(x):
 
 
 def _matmul_vjp(ct, out, x, y):
-    return unbroadcast(matmul(ct, swap(y)), x.shape), unbroadcast(matmul(swap(x), ct), y.shape)
+    """Of a layer's weights, one matrix for the whole batch, the gradient is one product over all rows of the batch: not one
+    per element, of which each would be as large as the weights."""
+    dx = unbroadcast(matmul(ct, swap(y)), x.shape)
+    if len(x.shape) > 2 and x.shape[:-2] == ct.shape[:-2] and all(n == 1 for n in y.shape[:-2]):
+        rows = math.prod(x.shape[:-1])
+        flat_x, flat_ct = (reshape(a, shape=(rows, a.shape[-1])) for a in (x, ct))
+        dy = matmul(swap(flat_x), flat_ct)
+        dy = dy if len(y.shape) == 2 else reshape(dy, shape=y.shape)
+    else:
+        dy = unbroadcast(matmul(swap(x), ct), y.shape)
+    return dx, dy
 
 
 def _matmul_jvp(tangents, out, x, y):

@@ -7,8 +7,9 @@
     db = sum(dp, axis=0)                     ->  dp, db = product(..., epilogue="drelu_bgrad")       or dgelu_bgrad
     dw = x.T @ d;  db = sum(d, axis=0)       ->  dw, db = product(x.T, d, d, epilogue="bgrad_b")     of d.T @ x: bgrad_a
 
-Before fusion, for float32 in two axes. Each is done only where all of it goes through the library: a value that something else
-reads too is left as it is. What a product with an epilogue means stands in its parameter `after`, as for all of them.
+Before fusion, for float32; x may have leading axes, whose rows are joined, w is one matrix. Each is done only where all of it
+goes through the library: a value that something else reads too is left as it is. What a product with an epilogue means stands
+in its parameter `after`, as for all of them.
 """
 from __future__ import annotations
 
@@ -53,15 +54,21 @@ def gradient_epilogues(graph: Graph, known: Callable[[], Collection[str]], has: 
 
 
 def is_plain(eqn: Eqn | None) -> bool:
-    """Is this a product of two matrices of float32?"""
-    return eqn is not None and eqn.op is OPS["matmul"] and all(
-        a.type.ndim == 2 and a.type.dtype == F32 and a.type.size for a in (*eqn.inputs, *eqn.outputs))
+    """Is this a product of rows with one matrix, of float32?"""
+    return eqn is not None and eqn.op is OPS["matmul"] and eqn.inputs[1].type.ndim == 2 and all(
+        a.type.dtype == F32 and a.type.size for a in (*eqn.inputs, *eqn.outputs))
 
 
 def is_row_sum(eqn: Eqn | None) -> bool:
-    """Is this the sum of the rows of a matrix of float32?"""
-    return eqn is not None and eqn.op is OPS["sum"] and eqn.params["axis"] == (0,) and eqn.inputs[0].type.ndim == 2 and (
-        eqn.inputs[0].type.dtype == F32)
+    """Is this the sum of rows of float32?"""
+    if eqn is None or eqn.op is not OPS["sum"] or eqn.inputs[0].type.dtype != F32:
+        return False
+    return eqn.params["axis"] == leading_axes(eqn.inputs[0]) != ()
+
+
+def leading_axes(x: Atom) -> tuple[int, ...]:
+    """All axes but the last."""
+    return tuple(range(x.type.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class Finder:
             return None
         for x, bias in (eqn.inputs, eqn.inputs[::-1]):
             origin = self.definition.get(x) if type(x) is Var else None
-            if self.free(origin) and self.readers[x] == [eqn] and type(bias) is Var and bias.type.shape == p.type.shape[1:]:
+            if self.free(origin) and self.readers[x] == [eqn] and type(bias) is Var and bias.type.shape == p.type.shape[-1:]:
                 return Layer(origin, (bias,), (origin, eqn), p)
         return None
 
@@ -201,21 +208,23 @@ class Finder:
         fresh, writer = (Var(product.outputs[0].type), Var(aux.type)), Rewriter()
         results = [write(writer, fresh)]
         if total is not None:
-            results.append(writer.emit(OPS["sum"], (results[0],), axis=(0,)))
+            results.append(writer.emit(OPS["sum"], (results[0],), axis=leading_axes(results[0])))
         name, totals = named(name, total), () if total is None else (total,)
         after = Graph(fresh, tuple(writer.eqns), tuple(results), name)
         outputs = (*end.outputs, *(v for eqn in totals for v in eqn.outputs))
         self.take(end, product_equation(name, (*product.inputs, aux), after, outputs, end), (product, *between, *totals))
 
     def row_sum(self, total: Eqn) -> None:
-        """The sum of the rows of a matrix, by a product that runs over the same rows."""
+        """The sum of rows, by a product that runs over the same rows."""
         (d,) = total.inputs
         if id(total) in self.gone or type(d) is not Var:
             return
-        turned = [eqn.outputs[0] for eqn in self.readers[d] if eqn is not None and eqn.op is OPS["transpose"]]
-        pairs = [("bgrad_b", eqn) for eqn in self.readers[d] if self.free(eqn) and eqn.inputs[1] is d]
-        pairs += [("bgrad_a", eqn) for t in turned for eqn in self.readers[t] if self.free(eqn) and eqn.inputs[0] is t]
-        for name, product in pairs:
+        flat = (d.type.size // max(d.type.shape[-1], 1), d.type.shape[-1])
+        joined = [d] if d.type.ndim == 2 else [v for v in self.read_by(d, "reshape") if v.type.shape == flat]
+        pairs = [("bgrad_b", eqn, v) for v in joined for eqn in self.readers[v] if self.free(eqn) and eqn.inputs[1] is v]
+        pairs += [("bgrad_a", eqn, v) for v in joined for t in self.read_by(v, "transpose") for eqn in self.readers[t]
+                  if self.free(eqn) and eqn.inputs[0] is t]
+        for name, product, d in pairs:
             last = max(product, total, key=lambda eqn: self.place[id(eqn)])
             outputs = (*product.outputs, *total.outputs)
             first = min([self.place.get(id(eqn), len(self.place)) for v in outputs for eqn in self.readers[v]], default=0)
@@ -225,6 +234,10 @@ class Finder:
                 after = after.replace(eqns=tuple(writer.eqns))
                 self.take(last, product_equation(name, (*product.inputs, d), after, outputs, product), (product, total))
                 return
+
+    def read_by(self, v: Var, name: str) -> list[Var]:
+        """The results of an op on a value."""
+        return [eqn.outputs[0] for eqn in self.readers[v] if eqn is not None and eqn.op is OPS[name]]
 
     def take(self, at: Eqn, new: Eqn, parts: Sequence[Eqn]) -> None:
         """Puts an equation in the place of one, and of others that are part of it."""
@@ -260,22 +273,25 @@ def with_argument(writer: Rewriter, h: Atom, p: Atom) -> tuple[Atom, Atom]:
 
 def with_bits(writer: Rewriter, h: Atom, p: Atom) -> tuple[Atom, Atom]:
     """A relu with a bit per element, 1 where the gradient passes: rows of whole 16 bytes, the first bit the lowest."""
-    (rows, columns), leading = p.type.shape, bits_leading(p.type.shape[1])
+    *rows, columns = p.type.shape
+    leading = bits_leading(columns)
     passes = writer.emit(OPS["logical_not"], (writer.emit(OPS["less_equal"], (p, scalar(0, F32))),))
     ones = writer.emit(OPS["cast"], (passes,), dtype=np.dtype(np.int32))
     if leading > columns:
-        ones = writer.emit(OPS["pad"], (ones, scalar(0, np.int32)), low=(0, 0), high=(0, leading - columns))
-    eights = writer.emit(OPS["reshape"], (ones,), shape=(rows, leading // 8, 8))
-    summed = writer.emit(OPS["sum"], (writer.emit(OPS["multiply"], (eights, POWERS)),), axis=(2,))
+        ones = writer.emit(OPS["pad"], (ones, scalar(0, np.int32)), low=(0,) * p.type.ndim,
+                           high=(*(0 for _ in rows), leading - columns))
+    eights = writer.emit(OPS["reshape"], (ones,), shape=(*rows, leading // 8, 8))
+    summed = writer.emit(OPS["sum"], (writer.emit(OPS["multiply"], (eights, POWERS)),), axis=(p.type.ndim,))
     return h, writer.emit(OPS["cast"], (summed,), dtype=np.dtype(np.uint8))
 
 
 def where_bits(writer: Rewriter, inputs: Sequence[Atom]) -> Atom:
     """A gradient where the bit of its element is 1, else 0."""
-    (g, bits), (rows, columns) = inputs, inputs[0].type.shape
+    g, bits = inputs
     wide = writer.emit(OPS["cast"], (bits,), dtype=np.dtype(np.int32))
     eights = writer.emit(OPS["reshape"], (wide,), shape=(*bits.type.shape, 1))
     ones = writer.emit(OPS["not_equal"], (writer.emit(OPS["bitwise_and"], (eights, POWERS)), scalar(0, np.int32)))
-    flat = writer.emit(OPS["reshape"], (ones,), shape=(rows, 8 * bits.type.shape[1]))
-    passes = writer.emit(OPS["slice"], (flat,), start=(0, 0), size=(rows, columns), step=(1, 1))
+    flat = writer.emit(OPS["reshape"], (ones,), shape=(*bits.type.shape[:-1], 8 * bits.type.shape[-1]))
+    n = g.type.ndim
+    passes = writer.emit(OPS["slice"], (flat,), start=(0,) * n, size=g.type.shape, step=(1,) * n)
     return writer.emit(OPS["where"], (passes, g, scalar(0, F32)))

@@ -16,6 +16,7 @@ from jitnet.testing_gpu_products import FakePlan
 
 RNG = np.random.default_rng(7)
 X, W, B, V, C = (RNG.standard_normal(s).astype(np.float32) for s in ((6, 12), (12, 8), 8, (8, 5), 5))
+BATCH = RNG.standard_normal((2, 3, 12)).astype(np.float32)
 ALL = frozenset(EPILOGUES) - {""}
 
 
@@ -48,6 +49,8 @@ CASES = {
     "gelu": (net(tanh_gelu), (X, W, B, V, C), ["gelu_aux_bias", "bgrad_b", "dgelu_bgrad"]),
     "relu without bias": (net(relu, bias=False), (X, W, B, V, C), ["relu_aux", "drelu"]),
     "gelu without bias": (net(tanh_gelu, bias=False), (X, W, B, V, C), ["gelu_aux", "dgelu"]),
+    "relu of a batch": (net(relu), (BATCH, W, B, V, C), ["relu_aux_bias", "bgrad_b", "drelu_bgrad"]),
+    "gelu of a batch": (net(tanh_gelu), (BATCH, W, B, V, C), ["gelu_aux_bias", "bgrad_b", "dgelu_bgrad"]),
     "turned": (net(relu, turned=True), (X, W.T.copy(), B, V.T.copy(), C), ["relu_aux_bias", "bgrad_a", "drelu_bgrad"]),
 }
 
@@ -107,6 +110,18 @@ def test_what_is_left():
 
     graph = jitnet.value_and_grad(seen, argnums=1, has_aux=True)
     assert products(lambda *a: jitnet.tree.leaves(graph(*a)), x, w, v) == []
+
+
+def test_rows_that_are_not_joined_are_left_to_kernels():
+    """A batch in the second axis: known only where the operands' places are."""
+    def loss(x, w, b, v):
+        return np.sum((relu(x.transpose(1, 0, 2) @ w + b) @ v) ** 2)
+
+    f, x = jitnet.jit(jitnet.grad(loss, argnums=2)), np.ascontiguousarray(BATCH.transpose(1, 0, 2))
+    with fake_gpus():
+        on_gpu = [jitnet.asarray(a, device="gpu") for a in (x, W, B, V)]
+        np.testing.assert_allclose(f(*on_gpu).numpy(), f(x, W, B, V), rtol=2e-5, atol=2e-5)
+        assert "it has no algorithm with relu_aux_bias for it" in f.explain(*on_gpu)
 
 
 def test_a_sum_that_the_product_depends_on_stays():

@@ -164,3 +164,19 @@ def test_ties_share_the_gradient():
 ], ids=lambda f: "f" if callable(f) else str(f))
 def test_programs_against_differences(f, order):
     check_grads(f, (np.array([0.7, 1.9, 2.6]),), order)
+
+
+@pytest.mark.parametrize("lead", [(), (1,)])
+def test_the_gradient_of_weights_is_one_product_for_the_whole_batch(lead):
+    """Products of the batch's elements would be as large as the weights, each of them."""
+    rng = np.random.default_rng(3)
+    x, w = rng.standard_normal((5, 3, 4)), rng.standard_normal((*lead, 4, 2))
+    gradient = jitnet.grad(lambda x, w: np.sum(np.tanh(x @ w)), argnums=(0, 1))
+    ct = 1 - np.tanh(x @ w) ** 2
+    dx, dw = gradient(x, w)
+    np.testing.assert_allclose(dx, ct @ np.swapaxes(w, -1, -2), rtol=1e-12)
+    np.testing.assert_allclose(dw, np.einsum("bmk,bmn->kn", x, ct).reshape(w.shape), rtol=1e-12)
+    graph = jitnet.jit(gradient).graph(x, w)
+    assert max(eqn.outputs[0].type.size for eqn in graph.eqns if eqn.op.name == "matmul") == x.size
+    check_grads(lambda w: np.sum(np.tanh(x @ w)), (w,), order=2)
+    assert gradient(x[:0], w)[1].tolist() == np.zeros_like(w).tolist()
