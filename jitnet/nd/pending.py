@@ -21,7 +21,7 @@ from ..errors import speaking_of, user_source
 from ..operators import Operator, dispatch
 from . import late, memory
 from .base import Base, pending_array
-from .plan import plan, signature
+from .plan import MISSING, plan, signature
 from .tape import CONSTANT, Arguments, Node, Value, in_order, steps_of
 
 LONGEST = 2000  # operators that wait at most: a loop that never asks for a value does not fill the memory
@@ -38,9 +38,9 @@ class Queue:
     def __init__(self):
         self.arrays: list[weakref.ref] = []
         self.length = 0
-        with _publishing:
-            _queues[:] = [ref for ref in _queues if ref() is not None]
-            _queues.append(weakref.ref(self))
+        global _queues
+        with _publishing:  # a new list: another thread may be going through the old one
+            _queues = [*(ref for ref in _queues if ref() is not None), weakref.ref(self)]
 
     def waiting(self) -> list[Base]:
         """The arrays that somebody holds and that have no values yet."""
@@ -141,11 +141,11 @@ def defer(op: Operator, arrays: Sequence, params: Mapping[str, Any], kind: type,
     for scalar in scalars:
         types.append(type(scalar))
     types = tuple(types)
-    made = call.known.get(types)
-    if made is None:
+    made = call.known.get(types, MISSING)
+    if made is MISSING:
         made = call.outputs(types, scalars)
-        if made is None:
-            return None
+    if made is None:
+        return None
     key = draw_key(ctx) if call.draws else None
     node = Node(call, scalars, key, values, sources, call.visible, user_source(), queue, made.small)
     outs = []
@@ -216,7 +216,7 @@ def needed(arrays: Sequence[Base], nodes: Sequence[Node], freed: Collection[int]
 # Running
 
 def _run_together(nodes: Sequence[Node], wanted: Sequence[tuple[Value, Node]]) -> None:
-    """The nodes as one program; when that fails, one after the other, which finds out where."""
+    """The nodes as one program; when that fails, one after the other, which finds out whose error it is."""
     numbers = {id(node): n for n, node in enumerate(nodes)}
     arguments = Arguments()
     steps, _, _ = steps_of(nodes, numbers, arguments, pulled=())
@@ -224,14 +224,16 @@ def _run_together(nodes: Sequence[Node], wanted: Sequence[tuple[Value, Node]]) -
     try:
         found = plan(nodes, steps, outputs).compiled()(*arguments.list)
     except Exception:
-        run_apart(nodes, wanted)
+        if run_apart(nodes, wanted):
+            raise
         return
     settle(wanted, found)
 
 
-def run_apart(nodes: Sequence[Node], wanted: Sequence[tuple[Value, Node]]) -> None:
-    """The nodes one after the other. The errors name the line of the operator."""
+def run_apart(nodes: Sequence[Node], wanted: Sequence[tuple[Value, Node]]) -> bool:
+    """The nodes one after the other; whether all went well. The errors name the line of the operator."""
     results: dict[int, Any] = {}
+    well = True
     for node in nodes:
         found = [_result(v, results) if type(v) is Value else v for v in node.values]
         error = next((v for v in found if isinstance(v, BaseException)), None)
@@ -244,8 +246,9 @@ def run_apart(nodes: Sequence[Node], wanted: Sequence[tuple[Value, Node]]) -> No
                 continue
             except Exception as failed:
                 error = failed
-        results[id(node)] = [error] * node.outputs
+        results[id(node)], well = [error] * node.outputs, False
     settle(wanted, [results[id(node)][value.index] for value, node in wanted])
+    return well
 
 
 def _result(value: Value, results: Mapping[int, list]):

@@ -28,6 +28,7 @@ PLANS_KEPT = 1024  # structures of loops whose programs are kept; the oldest goe
 SIGNATURES_KEPT = 8192
 TYPES_KEPT = 256  # of one signature
 
+MISSING = object()  # what `known` of a signature has not got
 Place = int | tuple[int, int]  # where a value is: number of an argument, or (step, output)
 
 
@@ -48,7 +49,7 @@ class Signature:
         self.operator, self.options = operator, options
         params = dict(options)
         self.draws, self.visible = operator.draws(params), operator.num_visible(params)
-        self.known: dict[tuple, Outputs] = {}
+        self.known: dict[tuple, Outputs | None] = {}
 
     def params(self, scalars: Sequence) -> dict[str, Any]:
         """All parameters of a call."""
@@ -57,6 +58,12 @@ class Signature:
     def outputs(self, types: tuple, scalars: Sequence) -> Outputs | None:
         """The outputs for inputs of these types, (shape, dtype) one after the other, and the types of the scalars; None when
         the operator has no kernels, writes states, or does not take such inputs (which running it tells best)."""
+        if len(self.known) >= TYPES_KEPT:
+            self.known.clear()
+        found = self.known[types] = self._inferred(types, scalars)
+        return found
+
+    def _inferred(self, types: tuple, scalars: Sequence) -> Outputs | None:
         op = self.operator
         pairs = list(zip(types[:len(types) - len(scalars):2], types[1::2]))
         dtypes = {dtype for _, dtype in pairs}
@@ -68,10 +75,7 @@ class Signature:
             return None
         found = tuple([(t.shape, t.dtype) for t in made])
         small = all(int(np.prod(shape)) < COMPILE_FROM for shape, _ in (*pairs, *found))
-        if len(self.known) >= TYPES_KEPT:
-            self.known.clear()
-        self.known[types] = outputs = Outputs(found, small)
-        return outputs
+        return Outputs(found, small)
 
 
 _signatures: dict[tuple, Signature] = {}

@@ -352,3 +352,11 @@ def test_a_class_of_ones_own_is_kept():
     assert type(y) is Named
     y.backward()
     assert x.grad.asnumpy().tolist() == [2.0] * 3
+
+
+def test_a_program_that_fails_though_its_operators_do_not_is_no_secret(monkeypatch):
+    _, y = doubled(LARGE)
+    monkeypatch.setattr("jitnet.nd.plan.Plan.compiled", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        y.asnumpy()
+    np.testing.assert_array_equal(y.asnumpy(), expected(LARGE))
