@@ -1,6 +1,7 @@
 """The passes in order: from a traced graph to a graph of kernels."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from ..ir import Graph
@@ -17,7 +18,8 @@ def pipeline(graph: Graph, gpu: bool = False,
     before: (name, pass) of what a target does before equations become kernels.
     """
     stages = [("trace", graph), *run_passes(graph, gpu)]
-    ends = (("turn_reductions", turn_reductions), ("fuse", fuse), ("split_reductions", split_reductions))
+    ends = (("turn_reductions", turn_reductions), ("fuse", fuse),
+            ("split_reductions", functools.partial(split_reductions, gpu=gpu)))
     for name, transform in (before, *ends) if before else ends:
         stages.append((name, transform(stages[-1][1])))
     return stages

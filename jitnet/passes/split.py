@@ -3,6 +3,8 @@
 A full reduction has a single row, and a reduction over outer axes has few: its reduced elements are cut into chunks of a size
 that depends on the shape alone (never on the number of threads, so the bits do not either). The first kernel writes one partial
 result per chunk, the second combines them and does what followed the reduction.
+
+A GPU has room for thousands of rows at once, so there a few long rows are cut as well, and what one block does soon is not.
 """
 from __future__ import annotations
 
@@ -22,6 +24,9 @@ from .kernel import kernel_op
 CHUNK = 32768          # elements that one chunk of a full reduction combines
 COLUMN_CHUNK = 32768  # elements (of all columns) in one chunk of a reduction over outer axes
 LEAST_ROWS = 64        # a chunk of rows is no shorter: combining must stay cheap
+GPU_PARTS = 1024       # chunks of all rows, or of all strips of columns, that fill a GPU
+GPU_CHUNK = 4096       # elements that one chunk of a row combines on a GPU at least, and a multiple of which it combines
+GPU_STRIP = 32         # columns that a block of a GPU takes at a time
 
 
 class PartialReduction(Op):
@@ -71,13 +76,27 @@ def chunk_size(nest: LoopNest) -> int | None:
     return largest(1, wanted // largest(1, inner)) * largest(1, inner)
 
 
-def split_kernel(eqn: Eqn) -> list[Eqn]:
+def gpu_chunk_size(nest: LoopNest) -> int | None:
+    """The same for a GPU, where sizes are numbers; None too when a chunk would hold all."""
+    if nest.form == "map" or len(nest.stages) > 2 or any(s.stores for s in nest.stages[1:]):
+        return None
+    at_once = math.prod(a.extent for a in nest.rows) * (-(-nest.column.extent // GPU_STRIP) if nest.column else 1)
+    elements, inner = (math.prod(a.extent for a in axes) for axes in (nest.inner, nest.inner[1:]))
+    if not 0 < 2 * at_once <= GPU_PARTS or not elements:
+        return None
+    step = GPU_CHUNK if nest.column is None else LEAST_ROWS
+    chunk = -(-elements * at_once // (GPU_PARTS * step)) * step   # so that all chunks are about GPU_PARTS
+    chunk = -(-chunk // inner) * inner
+    return chunk if chunk < elements else None
+
+
+def split_kernel(eqn: Eqn, gpu: bool = False) -> list[Eqn]:
     """The kernel itself, or the two kernels it is cut into."""
     body, domain, reduce = (eqn.params[k] for k in ("body", "domain", "reduce"))
     along_rows = len(domain) - 1 in reduce and len(reduce) < len(domain)   # a row each: parallel as they are
-    if along_rows or not any(e.op.kind == "reduction" for e in body.eqns):
+    if (along_rows and not gpu) or not any(e.op.kind == "reduction" for e in body.eqns):
         return [eqn]
-    chunk = chunk_size(lower(body, domain, reduce))
+    chunk = (gpu_chunk_size if gpu else chunk_size)(lower(body, domain, reduce))
     if chunk is None:
         return [eqn]
     first: list[Eqn] = []
@@ -130,9 +149,9 @@ def prune(body: Graph, inputs) -> tuple[Graph, tuple]:
     return body.replace(inputs=tuple(v for v, _ in kept), eqns=tuple(reversed(eqns))), tuple(a for _, a in kept)
 
 
-def split_reductions(graph: Graph) -> Graph:
+def split_reductions(graph: Graph, gpu: bool = False) -> Graph:
     """The fused graph with its large-row reductions cut into chunks."""
     eqns: list[Eqn] = []
     for eqn in graph.eqns:
-        eqns += split_kernel(eqn) if eqn.op is kernel_op else [eqn]
+        eqns += split_kernel(eqn, gpu) if eqn.op is kernel_op else [eqn]
     return graph.replace("split_reductions", eqns=tuple(eqns))

@@ -117,3 +117,31 @@ def test_a_chunk_of_a_full_reduction(split):
 def test_a_chunk_of_columns_has_so_many_rows(split, columns, rows):
     for length in (10_000, 20_000):   # however many rows there are
         assert chunk(split(f"f32[{length},{columns}]", lambda x: ops.sum(x, axis=(0,)))[1]) == rows
+
+
+# On a GPU
+
+@pytest.fixture
+def gpu_parts(graphs):
+    """The chunk of the only reduction that is cut, and how many kernels there are, of a sum over some axes of an array."""
+    def parts(shape, axis):
+        fused = fuse(graphs.build(f"f32[{','.join(map(str, shape))}]", lambda x: ops.sum(x, axis=axis)))
+        graph = check_graph(split_reductions(fused, gpu=True))
+        return (chunk(graph) if len(graph.eqns) > 1 else None), len(graph.eqns)
+    return parts
+
+
+@pytest.mark.parametrize(("shape", "axis", "size"), [
+    ((3, 20000), (1,), 4096), ((4, 1 << 26), (1,), 1 << 18), ((1 << 28,), (0,), 1 << 18), ((100_000,), (0,), 4096),
+    ((600, 20000), (1,), None), ((3, 4000), (1,), None), ((4096,), (0,), None), ((3, 20000), (0,), None),
+    ((1 << 20, 8), (0,), 1024), ((65536, 4096), (0,), 8192), ((64, 128), (0,), None)])
+def test_chunks_that_fill_a_gpu(gpu_parts, shape, axis, size):
+    assert gpu_parts(shape, axis) == (size, 1 if size is None else 2)
+
+
+def test_a_few_long_rows_on_a_gpu(rng, graphs):
+    x = rng.standard_normal((2, 9000)).astype(np.float32)
+    fused = fuse(graphs.build("f32[2,9000]", lambda x: ops.sqrt(ops.sum(x * x, axis=(1,))) + 1.0))
+    graph = check_graph(split_reductions(fused, gpu=True))
+    assert kernels(graph) == [["multiply", "partial_sum"], ["sum", "sqrt", "add"]]
+    np.testing.assert_allclose(eval_graph(graph, x)[0], np.linalg.norm(x, axis=1) + 1, rtol=1e-6)
