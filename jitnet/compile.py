@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .codegen import control_steps, matmul_steps  # noqa: F401  register how these ops become steps
+from .codegen import control_steps, matmul_steps, running_steps  # noqa: F401  register how these ops become steps
 from .codegen.in_place import values_in
 from .codegen.steps import Builder
 from .errors import TraceIndexError

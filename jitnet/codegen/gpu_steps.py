@@ -24,6 +24,7 @@ from ..types import is_float
 from .epilogues import roles
 from .matmul_steps import layout
 from .nest import LoopNest
+from .running_steps import running
 from .steps import LOWERINGS, Builder, KernelInfo
 
 
@@ -142,4 +143,5 @@ def alignment(slot: Slot) -> int:
     return min([16, *(n & -n for n in (slot.offset, *(stride for _, stride in slot.strides)) if n)])
 
 
-GpuBuilder.lowerings = {**LOWERINGS, "matmul": matmul, product_op.name: matmul}
+GpuBuilder.lowerings = {name: lower for name, lower in LOWERINGS.items() if lower is not running}
+GpuBuilder.lowerings |= {"matmul": matmul, product_op.name: matmul}

@@ -1,4 +1,7 @@
-"""Running sums, products and extremes along an axis: calls of NumPy, whose derivatives are running operations again."""
+"""Running sums, products and extremes along an axis, whose derivatives are running operations again.
+
+Compiled for a CPU they are kernels of their own (codegen/running_steps.py), on a GPU calls of NumPy.
+"""
 from __future__ import annotations
 
 import numpy as np
@@ -36,7 +39,11 @@ def shift(x, axis: int, fill):
 @call(type_rule=_same, canonical_rule=_axis, batch=_batch_axis(lambda: cumsum), jvp="linear", samples=between(-3, 3),
       vjp=lambda ct, out, x, axis: flip(cumsum(flip(ct, axis), axis=axis), axis))
 def cumsum(x, *, axis):
-    """Sums of all elements up to each one along an axis."""
+    """Sums of all elements up to each one along an axis.
+
+    Floats along the last axis are added in short segments, whose sums are added up then: more exact than one after the other,
+    and the same bits with any number of threads. Along other axes the order is NumPy's.
+    """
     return np.cumsum(x, axis=axis, dtype=x.dtype)
 
 

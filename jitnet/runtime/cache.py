@@ -30,7 +30,7 @@ DEFAULT_BOUND = 512 << 20
 TOUCH_AFTER = 3600.0  # seconds: a file read again is marked as used at most this often
 # Modules of codegen that write source text or build steps: their work is in the key itself.
 WRITERS = {"affine", "loops", "writer", "cpu", "cpu_map", "cpu_reduce", "cpu_tiles", "streaming", "steps",
-           "control_steps", "matmul_steps",
+           "control_steps", "matmul_steps", "running_steps",
            "cuda", "cuda_keep", "cuda_launch", "cuda_map", "cuda_reduce", "cuda_scatter", "cuda_simulator", "cuda_writer"}
 COMPILERS = ("frontend.py", "llvm.py", "cuda_compile.py")   # modules of runtime that decide what comes of a source
 ANNOUNCED = 120   # lines of kernels that take as long as an object of jitnet's own that was announced
