@@ -55,7 +55,7 @@ def epilogue(graph: Graph, known: Callable[[], Collection[str]]) -> Graph:
     """The graph with products and what follows them as one, for the epilogues that `known()` gives."""
     if not any(eqn.op is OPS["matmul"] for eqn in graph.eqns):
         return graph
-    graph = relu_masks(of_halves(graph), lambda eqn, definition: relu(eqn, definition, known))
+    graph = relu_masks(of_halves(graph), relu)
     readers, definition = uses(graph), definitions(graph)
     gone: set[int] = set()   # ids of products that became part of another equation
     eqns: list[Eqn] = []
@@ -114,10 +114,10 @@ def fused(eqn: Eqn, readers: dict, definition: dict[Var, Eqn], known: Callable) 
     return atom, Eqn(product_op, inputs, {"epilogue": name, "after": after}, eqn.outputs, eqn.source or origin.source)
 
 
-def relu(eqn: Eqn, definition: dict[Var, Eqn], known: Callable) -> tuple[Var, Atom | None] | None:
+def relu(eqn: Eqn, definition: dict[Var, Eqn]) -> tuple[Var, Atom | None] | None:
     """(the product, the bias or None) of a kernel that computes what the epilogues `relu` or `relu_bias` do."""
     k, name = named(eqn, definition) or (0, "")
-    if name not in ("relu", "relu_bias") or name not in known():
+    if name not in ("relu", "relu_bias"):
         return None
     return eqn.inputs[k], eqn.inputs[1 - k] if name == "relu_bias" else None
 

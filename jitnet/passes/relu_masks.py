@@ -4,7 +4,8 @@
     h = relu(p); ... p > 0    ->   h > 0
 
 Each is true for the same elements as before, and false for NaN. In a training step a dense layer becomes one product with an
-epilogue that way, and its gradient reads one array instead of an array and the bias.
+epilogue that way, where the library's relu keeps NaN. Where it does not, the gradient still reads one array instead of an array
+and the bias, and the product is needed no longer once relu was computed.
 """
 from __future__ import annotations
 

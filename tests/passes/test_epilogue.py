@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import jitnet
-from jitnet.ir import check_graph, eval_graph
+from jitnet.ir import check_graph, eval_graph, uses
 from jitnet.nn.functional import gelu, relu
 from jitnet.passes.epilogue import epilogue
 from jitnet.passes.pipeline import pipeline
@@ -175,3 +175,14 @@ def test_products_of_halves_in_float32_read_halves():
         many = np.stack([w, -w, 2 * w])
         found = batched(*[jitnet.asarray(a, device="gpu") for a in (x[None], many)])
         np.testing.assert_allclose(found.numpy(), np.matmul(x, many, dtype=np.float32), rtol=2e-6, atol=1e-6)
+
+
+def test_a_library_whose_relu_loses_nan_still_frees_the_product():
+    """The gradient looks at the result of relu; what relu was given is read once."""
+    v = RNG.standard_normal((5, 2)).astype(np.float32)
+    graph = graph_of(gradients(training, (1, 2, 3)), X, W, B, v)
+    after = check_graph(epilogue(pipeline(graph)[-1][1], lambda: ("bias",)))
+    first = next(eqn for eqn in after.eqns if eqn.op.name == "matmul")
+    assert len(uses(after)[first.outputs[0]]) == 1
+    for got, want in zip(eval_graph(after, X, W, B, v), eval_graph(graph, X, W, B, v), strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-5)
