@@ -4,6 +4,7 @@ import pytest
 
 import jitnet
 from jitnet.codegen.epilogues import EPILOGUES, agrees, apply_epilogue, fits, probe, roles
+from jitnet.errors import DeviceError
 from jitnet.ir import check_graph, eval_graph
 from jitnet.nn.functional import gelu, relu
 from jitnet.passes.gradient_epilogues import gradient_epilogues
@@ -160,6 +161,16 @@ def test_a_library_is_believed_what_it_shows(name, monkeypatch):
 
         monkeypatch.setattr(FakePlan, "run", forgets_nan)
         assert not is_sound(gpu, gpu.products, name)
+
+
+def test_an_epilogue_that_fails_is_not_used(monkeypatch):
+    def fails(plan, *addresses):
+        raise DeviceError("gpu(0): cublasLtMatmul failed with status 15", "")
+
+    with fake_gpus():
+        gpu = jitnet.gpu(0) and open_gpu(0)
+        monkeypatch.setattr(FakePlan, "enqueue", fails)
+        assert not is_sound(gpu, gpu.products, "drelu") and not gpu._before
 
 
 @pytest.mark.parametrize("name", ["relu_aux", "drelu", "drelu_bgrad", "dgelu"])

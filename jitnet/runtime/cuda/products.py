@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...codegen.epilogues import EPILOGUES, PROBE, agrees, probe, roles, written
-from ...errors import Source
+from ...errors import DeviceError, Source
 from ...types import F32, short_dtype
 from .operations import Operation, Place
 from .stream import Gpu
@@ -86,7 +86,7 @@ class ProductOperation(Operation):
 
 
 def is_sound(gpu: Gpu, library, name: str) -> bool:
-    """Whether a library's epilogue does on a device what it means. Asks the device, and waits."""
+    """Whether a library's epilogue does on a device what it means. Asks the device, and waits; what fails is not sound."""
     n = PROBE
     product = Product(F32, F32, n, n, n, False, False, n, n, epilogue=name)
     if not library.has(product):
@@ -96,5 +96,10 @@ def is_sound(gpu: Gpu, library, name: str) -> bool:
     with gpu.doing(f"trying products with {name}"):
         sent = dict(zip((*arrays, *blank), send(gpu, [*arrays.values(), *blank.values()])))
         addresses = [sent[role].pointer if role in sent else 0 for role in ("a", "b", "out", "bias", "aux")]
-        library.plan(product, 1, (0, 0, 0)).enqueue(*addresses)
+        try:
+            library.plan(product, 1, (0, 0, 0)).enqueue(*addresses)
+        except DeviceError:
+            if gpu.lost:
+                raise
+            return False
     return agrees(name, arrays, {role: sent[role].host() for role in blank})
