@@ -182,30 +182,63 @@ def finished(api, record, array):
     return around
 
 
+def _find(table, args, count):
+    """A frame with the addresses of the arguments, or 0. The record whose guards they pass is then the first of the table."""
+    known = load64(table + 8 * T_COUNT)
+    for i in range(known):
+        record = load64(table + 8 * (T_RECORDS + i))
+        if load64(record + 8 * R_ARGUMENT_COUNT) == count:
+            block = load64(record + 8 * R_BLOCK)
+            frame = take_frame(block)
+            if frame != 0:
+                if match(record, args, frame) != 0:
+                    for k in range(i):  # the next call will look here first
+                        store64(table + 8 * (T_RECORDS + i - k), load64(table + 8 * (T_RECORDS + i - k - 1)))
+                    store64(table + 8 * T_RECORDS, record)
+                    return frame
+                finish(block, frame, DONE)
+    return 0
+
+
+def _result(api, record, arrays, outputs):
+    """What the function returns: its only output, a tuple of them, or an object that stands for no output."""
+    shape = load64(record + 8 * R_SINGLE)
+    if shape == SINGLE:
+        return finished(api, record, load64(arrays))
+    if shape != TUPLE:
+        call1(load64(api + 8 * INCREF), shape)
+        return shape
+    result = call1(load64(api + 8 * TUPLE_NEW), outputs)
+    for i in range(outputs):
+        call3(load64(api + 8 * TUPLE_SET), result, i, finished(api, record, load64(arrays + 8 * i)))
+    return result
+
+
+def _failed(api, table, block, frame, owner, code):
+    """What on_error(owner, code, address of the status cells) gives: another result, or 0 with an exception set."""
+    own = frame + 8 * F_POOL_ARGS
+    status = load64(frame + 8 * F_ARENA) + load64(block + 8 * B_STATUS)
+    store64(own, owner)
+    store64(own + 8, call1(load64(api + 8 * LONG_FROM_LONG), code))
+    store64(own + 16, call1(load64(api + 8 * LONG_FROM_LONG), status))
+    result = call4(load64(api + 8 * VECTORCALL), load64(table + 8 * T_ON_ERROR), own, 3, 0)
+    call1(load64(api + 8 * DECREF), load64(own + 8))
+    call1(load64(api + 8 * DECREF), load64(own + 16))
+    return result
+
+
 def call(self, args, count, names):
     """The PyCFunction (METH_FASTCALL | METH_KEYWORDS) behind an entry."""
     table = load64(self + 8 * ARRAY_DATA)
     api = load64(table + 8 * T_API)
-    record, frame, block = 0, 0, 0
+    frame = 0
     if names == 0:
-        known = load64(table + 8 * T_COUNT)
-        for i in range(known):
-            record = load64(table + 8 * (T_RECORDS + i))
-            if load64(record + 8 * R_ARGUMENT_COUNT) == count:
-                block = load64(record + 8 * R_BLOCK)
-                frame = take_frame(block)
-                if frame != 0:
-                    if match(record, args, frame) != 0:
-                        for k in range(i):  # the next call will look here first
-                            store64(table + 8 * (T_RECORDS + i - k), load64(table + 8 * (T_RECORDS + i - k - 1)))
-                        store64(table + 8 * T_RECORDS, record)
-                        break
-                    finish(block, frame, DONE)
-                    frame = 0
+        frame = _find(table, args, count)
     if frame == 0:
         return call4(load64(api + 8 * VECTORCALL), load64(table + 8 * T_FALLBACK), args, count, names)
 
-    decref = load64(api + 8 * DECREF)
+    record = load64(table + 8 * T_RECORDS)
+    block = load64(record + 8 * R_BLOCK)
     owner = load64(record + 8 * R_OWNER)
     call1(load64(api + 8 * INCREF), owner)  # keeps the program while it runs, whatever happens to the entry
     inputs = load64(block + 8 * B_INPUTS)
@@ -219,33 +252,15 @@ def call(self, args, count, names):
         store64(arrays + 8 * made, array)
         store64(frame + 8 * (F_IO + inputs + made), load64(array + 8 * ARRAY_DATA))
         made += 1
+    code = run_released(frame, block, load64(record + 8 * R_RELEASE)) if made == outputs else NO_MEMORY
     result = 0
-    code = NO_MEMORY
-    if made == outputs:
-        code = run_released(frame, block, load64(record + 8 * R_RELEASE))
     if code == DONE:
-        shape = load64(record + 8 * R_SINGLE)
-        if shape == SINGLE:
-            result = finished(api, record, load64(arrays))
-        elif shape != TUPLE:
-            call1(load64(api + 8 * INCREF), shape)
-            result = shape
-        else:
-            result = call1(load64(api + 8 * TUPLE_NEW), outputs)
-            for i in range(outputs):
-                call3(load64(api + 8 * TUPLE_SET), result, i, finished(api, record, load64(arrays + 8 * i)))
+        result = _result(api, record, arrays, outputs)
     else:
         for i in range(made):
-            call1(decref, load64(arrays + 8 * i))
-        if code < NO_MEMORY:  # on_error(owner, code, address of the status cells) raises, or gives another result
-            own = frame + 8 * F_POOL_ARGS
-            store64(own, owner)
-            store64(own + 8, call1(load64(api + 8 * LONG_FROM_LONG), code))
-            status = load64(frame + 8 * F_ARENA) + load64(block + 8 * B_STATUS)
-            store64(own + 16, call1(load64(api + 8 * LONG_FROM_LONG), status))
-            result = call4(load64(api + 8 * VECTORCALL), load64(table + 8 * T_ON_ERROR), own, 3, 0)
-            call1(decref, load64(own + 8))
-            call1(decref, load64(own + 16))
+            call1(load64(api + 8 * DECREF), load64(arrays + 8 * i))
+        if code < NO_MEMORY:
+            result = _failed(api, table, block, frame, owner, code)
     finish(block, frame, code)
-    call1(decref, owner)
+    call1(load64(api + 8 * DECREF), owner)
     return result
