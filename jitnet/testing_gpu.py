@@ -325,6 +325,19 @@ class FakeDriver(FakeGraphs):
 
 
 @contextlib.contextmanager
+def driven_by(driver):
+    """The driver, which is this process' while the context lasts: its GPUs are there, and those from before are closed."""
+    before = cuda_driver._driver
+    cuda_stream.close_all()
+    cuda_driver.use(driver)
+    try:
+        yield driver
+    finally:
+        cuda_stream.close_all()
+        cuda_driver.use(before)
+
+
+@contextlib.contextmanager
 def fake_gpus(devices: int = 1, memory: int = 1 << 30, capability: tuple[int, int] = (9, 0),
               version: tuple[int, int] = (13, 0)) -> Iterator[FakeDriver]:
     """The driver of a machine with that many GPUs of that much memory, for that CUDA, while the context lasts.
@@ -336,12 +349,5 @@ def fake_gpus(devices: int = 1, memory: int = 1 << 30, capability: tuple[int, in
     ...     print(x + 1)
     [1. 2. 3.]
     """
-    before = cuda_driver._driver
-    made = FakeDriver(devices, memory, capability, version)
-    cuda_stream.close_all()
-    cuda_driver.use(made)
-    try:
+    with driven_by(FakeDriver(devices, memory, capability, version)) as made:
         yield made
-    finally:
-        cuda_stream.close_all()
-        cuda_driver.use(before)

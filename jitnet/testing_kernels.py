@@ -21,10 +21,8 @@ import numpy as np
 from .codegen.cuda_names import COMBINATIONS, COORDINATES, VECTOR_BYTES, parameters
 from .codegen.intrinsics import COMBINE, NUMPY_NAMES, PYTHON_SCOPE
 from .codegen.names import DTYPES as KERNEL_DTYPES
-from .runtime.cuda import driver as cuda_driver
-from .runtime.cuda import stream as cuda_stream
 from .runtime.cuda.toolchain import Toolchain
-from .testing_gpu import FakeDriver
+from .testing_gpu import FakeDriver, driven_by
 from .types import DTYPES, is_float
 
 WARP = 32
@@ -311,11 +309,5 @@ class KernelDriver(FakeDriver):
 @contextlib.contextmanager
 def interpreted_gpu() -> Iterator[KernelDriver]:
     """The driver of a machine with one GPU, whose kernels are interpreted, while the context lasts."""
-    before, made = cuda_driver._driver, KernelDriver()
-    cuda_stream.close_all()
-    cuda_driver.use(made)
-    try:
+    with driven_by(KernelDriver()) as made:
         yield made
-    finally:
-        cuda_stream.close_all()
-        cuda_driver.use(before)
