@@ -79,8 +79,20 @@ class _Record:
         words[layout.R_OUTPUTS], words[layout.R_OUTPUT_COUNT] = self._outputs(), len(program.outputs)
         if wrap_outputs is not None:
             words[layout.R_WRAPPER], words[layout.R_SLOT] = id(wrap_outputs), slot_word(wrap_outputs)
+        self.key = self._key(weak, same, wrapped)
         self.words = np.array(words, np.int64)
         self.address = self.words.ctypes.data
+
+    def _key(self, weak: Mapping[int, type], same: Mapping[int, object], wrapped: Mapping[int, type]) -> int:
+        """The hash that native_call.py computes of arguments that fit."""
+        arguments, inputs = len(self.program.inputs) + len(same), iter(self.program.inputs)
+        key = arguments
+        for position in range(arguments):
+            shape, dtype = (getattr(same[position], a, None) for a in ("shape", "dtype")) if position in same else next(inputs)
+            cls = type(same[position]) if position in same else weak.get(position) or wrapped.get(position) or np.ndarray
+            for word in (id(cls), id(dtype), *shape) if cls is np.ndarray else (id(cls),):
+                key = key * layout.KEY_FACTOR + word
+        return (key + (1 << 63)) % (1 << 64) - (1 << 63)
 
     def _bytes(self, index: int) -> int:
         shape, dtype = self.program.inputs[index]
@@ -151,7 +163,7 @@ class Entry:
         class, exactly that of the argument, which holds the array in its slot `_data`. written: positions whose arrays the
         program writes; they overlap no other argument. single_output: the call returns the output itself, else a tuple, or
         None when this is None and there are no outputs. wrap_outputs: class like those in
-        `wrapped` to return the outputs in. An entry holds 8 programs; the one used longest ago goes.
+        `wrapped` to return the outputs in. An entry holds 64 programs; the one used longest ago goes.
         """
         if single_output is not False and len(program.outputs) != int(single_output or 0):
             raise ValueError(f"single_output={single_output} does not fit a program with {len(program.outputs)} outputs")
@@ -172,7 +184,8 @@ class Entry:
             return self._records
         by_address = {record.address: record for record in self._records}
         count = int(self._table[layout.T_COUNT])
-        return [by_address[int(a)] for a in self._table[layout.T_RECORDS:layout.T_RECORDS + count]]
+        used = {by_address[int(self._table[layout.T_RECORDS + i])]: int(self._table[layout.T_STAMPS + i]) for i in range(count)}
+        return sorted(used, key=used.get, reverse=True)
 
     def _set(self, records: list[_Record]) -> None:
         old = list(self._records)
@@ -180,8 +193,9 @@ class Entry:
             # Native code holds the GIL while it looks here, and each store below leaves a table that is right.
             self._table[layout.T_COUNT] = 0
             for i, record in enumerate(records):
-                self._table[layout.T_RECORDS + i] = record.address
-            self._table[layout.T_COUNT] = len(records)
+                self._table[layout.T_RECORDS + i], self._table[layout.T_KEYS + i] = record.address, record.key
+                self._table[layout.T_STAMPS + i] = len(records) - i
+            self._table[layout.T_CLOCK] = self._table[layout.T_COUNT] = len(records)
         self._records[:] = records
         del old
 

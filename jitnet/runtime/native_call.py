@@ -148,6 +148,33 @@ def match(record, args, frame):
     return _apart(record, frame)
 
 
+def _key(api, args, count):
+    """A hash of the arguments' types, and of the dtypes and shapes of arrays; entry.py computes it for a record."""
+    key = count
+    for i in range(count):
+        argument = load64(args + 8 * i)
+        cls = load64(argument + 8 * OBJECT_TYPE)
+        key = key * KEY_FACTOR + cls
+        if cls == load64(api + 8 * ARRAY_TYPE):
+            key = key * KEY_FACTOR + load64(argument + 8 * ARRAY_DESCR)
+            shape = load64(argument + 8 * ARRAY_SHAPE)
+            for axis in range(load32(argument + 8 * ARRAY_NDIM)):
+                key = key * KEY_FACTOR + load64(shape + 8 * axis)
+    return key
+
+
+def _to_front(table, i):
+    """Record i changes places with the first one, where the next call looks first, and is the one used last."""
+    clock = load64(table + 8 * T_CLOCK) + 1
+    store64(table + 8 * T_CLOCK, clock)
+    store64(table + 8 * (T_STAMPS + i), clock)
+    for k in range(3):
+        first = table + 8 * (T_RECORDS + MAX_RECORDS * k)
+        kept = load64(first)
+        store64(first, load64(first + 8 * i))
+        store64(first + 8 * i, kept)
+
+
 def fresh_array(api, want):
     """A new array as the output descriptor says, or 0 with NumPy's exception set. From a page up we bring the memory."""
     size = load64(want + 24)
@@ -183,18 +210,23 @@ def finished(api, record, array):
 
 
 def _find(table, args, count):
-    """A frame with the addresses of the arguments, or 0. The record whose guards they pass is then the first of the table."""
+    """A frame with the addresses of the arguments, or 0. The record whose guards they pass is then the first of the table.
+
+    The first one is that of the last call; of the others only those are compared whose hash is right.
+    """
     known = load64(table + 8 * T_COUNT)
+    key = 0
     for i in range(known):
+        if i == 1:
+            key = _key(load64(table + 8 * T_API), args, count)
         record = load64(table + 8 * (T_RECORDS + i))
-        if load64(record + 8 * R_ARGUMENT_COUNT) == count:
+        if (i == 0 or load64(table + 8 * (T_KEYS + i)) == key) and load64(record + 8 * R_ARGUMENT_COUNT) == count:
             block = load64(record + 8 * R_BLOCK)
             frame = take_frame(block)
             if frame != 0:
                 if match(record, args, frame) != 0:
-                    for k in range(i):  # the next call will look here first
-                        store64(table + 8 * (T_RECORDS + i - k), load64(table + 8 * (T_RECORDS + i - k - 1)))
-                    store64(table + 8 * T_RECORDS, record)
+                    if i > 0:
+                        _to_front(table, i)
                     return frame
                 finish(block, frame, DONE)
     return 0

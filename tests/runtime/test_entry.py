@@ -233,9 +233,22 @@ def test_written_arguments_have_to_be_writable(make_entry, elementwise, array_ty
     assert e.call(x)[0] == "fallback" and x.tolist() == [1] * 4
 
 
-def test_several_programs_the_latest_eight_stay(make_entry, add_program):
+def test_the_program_used_longest_ago_goes(add_program):
+    e = Entry(fallback)
+    arrays = [np.full(n, n, np.float32) for n in range(1, layout.MAX_RECORDS + 2)]
+    for x in arrays[:-1]:
+        e.add(add_program(x.shape), single_output=True)
+    for x in (arrays[0], arrays[2], arrays[0]):   # the oldest ones are used again
+        e.call(x, x)
+    e.add(add_program(arrays[-1].shape), single_output=True)
+    assert e.call(arrays[1], arrays[1])[0] == "fallback"
+    for x in (arrays[0], arrays[2], arrays[-1]):
+        np.testing.assert_array_equal(e.call(x, x), 2 * x)
+
+
+def test_several_programs_the_latest_sixty_four_stay(make_entry, add_program):
     e = make_entry(fallback)
-    arrays = [np.full(n, n, np.float32) for n in range(1, 11)]
+    arrays = [np.full(n, n, np.float32) for n in range(1, layout.MAX_RECORDS + 3)]
     for x in arrays:
         e.add(add_program(x.shape), single_output=True)
     assert len(e) == layout.MAX_RECORDS
@@ -244,18 +257,10 @@ def test_several_programs_the_latest_eight_stay(make_entry, add_program):
             np.testing.assert_array_equal(e.call(x, x), 2 * x)
     for x in arrays[:2]:
         assert e.call(x, x)[0] == "fallback"
+    for k in (40, 3, 3, 60, 40, 7):
+        np.testing.assert_array_equal(e.call(arrays[k], arrays[k]), 2 * arrays[k])
     e.clear()
     assert len(e) == 0 and e.call(arrays[5], arrays[5])[0] == "fallback"
-
-
-def test_the_program_used_longest_ago_goes_first(add_program):
-    e = Entry(fallback)
-    arrays = [np.full(n, n, np.float32) for n in range(1, 10)]
-    for x in arrays[:8]:
-        e.add(add_program(x.shape), single_output=True)
-    e.call(arrays[0], arrays[0])  # the oldest comes to the front
-    e.add(add_program((9,)), single_output=True)
-    assert e.call(arrays[0], arrays[0]).tolist() == [2] and e.call(arrays[1], arrays[1])[0] == "fallback"
 
 
 def gather(array_type):
