@@ -20,7 +20,7 @@ PROGRAM = """
     expected = np.full({size}, 3.0)
     loop(small)                         # ends at once: compiled, and found by the native call from now on
     endless = np.ones({size})
-    signal.signal(signal.SIGVTALRM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGVTALRM, signal.default_int_handler)   # a shell's background jobs ignore SIGINT
     for attempt in range(2):
         try:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0.2)   # of this process' own work: by then the loop runs
