@@ -13,6 +13,7 @@ from .errors import Source
 from .ir import Eqn, Graph, Var, definitions
 from .passes.kernel import is_view
 from .printing import place, print_graph
+from .runtime.joining import Joined, join
 from .source import source_text
 from .source_cuda import cuda_source_text
 from .text import Text, columns, size_text
@@ -64,10 +65,12 @@ def explain(name: str, compiled, gpu: bool = False) -> Text:
 
 def _steps(program, steps, infos: dict, indent: str, headline) -> Iterator[str]:
     """The steps, those inside loops and branches further in."""
+    following = {id(step) for run in join(steps) if type(run) is Joined for step, _ in run.links[1:]}
     for step in steps:
         if hasattr(step, "kernel"):
             info = infos.get(id(step))
-            yield f"{indent}- {headline(info) if info else step.kernel}"
+            joined = ", joined with the step before, piece by piece" if id(step) in following else ""
+            yield f"{indent}- {headline(info) if info else step.kernel}{joined}"
             if info:
                 yield from (f"{indent}    {line}" for line in _user_lines(info.eqns))
         elif hasattr(step, "branches"):

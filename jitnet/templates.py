@@ -15,13 +15,14 @@ import numpy as np
 from .op import Op
 from .passes.plan import Arena
 from .runtime.cache import Kernel, LazyKernel
+from .runtime.joining import Span
 from .runtime.program import CallbackKernel, KernelStep, LoopStep, Program, Slot, SwitchStep
 from .scope import Guard, Scope
 from .sizes import Deferred, is_open
 from .symbols import SYMBOLS, SymInt, integer_atom, plain
 from .types import ArrayType
 
-PARTS = (Slot, KernelStep, LoopStep, SwitchStep, ArrayType)   # what is made again for other sizes
+PARTS = (Slot, Span, KernelStep, LoopStep, SwitchStep, ArrayType)   # what is made again for other sizes
 DATA = (int, float, str, np.dtype, np.generic, np.ndarray, Op, Slot, type(None))
 ALONE = "alone"   # a program for this size alone is wanted
 

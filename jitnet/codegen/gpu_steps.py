@@ -53,6 +53,8 @@ def like(name: str, operands: Sequence[Atom], definition: Mapping[Atom, Eqn]) ->
 class GpuBuilder(Builder):
     """Builds the steps of a graph for a GPU."""
 
+    replaces = False   # what kernels load comes through a cache that does not see what they store
+
     def __init__(self, graph: Graph, parent: GpuBuilder | None = None, level: int = 0, arena: Arena | None = None,
                  gpu: Gpu | None = None):
         super().__init__(graph, parent, level, arena)

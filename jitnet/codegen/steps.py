@@ -15,7 +15,7 @@ from ..ir import Atom, Const, Eqn, Graph, Var, definitions
 from ..op import OPS, Op
 from ..passes.kernel import is_view, kernel_op
 from ..passes.pipeline import pipeline
-from ..passes.plan import Arena, last_uses, output_places, overwrites
+from ..passes.plan import Arena, contiguous_base, last_uses, output_places, overwrites
 from ..runtime.cache import LazyKernel
 from ..runtime.program import CallbackKernel, KernelStep, Slot
 from ..sizes import computed, deferred
@@ -23,10 +23,11 @@ from ..symbols import SymScalar
 from ..types import ArrayType
 from .affine import Affine, Axis
 from .cpu import cpu_source
-from .in_place import join_buffers
+from .in_place import join_buffers, reads_in_step
 from .loops import lower
 from .memory import LANES
 from .nest import LoopNest, Region, Scatter, strided
+from .spans import period, spans
 
 SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
 GRAIN = 32_768           # work units in one chunk
@@ -50,10 +51,11 @@ class KernelInfo:
 class Builder:
     """Builds the steps of a graph. Nested graphs (loop bodies) get a Builder that shares arena, constants and infos."""
 
+    replaces = True   # may a kernel's output lie where an operand did?
     lowerings: Mapping[str, Callable[[Builder, Eqn], None]]   # how ops without a kernel of their own become steps
 
     def __init__(self, graph: Graph, parent: Builder | None = None, level: int = 0, arena: Arena | None = None):
-        self.graph, self.level = graph, level
+        self.graph, self.level, self.outermost = graph, level, parent is None
         self.arena = arena if arena is not None else parent.arena if parent else Arena()
         self.consts = parent.consts if parent else []
         self.const_slots = parent.const_slots if parent else {}
@@ -98,6 +100,8 @@ class Builder:
         for atom, slot in zip(graph.outputs, outputs):   # first, for a loop writes its next carry over these
             if slot is not None and atom in graph.inputs:
                 self.copy(self.slots[atom], slot, atom.type.nbytes)
+        if self.outermost:   # elsewhere an output may be where an old carry still lies
+            self.extend(targets, dying)
         self.given = set(targets)   # values whose storage is not theirs to free: the caller's, or passed on
         for k, eqn in enumerate(graph.eqns):
             if eqn.op.kind == "movement" and is_view(eqn):
@@ -105,7 +109,7 @@ class Builder:
                     self.slots[eqn.outputs[0]] = self.slot(eqn.inputs[0])
                 continue   # otherwise a strided view: its reader looks through it
             for v in eqn.outputs:
-                self.slots[v] = targets.get(v) or self.taken_over(eqn, dying.get(k, ())) or self.allocate(v.type)
+                self.slots[v] = targets.get(v) or self.taken_over(eqn, v, dying.get(k, ())) or self.allocate(v.type)
             self.equation(eqn)
             while self.temporary:
                 self.arena.free(*self.temporary.pop())
@@ -118,14 +122,35 @@ class Builder:
             self.release(v)
         return self.steps
 
-    def taken_over(self, eqn: Eqn, dying) -> Slot | None:
-        """The slot of a dying temporary that the equation may overwrite with its output."""
-        old = overwrites(eqn, self.definition, dying)
+    def taken_over(self, eqn: Eqn, v: Var, dying) -> Slot | None:
+        """The slot of a dying temporary that the equation may overwrite with its output v."""
+        old = overwrites(eqn, self.definition, dying) or self.replaced(eqn, v, dying)
         slot = self.slots.get(old)
         if slot is None or slot.kind != "arena" or slot.strides or old not in self.definition or old in self.given:
             return None
         self.given.add(old)   # its bytes live on under another name
         return slot
+
+    def replaced(self, eqn: Eqn, v: Var, dying) -> Var | None:
+        """The dying operand of a kernel that its output v may replace element by element: what was read is in the cache."""
+        if eqn.op is not kernel_op or not self.replaces:
+            return None
+        bases = [contiguous_base(a, self.definition) for a in eqn.inputs]
+        return next((old for old in bases if old in dying and old in self.definition and old not in self.given
+                     and old.type == v.type and reads_in_step(eqn, v, old, self.definition)), None)
+
+    def extend(self, targets: dict[Var, Slot], dying: Mapping[int, list[Var]]) -> None:
+        """Adds temporaries that outputs replace element by element: they are computed where the output will be."""
+        self.given = set(targets)
+        place = {id(eqn): k for k, eqn in enumerate(self.graph.eqns)}
+        for v, slot in list(targets.items()):
+            while slot.kind == "output" and v in self.definition:
+                eqn = self.definition[v]
+                v = self.replaced(eqn, v, dying.get(place[id(eqn)], ()))
+                if v is None:
+                    break
+                targets[v] = slot
+                self.given.add(v)
 
     def release(self, v: Var) -> None:
         slot = self.slots.get(v)
@@ -156,7 +181,8 @@ class Builder:
                                       else self.slot(b.atom) for b in nest.buffers])
         kernel = cpu_source(nest)
         chunk = 0 if serial else computed(grain, kernel.extent, kernel.work, weight(nest))
-        step = KernelStep(LazyKernel(kernel.text), tuple(buffers), kernel.sizes, kernel.extent, chunk)
+        step = KernelStep(LazyKernel(kernel.text), tuple(buffers), kernel.sizes, kernel.extent, chunk, spans(nest),
+                          period(nest, kernel.extent))
         writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
         self.steps.append(step)
         name = f"kernel_{len(self.infos)}"

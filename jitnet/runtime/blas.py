@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from . import blas_code, cache, gemm, llvm
+from .joining import Span
 from .program import KernelStep, Slot
 
 SYMBOLS = ("jitnet_matmul_f32", "jitnet_matmul_f64", "jitnet_table")
@@ -182,4 +183,10 @@ def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *,
         sizes += (extent, *strides)
     flops = 2 * tile_m * tile_n * max(k, 1)
     grain = max(1, (gemm.SERIAL // 2 if direct else SERIAL_FLOPS) // flops)  # several small matrices to a chunk
-    return KernelStep(kernel, (a, b, c), sizes, count, grain if count > grain else 0)
+    spans = ()
+    if tile_n >= n and not batch:  # a tile is rows
+        reach = [(rows - 1) * line + columns for rows, columns, line in (
+            (k, m, lda) if transpose_a else (m, k, lda), (n, k, ldb) if transpose_b else (k, n, ldb), (m, n, ldc))]
+        spans = tuple(Span(dtype.itemsize * max(elements, 0), step, step > 0)
+                      for elements, step in zip(reach, (0, 0, dtype.itemsize * tile_m * ldc)))
+    return KernelStep(kernel, (a, b, c), sizes, count, grain if count > grain else 0, spans)

@@ -19,7 +19,7 @@ from . import cache, layout, llvm, threads
 
 SYMBOLS = {"jitnet_allocate": 2, "jitnet_free": 2, "jitnet_memory_malloc": 2, "jitnet_memory_calloc": 3,
            "jitnet_memory_realloc": 3, "jitnet_memory_free": 3, "jitnet_take_frame": 1, "jitnet_free_frames": 1,
-           "jitnet_chunks": 4, "jitnet_run": 2, "jitnet_finish": 3, "jitnet_run_arrays": 4, "jitnet_match": 3,
+           "jitnet_chunks": 4, "jitnet_join": 4, "jitnet_run": 2, "jitnet_finish": 3, "jitnet_run_arrays": 4, "jitnet_match": 3,
            "jitnet_fresh_array": 2, "jitnet_call": 4, "jitnet_pool_attach": 1, "jitnet_pool_worker": 1, "jitnet_pool_for": 8}
 """Symbol -> number of int64 arguments; each is the function of that name, without the prefix, in one of FILES."""
 

@@ -90,6 +90,21 @@ def chunks(args, dims, steps, frame):
     return 0
 
 
+def join(buffers, sizes, start, stop):
+    """Steps joined by joining.py, a kernel like any other: all of them on one piece, then on the next.
+
+    sizes: the number of steps, and for each its kernel, bytes from `buffers` to its own, sizes, points in a piece, extent.
+    """
+    for piece in range(start, stop):
+        link = sizes + 8
+        for _ in range(load64(sizes)):
+            points, extent = load64(link + 24), load64(link + 32)
+            first = piece * points
+            call4(load64(link), buffers + load64(link + 8), load64(link + 16), first, smaller(first + points, extent))
+            link += 40
+    return 0
+
+
 def interrupted(api, frame):
     """Whether the handler of a signal raised: Ctrl-C. Takes the GIL for the question where the run goes without."""
     thread = load64(frame + 8 * F_THREAD)

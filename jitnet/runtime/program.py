@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import layout, native, threads
+from .joining import Joined, Span, join
 
 GOOD_FLAGS = layout.C_CONTIGUOUS | layout.ALIGNED
 LOOK_AFTER = 1 << 26  # bytes touched by a loop between two looks for signals: about 10 ms of work
@@ -40,12 +41,17 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class KernelStep:
-    """kernel(buffers, sizes, 0, extent); with a grain > 0 in chunks of that many, on the thread pool."""
+    """kernel(buffers, sizes, 0, extent); with a grain > 0 in chunks of that many, on the thread pool.
+
+    spans: a Span per buffer, of `period` points at a time, where the step may be joined with others (joining.py).
+    """
     kernel: object
     buffers: tuple[Slot, ...]
     sizes: tuple[int, ...]
     extent: int
     grain: int = 0
+    spans: tuple[Span, ...] = ()
+    period: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,9 +209,11 @@ class _Encoder:
         return len(self.code) * 8 * layout.INSTRUCTION_WORDS
 
     def steps(self, steps: Sequence[Step]) -> None:
-        for step in steps:
+        for step in join(steps):
             if isinstance(step, KernelStep):
                 self.kernel(step)
+            elif isinstance(step, Joined):
+                self.joined(step)
             elif isinstance(step, LoopStep):
                 self.loop(step)
             elif isinstance(step, SwitchStep):
@@ -224,6 +232,16 @@ class _Encoder:
             self.emit(layout.OP_PARALLEL, step.kernel.address, buffers, sizes, step.extent, step.grain)
         else:
             self.emit(layout.OP_SERIAL, step.kernel.address, buffers, sizes, step.extent)
+
+    def joined(self, step: Joined) -> None:
+        self.keep += [link.kernel for link, _ in step.links]
+        table, position = [len(step.links)], 0
+        for link, points in step.links:
+            table += [link.kernel.address, 8 * position, self.array(link.sizes), points, link.extent]
+            position += len(link.buffers)
+        buffers = self.words_for([slot for link, _ in step.links for slot in link.buffers])
+        threads.ensure_pool()
+        self.emit(layout.OP_PARALLEL, native.address("jitnet_join"), buffers, self.array(table), step.pieces, 1)
 
     def loop(self, step: LoopStep) -> None:
         if step.level in self.moves:

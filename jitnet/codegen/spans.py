@@ -1,0 +1,71 @@
+"""Which bytes of its buffers a kernel touches at a grid point: what joins it with the step before (runtime/joining.py)."""
+from __future__ import annotations
+
+from ..runtime.joining import Span
+from ..sizes import computed
+from .nest import Access, Buffer, LoopNest
+
+
+def spans(nest: LoopNest) -> tuple[Span, ...]:
+    """A Span per buffer, of one index of the outermost axis; () where a grid point touches what no axis says."""
+    if nest.form not in ("map", "rows") or nest.tile is not None or nest.split or nest.checks or not outermost(nest):
+        return ()
+    if any(access.dynamic for access in nest.accesses):
+        return ()
+    return tuple(span(nest, buffer) for buffer in nest.buffers)
+
+
+def outermost(nest: LoopNest) -> list:
+    """The axis that the grid counts first, in a list; none where there is a single row."""
+    return (nest.rows or (nest.inner if nest.form == "map" else []))[:1]
+
+
+def period(nest: LoopNest, extent: int) -> int:
+    """Grid points of one index of the outermost axis."""
+    axes = outermost(nest)
+    return computed(_period, extent, axes[0].extent) if axes else 1
+
+
+def _period(extent: int, outer: int) -> int:
+    return extent // max(outer, 1)
+
+
+def span(nest: LoopNest, buffer: Buffer) -> Span:
+    """The Span of one buffer."""
+    itemsize = buffer.dtype.itemsize
+    (outer,) = outermost(nest)
+    walks = [walk(access, outer) for access in nest.accesses if access.buffer is buffer]
+    numbers = [n for numbers in walks for n in (len(numbers), *numbers)]
+    return Span(computed(_nbytes, itemsize, *numbers), computed(_step, itemsize, *numbers), buffer.role != "input")
+
+
+def walk(access: Access, outer) -> list[int]:
+    """An access as numbers: base, extent and stride of the outermost axis, then of the others."""
+    numbers = [access.base, outer.extent, access.strides.get(outer, 0)]
+    for axis, stride in access.strides.items():
+        if axis is not outer:
+            numbers += [axis.extent, stride]
+    return numbers
+
+
+def _walks(numbers) -> list[tuple[int, int, int, int]]:
+    """Per access: stride of the outermost axis, and the first and the last element at its index 0, and in all."""
+    found, at = [], 0
+    while at < len(numbers):
+        count, base, extent, stride, *others = numbers[at:at + 1 + numbers[at]]
+        ends = [(n - 1) * s for n, s in zip(others[::2], others[1::2])]
+        first, last = base + sum(min(e, 0) for e in ends), base + sum(max(e, 0) for e in ends)
+        found.append((stride, first, last, last + max((extent - 1) * stride, 0)))
+        at += 1 + count
+    return found
+
+
+def _nbytes(itemsize: int, *numbers: int) -> int:
+    return itemsize * (1 + max((end for _, _, _, end in _walks(numbers)), default=-1))
+
+
+def _step(itemsize: int, *numbers: int) -> int:
+    walks = _walks(numbers)
+    strides = {stride for stride, _, _, _ in walks}
+    inside = all(first >= 0 and last < stride for stride, first, last, _ in walks)
+    return itemsize * strides.pop() if len(strides) == 1 and inside else 0

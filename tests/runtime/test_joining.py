@@ -1,0 +1,129 @@
+"""Steps that run together piece by piece: which are joined, which must not be, and the same bits as apart."""
+import dataclasses
+
+import numpy as np
+import pytest
+
+import jitnet
+from jitnet.runtime import joining, program, threads
+from jitnet.runtime.joining import Joined, Span, join
+from jitnet.runtime.program import KernelStep, Program, Slot
+
+N, GRAIN = 1000, 100
+IN, MIDDLE, OUT = Slot("input", 0), Slot("arena", 0, 0), Slot("output", 0)
+
+
+def step(kernel, source, target, grain=GRAIN, extent=N, period=1, item=4, reads=True):
+    """A kernel that reads element i, if at all, where it writes element i."""
+    spans = (Span(4 * N, item if reads else 0, False), Span(4 * N, item, True))
+    return KernelStep(kernel, (source, target), (), extent, grain, spans, period)
+
+
+@pytest.fixture
+def steps(elementwise):
+    add, double = elementwise("a[i] + f32(1)", 1), elementwise("a[i] * f32(2)", 1)
+    return step(add, IN, MIDDLE), step(double, MIDDLE, OUT)
+
+
+def test_what_one_writes_the_next_reads(steps, array_type, rng):
+    (both,) = join(steps)
+    assert both == Joined(((steps[0], GRAIN), (steps[1], GRAIN)), N // GRAIN)
+    x, t = rng.standard_normal(N, dtype=np.float32), array_type((N,))
+    results = set()
+    for count in (1, 2, 3):
+        before = threads.get_num_threads()
+        threads.set_num_threads(count)
+        try:
+            results.add(Program(steps, [t], [t], 4 * N).run([x])[0].tobytes())
+        finally:
+            threads.set_num_threads(before)
+    assert results == {((x + 1) * 2).tobytes()}
+
+
+def test_three_steps_and_a_last_piece_that_is_shorter(steps, array_type, rng):
+    first, second = (dataclasses.replace(s, grain=300) for s in steps)
+    third = dataclasses.replace(second, buffers=(OUT, OUT))
+    (both,) = join([first, second, third])
+    assert len(both.links) == 3 and both.pieces == 4
+    x, t = rng.standard_normal(N, dtype=np.float32), array_type((N,))
+    assert Program([first, second, third], [t], [t], 4 * N).run([x])[0].tobytes() == ((x + 1) * 4).tobytes()
+
+
+@pytest.mark.parametrize("change", [
+    {"buffers": (MIDDLE, IN)},                         # into an argument, which may be any other argument
+    {"buffers": (Slot("arena", 0, 4), OUT)},           # one element further on
+    {"buffers": (Slot("arena", 0, 8 * N), OUT)},       # something else
+    {"spans": ()},
+    {"spans": (Span(4 * N, 0, False), Span(4 * N, 4, True))},   # reads elements of other pieces
+    {"extent": 2 * N},
+    {"period": 7}])
+def test_steps_that_stay_apart(steps, change):
+    assert len(join([steps[0], dataclasses.replace(steps[1], **change)])) == 2
+
+
+def test_a_step_that_would_overwrite_what_other_pieces_read(steps):
+    read = Span(4 * N, 0, False), steps[0].spans[1]
+    first = dataclasses.replace(steps[0], buffers=(Slot("arena", 0, 4096), MIDDLE), spans=read)
+    assert len(join([first, dataclasses.replace(steps[1], buffers=(MIDDLE, Slot("arena", 0, 6000)))])) == 2
+    assert len(join([first, dataclasses.replace(steps[1], buffers=(MIDDLE, Slot("arena", 0, 16000)))])) == 1
+
+
+def test_a_serial_step_begins_nothing(steps):
+    assert len(join([dataclasses.replace(steps[0], grain=0), steps[1]])) == 2
+
+
+def test_buffers_that_move_differently_count_as_the_same():
+    a, b = Slot("arena", 0, 0, ((0, 8),)), Slot("arena", 0, 64)
+    assert joining.overlap(a, Span(8, 8, True), b, Span(8, 8, True))
+    assert not joining.overlap(a, Span(8, 8, True), Slot("arena", 0, 64, ((0, 8),)), Span(8, 8, True))
+
+
+# Whole functions
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+LAYERS = {
+    "relu": lambda x, w, b: np.maximum(x @ w + b, 0),
+    "softmax": lambda x, w, b: softmax(x @ w + b),
+    "both": lambda x, w, b: (np.tanh(x @ w), (x @ w) * b),
+    "kept": lambda x, w, b: (np.maximum(x @ w, 0), x @ w),
+    "sum": lambda x, w, b: (x @ w + b).sum(axis=0),
+    "turned": lambda x, w, b: np.maximum(x @ w, 0).T * 2,
+    "shifted": lambda x, w, b: (x @ w)[1:] + (x @ w)[:-1],
+    "descent": lambda x, w, b: w - 0.1 * (x.T @ np.maximum(x @ w, 0)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("rows", [400, 1023])
+def test_layers_joined_and_apart(name, rows, rng, monkeypatch):
+    x, w = rng.standard_normal((rows, 96), dtype=np.float32), rng.standard_normal((96, 80), dtype=np.float32)
+    b = rng.standard_normal(80, dtype=np.float32)
+    joined, apart = jitnet.jit(LAYERS[name]), jitnet.jit(LAYERS[name])
+    found = joined(x, w, b)
+    monkeypatch.setattr(program, "join", list)
+    expected, meant = apart(x, w, b), LAYERS[name](x, w, b)
+    for a, e, m in zip(*((v if isinstance(v, tuple) else (v,)) for v in (found, expected, meant)), strict=True):
+        assert a.tobytes() == e.tobytes()
+        np.testing.assert_allclose(a, m, rtol=2e-4, atol=2e-3)
+
+
+def test_explain_names_them(rng):
+    x, w = rng.standard_normal((1024, 96), dtype=np.float32), rng.standard_normal((96, 80), dtype=np.float32)
+    f = jitnet.jit(LAYERS["relu"])
+    f(x, w, w[0])
+    assert str(f.explain(x, w, w[0])).count("joined with the step before") == 1
+    (both,) = join(f.lower(x, w, w[0]).program.steps)
+    assert len(both.links) == 2
+    assert f.lower(x, w, w[0]).program.arena_bytes < 4 * 1024 * 80   # the product lies where the result will
+
+
+def test_sizes_never_seen(rng):
+    f = jitnet.jit(LAYERS["relu"])
+    w = rng.standard_normal((96, 80), dtype=np.float32)
+    for rows in (300, 700, 1024, 50, 2000, 1):
+        x = rng.standard_normal((rows, 96), dtype=np.float32)
+        np.testing.assert_allclose(f(x, w, w[0]), LAYERS["relu"](x, w, w[0]), rtol=2e-4, atol=2e-4)
