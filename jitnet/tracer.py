@@ -257,6 +257,16 @@ class Tracer(Operators):
     def __repr__(self) -> str:
         return f"Tracer<{self.type}>"
 
+    def __copy__(self) -> Tracer:
+        return self.copy()
+
+    def __deepcopy__(self, memo) -> Tracer:
+        return self.copy()
+
+    def __reduce__(self):
+        raise LeakedTracerError(f"a traced value of `{self.owner.name}` ({self.type}) has no elements that could be "
+                                "pickled", "pickle what the function returns")
+
     def __format__(self, spec: str) -> str:
         return repr(self)  # `print(f"loss {loss:.3f}")` shows the stand-in, as `print(loss)` does
 

@@ -183,14 +183,15 @@ def _reduce(ufunc, handler, x, axis=0, dtype=None, out=None, keepdims=False, **o
         raise TraceTypeError(f"{ufunc.__name__}.reduce: jitnet cannot compile this reduction", "use " + ", ".join(REDUCERS))
     if dtype is not None:
         x = as_array(x, known_dtype(dtype))
-    return into(out, reducer(x, axis=axis, keepdims=keepdims, **options), ufunc.__name__)
+    value = reducer(x, axis=axis, keepdims=keepdims, **options)
+    return into(out, value if dtype is None else as_array(value, known_dtype(dtype)), ufunc.__name__)
 
 
 def _accumulate(ufunc, handler, x, axis=0, dtype=None, out=None):
     accumulator = ACCUMULATORS.get(ufunc.__name__)
     if accumulator is None:
         raise TraceTypeError(f"{ufunc.__name__}.accumulate: jitnet cannot compile it", "use " + ", ".join(ACCUMULATORS))
-    return into(out, accumulator(as_array(x, dtype), axis=axis), ufunc.__name__)
+    return into(out, accumulator(x, axis=axis, dtype=dtype), ufunc.__name__)
 
 
 def _outer(ufunc, handler, x, y, **kwargs):

@@ -10,7 +10,7 @@ from .. import ops
 from ..errors import TraceTypeError
 from ..half import in_float32
 from ..sizes import constant as constant_of
-from ..types import F32, HALVES, is_float, normalize_axes, normalize_axis, promote
+from ..types import F32, HALVES, is_float, known_dtype, normalize_axes, normalize_axis, promote
 from .protocol import REDUCERS, as_array, implements, into
 
 NO_VALUE = np._NoValue
@@ -53,6 +53,8 @@ def _reduction(ufunc_name, op, combine, fill, name, *, widen=False):
             value = op(x, axis=axes)
             if given(initial):
                 value = combine(value, initial)
+        if dtype is not None:
+            value = as_array(value, known_dtype(dtype))  # narrow integers were summed in 64 bits: their sum, wrapped around
         return into(out, _keep(value, x, axes, keepdims), name)
     reduction.__name__, reduction.__doc__ = name, op.__doc__
     REDUCERS[ufunc_name] = reduction

@@ -9,7 +9,7 @@ from ..op import has_priority
 from ..ops.movement import flip as flip_axes
 from ..ops.movement import slice_axis
 from ..tracer import Tracer
-from ..types import is_float, normalize_axis, promote
+from ..types import is_float, known_dtype, normalize_axis, promote
 from .joining import concatenate
 from .protocol import ACCUMULATORS, as_array, astype, implements, into
 from .reductions import sum as sum_of
@@ -26,7 +26,8 @@ def _running(ufunc_name, op, like, name):
         x, axis = _flat(as_array(a, dtype), axis)
         if dtype is None and like is not None:
             x = as_array(x, like.operand_dtypes([x.dtype])[0])
-        return into(out, op(x, axis=axis), name)
+        value = op(x, axis=axis)
+        return into(out, value if dtype is None else as_array(value, known_dtype(dtype)), name)
     running.__name__, running.__doc__ = name, op.__doc__
     ACCUMULATORS[ufunc_name] = running
     return running

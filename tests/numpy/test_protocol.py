@@ -1,4 +1,7 @@
 """NumPy's own functions on traced values: ufunc options and methods, out=, SciPy's ufuncs, array methods, creation."""
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import scipy.special
@@ -43,6 +46,26 @@ def test_numbers_of_python(same):
     shown = []
     trace(lambda x: [shown.append(f"loss {x[0, 0]:.3f}") or x], [A], "f")
     assert shown == ["loss Tracer<f64[]>"]
+
+
+def test_copies(same):
+    def f(x):
+        y, z = copy.copy(x), copy.deepcopy({"a": [x]})["a"][0]
+        y[0], z[1] = 7, 8
+        return [x, y, z]
+
+    same(f, X)
+    with pytest.raises(JitnetError, match="no elements that could be pickled"):
+        trace(lambda x: [pickle.loads(pickle.dumps(x))], [A], "f")
+
+
+def test_sums_in_narrow_integers_wrap_around(same):
+    x = np.array([[100, 100, 7], [-3, 90, 120]], np.int16)
+    same(lambda x: [x.sum(dtype=np.int8), np.sum(x, 0, np.uint8), np.prod(x, axis=1, dtype=np.int8),
+                    np.cumsum(x, dtype=np.int8), np.add.reduce(x, dtype=np.int8), np.add.accumulate(x, dtype=np.uint8),
+                    np.trace(x, dtype=np.int8), x.cumprod(dtype=np.int16), np.sum(x, dtype=bool),
+                    np.sum(x, dtype=np.int8, keepdims=True, initial=3), np.mean(x, dtype=np.float32),
+                    np.nansum(x, dtype=np.int8)], x)
 
 
 def test_squares_of_bools(same):
