@@ -91,8 +91,8 @@ def emit_object(modules: list[str], vectorize: bool = True, finished: Sequence[s
 
 def _optimize(module, machine, vectorize: bool) -> None:
     options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.slp_vectorization = False
-    options.loop_vectorization = options.loop_interleaving = options.loop_unrolling = True
+    options.slp_vectorization = options.loop_unrolling = False   # what the vectorizer leaves gains nothing from it
+    options.loop_vectorization = options.loop_interleaving = True
     builder = llvm.create_pass_builder(machine, options)
     if vectorize:
         passes = builder.getModulePassManager()

@@ -6,6 +6,7 @@ but time depends on it.
 """
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import select
@@ -47,6 +48,7 @@ class Child:
             return
         try:   # the child: no clean-up of the parent's things, whatever happens
             signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C is for the parent, which gives its children up
+            gc.disable()   # what it leaves behind goes with it
             os.close(reader)
             with os.fdopen(writer, "wb") as stream:
                 pickle.dump(work(), stream)

@@ -127,20 +127,18 @@ class _Function:
 
     def __init__(self, node: ast.FunctionDef, names, functions, prefix):
         self.names, self.functions, self.prefix = names, functions, prefix
+        self.slots: list[str] = []    # variables, in front of all lines
         self.lines: list[str] = []
         self.fresh = itertools.count()
         self.loops: list[tuple[str, str]] = []  # (continue, break)
+        self.variables: set[str] = set()
         parameters = [a.arg for a in node.args.args]
-        stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        self.variables = set(parameters) | stored
-        for name in sorted(self.variables):
-            self.lines.append(f"%{name}.at = alloca i64")
         for name in parameters:
             self.store(name, f"%{name}")
         self.block(node.body)
         self.lines.append("ret i64 0")
         header = ", ".join(f"i64 %{name}" for name in parameters)
-        body = "\n".join(line if line.endswith(":") else f"  {line}" for line in self.lines)
+        body = "\n".join(line if line.endswith(":") else f"  {line}" for line in self.slots + self.lines)
         linkage, inline = ("internal ", " alwaysinline") if node.name.startswith("_") else ("", "")
         self.text = f"define {linkage}i64 @{prefix}{node.name}({header}) nounwind{inline} {{\nentry:\n{body}\n}}\n"
 
@@ -154,6 +152,9 @@ class _Function:
         self.lines += [f"br label %{label}", f"{label}:"]
 
     def store(self, name: str, value: str) -> None:
+        if name not in self.variables:   # a text assigns before it reads
+            self.variables.add(name)
+            self.slots.append(f"%{name}.at = alloca i64")
         self.lines.append(f"store i64 {value}, ptr %{name}.at")
 
     def out(self, text: str) -> str:
@@ -186,7 +187,7 @@ class _Function:
     def choose(self, test, yes, no) -> str:
         then, other, end = self.label(), self.label(), self.label()
         slot = self.name()
-        self.lines.insert(0, f"{slot} = alloca i64")
+        self.slots.append(f"{slot} = alloca i64")
         self.condition(test, then, other)
         for label, value in ((then, yes), (other, no)):
             self.lines.append(f"{label}:")
@@ -253,7 +254,7 @@ class _Function:
             case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args), body=body):
                 start, stop = ("0", self.value(args[0])) if len(args) == 1 else (self.value(args[0]), self.value(args[1]))
                 limit, counter = self.name(), self.name()
-                self.lines[:0] = [f"{limit} = alloca i64", f"{counter} = alloca i64"]
+                self.slots += [f"{limit} = alloca i64", f"{counter} = alloca i64"]
                 self.lines += [f"store i64 {stop}, ptr {limit}", f"store i64 {start}, ptr {counter}"]
                 self.loop((name, counter, limit), body, counter)
             case ast.Break():
