@@ -33,7 +33,6 @@ WRITERS = {"affine", "loops", "writer", "cpu", "cpu_map", "cpu_reduce", "cpu_til
            "control_steps", "matmul_steps", "running_steps",
            "cuda", "cuda_keep", "cuda_launch", "cuda_map", "cuda_reduce", "cuda_scatter", "cuda_simulator", "cuda_writer"}
 COMPILERS = ("frontend.py", "llvm.py", "cuda_compile.py")   # modules of runtime that decide what comes of a source
-ANNOUNCED = 120   # lines of kernels that take as long as an object of jitnet's own that was announced
 SWEEP_EVERY = 64  # writes of one process between two looks at the size of the folder
 
 
@@ -114,20 +113,17 @@ def get_kernel(source: str) -> Kernel:
 
 
 def get_kernels(sources: Iterable[str]) -> list[Kernel]:
-    """The native kernels of several sources, in order; those that must be compiled are compiled on two cores.
-
-    So are the objects that were announced meanwhile.
-    """
+    """The native kernels of several sources, in order; those that must be compiled are compiled on two cores."""
     sources = list(sources)
     with _compiling:
+        build_ahead()   # Numba's import takes about as long as what is built meanwhile
         missing = [s for s in dict.fromkeys(sources) if s not in _memory and not _on_disk(object_key(s))]
-        jobs = [(ANNOUNCED, (key, build)) for key, build in _pending.items()]
-        jobs += [(s.count("\n"), (object_key(s), functools.partial(_compile, s))) for s in missing]
-        jobs.sort(key=lambda job: job[0], reverse=True)
-        if sum(lines for lines, _ in jobs[1:]) >= parallel_compile.LEAST and parallel_compile.can_fork():
-            from . import frontend  # noqa: F401  loaded before the fork, for both
-            _pending.clear()
-            _built.update(parallel_compile.build_together([job for _, job in jobs]))
+        missing.sort(key=lambda source: source.count("\n"), reverse=True)
+        if sum(s.count("\n") for s in missing[1:]) >= parallel_compile.LEAST and parallel_compile.can_fork():
+            from . import frontend
+            frontend.prepare()
+            jobs = [(object_key(s), functools.partial(_compile, s)) for s in missing]
+            _built.update(parallel_compile.build_together(jobs))
         return [get_kernel(source) for source in sources]
 
 
@@ -164,26 +160,31 @@ def get_object(key: str, symbols: tuple[str, ...], build) -> llvm.LoadedObject:
 
 
 def announce(key: str, build: Callable[[], bytes]) -> None:
-    """Says that `get_object` will be asked for this object soon: it is built together with the kernels that come before."""
+    """Says that `get_object` will be asked for this object soon: `build_ahead` will build it."""
     if key not in _ahead and not _on_disk(key):
         _pending[key] = build
 
 
-def build_ahead(key: str, build: Callable[[], bytes]) -> None:
-    """Lets the object of this key, which `get_object` will be asked for soon, be built beside this process from now on."""
+def build_ahead() -> None:
+    """Has a child build, beside this process, all objects that were announced."""
     with _compiling:
-        if key not in _ahead and not _on_disk(key) and parallel_compile.can_fork():
-            child = parallel_compile.start([(key, build)])
+        if _pending and parallel_compile.can_fork():
+            child = parallel_compile.start(list(_pending.items()))
             if child is not None:
-                _ahead[key] = child
+                _ahead.update(dict.fromkeys(_pending, child))
+                _pending.clear()
 
 
 def _take(key: str) -> bytes | None:
     """The object of this key if it was built ahead."""
     with _compiling:
         _pending.pop(key, None)
-        child = _ahead.pop(key, None)
-        return _built.pop(key, None) if child is None else child.collect().get(key)
+        child = _ahead.get(key)
+        if child is not None:
+            for other in [k for k, who in _ahead.items() if who is child]:
+                del _ahead[other]
+            _built.update(child.collect())
+        return _built.pop(key, None)
 
 
 def get_image(key: str, build) -> bytes:

@@ -61,6 +61,10 @@ class _TypingContext(typing.context.BaseContext):
         from numba.core.typing import mathdecl
         self.install_registry(mathdecl.registry)
 
+    def resolve_value_type(self, val):
+        """The type of a global; for a class Numba would load its own lists and dicts, which takes longer than a kernel."""
+        return self._get_global_type(val) if val is range else super().resolve_value_type(val)
+
     def resolve_function_type(self, func, args, kws):
         if kws or func == "static_getitem":   # whose arguments are values too
             return super().resolve_function_type(func, args, kws)
@@ -246,6 +250,12 @@ def _contexts():
         _Description.target_context = target
         target.refresh()
     return _Description.typing_context, _Description.target_context
+
+
+def prepare() -> None:
+    """Loads what Numba knows of types and of lowering: done before a fork, it serves both processes."""
+    with ConfigStack().enter(_flags()), target_override(TARGET):
+        _contexts()
 
 
 def _flags():

@@ -58,7 +58,8 @@ def _loaded() -> llvm.LoadedObject:
 def prepare() -> None:
     """Has the native functions built beside this process, once per machine, while it traces and compiles kernels."""
     if not _loaded.cache_info().currsize:
-        cache.build_ahead(*_recipe())
+        cache.announce(*_recipe())
+        cache.build_ahead()
 
 
 def address(symbol: str) -> int:
