@@ -35,6 +35,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_override, target_registry
 from numba.core.targetconfig import ConfigStack
 
+from ..codegen.builtin import ALIAS_BITS
 from ..codegen.numba_scope import BUFFERS
 from . import llvm as backend
 
@@ -212,10 +213,12 @@ class _Codegen(codegen.Codegen):
         self._target_data = backend.target_machine().target_data
         self.host = backend.host()[0], str(self._target_data)
         self.machine = self.host  # (triple, data layout) of the modules to come
+        self.alias_bits = ALIAS_BITS
 
     def _create_empty_module(self, name):
         module = ir.Module(name)
         module.triple, module.data_layout = self.machine
+        module.jitnet_alias_bits = self.alias_bits
         return module
 
     def _add_module(self, module):
@@ -337,6 +340,7 @@ def lower_kernel(source: str, symbol: str, scope: Mapping[str, object]) -> list[
     names = dict(scope)
     exec(compile(source, f"<{symbol}>", "exec"), names)
     with ConfigStack().enter(_flags()), target_override(TARGET):
+        _contexts()[1].codegen().alias_bits = max(1, (source.count("= buffer_") - 1).bit_length())
         library, description = _lower(names["kernel"], KERNEL)
         _add_c_function(library.modules[0], description, KERNEL, symbol)
         return _texts(library)
@@ -354,7 +358,7 @@ def lower_cuda_kernel(function: Callable, arguments: Sequence[types.Type], symbo
         for context in _contexts():
             context.refresh()  # names of GPU kernels may have come after the first CPU kernel
         codegen_ = _Description.target_context.codegen()
-        codegen_.machine = machine
+        codegen_.machine, codegen_.alias_bits = machine, ALIAS_BITS
         try:
             library, description = _lower(function, signature)
         finally:
