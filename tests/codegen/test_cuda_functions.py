@@ -1,6 +1,7 @@
 """Every scalar function and random programs as GPU code: exact instructions, no calls, accepted by the assembler.
 
-Each is compiled for one of the three architectures; JITNET_NIGHTLY=1: for all of them, and more programs.
+The programs' values come from the interpreter of GPU kernels. Each is compiled for one of the three architectures;
+JITNET_NIGHTLY=1: for all of them, and more programs.
 """
 import os
 
@@ -9,10 +10,11 @@ import pytest
 from jitnet.codegen import math
 from jitnet.codegen.cuda import cuda_kernel
 from jitnet.codegen.names import DTYPES, SCALAR_FUNCTIONS
-from jitnet.compile import compile_graph
 from jitnet.runtime import cuda_compile
-from jitnet.testing_compiled import gradient_graph
-from jitnet.testing_programs import Recorder, random_graph
+from jitnet.runtime.device import Device
+from jitnet.testing_compiled import check_compiled, gradient_graph
+from jitnet.testing_kernels import interpreted_gpu
+from jitnet.testing_programs import Recorder, random_arguments, random_graph
 from jitnet.types import F32, F64
 
 NIGHTLY = os.environ.get("JITNET_NIGHTLY", "0") not in ("", "0")
@@ -49,7 +51,11 @@ def test_random_programs(seed):
     floats = ((F64,), (F32,), (F32, F64))[seed % 3]
     graph = random_graph(Recorder(seed), (7, 33, 130)[seed % 3], length=4 + seed % 9, floats=floats, reverse=seed % 2 == 0)
     for g in (graph, gradient_graph(graph) if seed % 2 == 0 else None):
-        nests = [info.nest for info in compile_graph(g).kernels if info.nest is not None] if g is not None else []
+        if g is None:
+            continue
+        with interpreted_gpu():
+            compiled = check_compiled(g, random_arguments(g, seed), device=Device("gpu", 0))
+        nests = [info.nest for info in compiled.kernels if info.nest is not None]
         for k, source in enumerate(dict.fromkeys(cuda_kernel(nest).source for nest in nests)):
             for cc in architectures(seed + k):
                 assert ".visible .entry kernel(" in assembled(source, cc)

@@ -251,7 +251,7 @@ def test_what_can_be_looked_at(driver):
     assert "rows: " in f.explain(on_gpu(X), on_gpu(W)) and "threads" in f.explain(on_gpu(X), on_gpu(W))
     assert "@simulated" in f.source(on_gpu(X), on_gpu(W)) and "in the arena" in f.memory(on_gpu(X), on_gpu(W))
     more = {name for name, _ in f.steps(on_gpu(X), on_gpu(W))} - {name for name, _ in f.steps(X, W)}
-    assert more == {"widen_all_but_products", "gradient_epilogues", "epilogue"}
+    assert more == {"widen_all_but_products", "running", "gradient_epilogues", "epilogue"}
     assert f.traces == 2   # for the GPU and for the CPU
 
 
