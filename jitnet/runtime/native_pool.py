@@ -118,18 +118,13 @@ def pool_worker(record):
     index = load64(record + 8 * W_INDEX)
     seen = 0
     while True:
-        waited, rounds = 0, 0
+        waited = 0
         while load_atomic(table + 8 * P_JOB) == seen:
             pause()
             waited += 1
-            if waited >= P_PATIENCE:
+            if waited >= P_AWAKE:
+                pool_sleep(table, record, seen)
                 waited = 0
-                rounds += 1
-                if rounds < P_ROUNDS:
-                    call0(load64(table + 8 * P_YIELD))
-                else:
-                    pool_sleep(table, record, seen)
-                    rounds = 0
         seen = load_atomic(table + 8 * P_JOB)
         pool_wake(table, 2 * index + 1)
         pool_wake(table, 2 * index + 2)
