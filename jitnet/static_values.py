@@ -44,7 +44,9 @@ def _static_key(value):
     kind = type(value)
     if kind is tuple or kind is frozenset:
         return kind, kind(map(_static_key, value))
-    return kind, value.hex() if kind is float else value
+    if kind is float:  # the zeros of both signs are equal, and NaN equals nothing: floats are told apart by their bits
+        return kind, value.hex()
+    return kind, value.tobytes() if isinstance(value, np.floating) else value
 
 
 def by_value_or_identity(value) -> StaticValue:

@@ -153,6 +153,14 @@ def test_static_arguments():
     assert jitnet.jit(lambda x, n: x * n, static_argnums=(-1,))(X, 3)[1, 2] == 15
 
 
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32])
+def test_static_floats_are_told_apart_by_their_bits(kind):
+    f = jitnet.jit(lambda x, n: x * n, static_argnames="n")
+    signs = [bool(np.signbit(f(X, kind(n))[1, 2])) for n in (0.0, -0.0, 0.0)]
+    assert signs == [False, True, False] and f.traces == 2
+    assert np.isnan(f(X, kind("nan"))).all() and np.isnan(f(X, kind("nan"))).all() and f.traces == 3
+
+
 def test_static_arguments_that_do_not_fit():
     f = jitnet.jit(lambda x, n: x * len(n), static_argnames="n")
     assert f(X, (1, 2))[0, 1] == 2
