@@ -77,9 +77,12 @@ def invoke(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
 def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None, key: np.ndarray | None = None):
     """`invoke` without recording; `key` is what a random operator draws from, by default the next of the global stream."""
     values, ctx = operands(op, arrays, params)
-    if out is not None or op.aux_names:
-        states = [a for a, name in zip(arrays, op.inputs(params)) if name in op.aux_names] if op.aux_names else ()
-        before_write(*states, *[o for o in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(o, Base)])
+    if isinstance(out, Base):
+        before_write(out)
+    elif isinstance(out, (tuple, list)):
+        before_write(*[o for o in out if isinstance(o, Base)])
+    if op.aux_names:
+        before_write(*[a for a, name in zip(arrays, op.inputs(params)) if name in op.aux_names])
     if op.mode:
         params = {"training": state.training, **params}
     if out is not None and arrays and out is arrays[0] and ctx.kind != "gpu" and dispatch.run_in_place(op, values, params):

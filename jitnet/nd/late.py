@@ -25,7 +25,7 @@ class Late:
         self.home, self.source = home, source
         self.shape, self.dtype = self.current.shape, self.current.dtype
         key = id(self)
-        _known[key] = weakref.ref(self, lambda _: _known.pop(key, None))
+        known[key] = weakref.ref(self, lambda _: known.pop(key, None))
 
     @property
     def current(self) -> np.ndarray:
@@ -45,7 +45,7 @@ class Late:
         return self.home
 
 
-_known: dict[int, weakref.ref] = {}  # id -> Late
+known: dict[int, weakref.ref] = {}  # id -> Late
 
 
 def copy_of(array: Base, data: np.ndarray) -> Base | None:
@@ -76,8 +76,8 @@ def put(target: Base, value) -> bool:
 
 def before_write(arrays) -> None:
     """Makes the copies of what is about to be written."""
-    waiting = [(late, source) for ref in list(_known.values()) if (late := ref()) is not None
-               and (source := late.source) is not None] if _known else ()
+    waiting = [(late, source) for ref in list(known.values()) if (late := ref()) is not None
+               and (source := late.source) is not None]
     if waiting:
         owners = memory.owners_of(arrays)
         for late, source in waiting:

@@ -174,7 +174,8 @@ def share(array: Base) -> Base:
 
 def before_write(*arrays: Base, besides: Queue | None = None) -> None:
     """Runs what waits to read the memory of these arrays, in any thread, and makes the copies of it that are late."""
-    late.before_write(arrays)
+    if late.known:
+        late.before_write(arrays)
     for ref in _queues:
         queue = ref()
         if queue is not None and queue.arrays and queue is not besides and queue.reads(arrays):

@@ -42,7 +42,7 @@ class Program:
 
     def read(self):
         x = self.pick()
-        self.see([lambda: x.asnumpy(), lambda: x.mean().asscalar(), lambda: x.asnumpy(), lambda: (x * 2).asnumpy(),
+        self.see([lambda: x.asnumpy(), lambda: x.mean().asscalar(), lambda: x.tolist(), lambda: (x * 2).asnumpy(),
                   lambda: nd.waitall() or 0][self.r.integers(5)]())
 
     def write(self):
