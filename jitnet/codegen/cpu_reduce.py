@@ -19,7 +19,7 @@ from .writer import Dimension
 VISITS = ((8, 2), (4, 16))   # (rows that a strip takes at a time, nodes of a stage at most): text and registers grow with both
 STRIP = 1024       # columns at most that one strip accumulates on the stack
 LEAST_STRIP = 64   # and at least, when there are few columns and many threads could share them
-STRIPS = 16        # strips that are wanted when columns are all there is to share
+STRIPS = 8         # strips that are wanted when columns are all there is to share: wider ones walk memory pages longer
 SEARCH = 256       # elements among which the first place of something is looked for at a time
 WHOLE = 64         # elements at a time that need no mask: four vectors of 64 bytes
 KEPT = 16384       # elements of a row at most that wait on the stack for the next pass
