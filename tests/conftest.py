@@ -13,6 +13,16 @@ if "JITNET_CACHE_DIR" not in os.environ:
     _own_cache = os.environ["JITNET_CACHE_DIR"] = tempfile.mkdtemp(prefix="jitnet-test-cache-")
 
 
+def pytest_configure(config):
+    if os.environ.get("JITNET_NIGHTLY", "0") not in ("", "0"):
+        import importlib.util
+        path = os.path.join(os.path.dirname(__file__), "every_kernel.py")
+        spec = importlib.util.spec_from_file_location("every_kernel", path)
+        plugin = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(plugin)
+        config.pluginmanager.register(plugin, "every_kernel")   # which runs its pytest_configure too
+
+
 def pytest_unconfigure(config):
     if _own_cache is not None:
         shutil.rmtree(_own_cache, ignore_errors=True)

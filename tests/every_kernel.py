@@ -1,0 +1,72 @@
+"""With JITNET_NIGHTLY=1: every kernel that any test made is compiled as a GPU kernel and assembled for three architectures.
+
+A plugin of pytest. Kernels are noted where they are written; each is compiled when the tests of a worker have run, by the first
+worker that has it. What fails is listed at the end, and the run fails.
+"""
+import hashlib
+import os
+import pathlib
+
+from jitnet.codegen.cuda import cuda_kernel
+from jitnet.codegen.gpu_steps import GpuBuilder
+from jitnet.codegen.steps import Builder
+from jitnet.runtime import cuda_compile
+from jitnet.templates import OpenArena
+
+ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
+RUN = os.environ.setdefault("JITNET_EVERY_KERNEL", str(os.getpid()))   # of the run: its workers inherit it
+PLACE = pathlib.Path(os.environ["JITNET_CACHE_DIR"], f"every-kernel-{RUN}")
+sources: set[str] = set()
+
+
+def noting(builder):
+    """Notes the GPU kernel of every nest that a builder is given; those of open sizes have no numbers yet."""
+    original = builder.nest
+
+    def nest(self, nest, *args, **options):
+        if not isinstance(self.arena, OpenArena):
+            sources.add(cuda_kernel(nest).source)
+        return original(self, nest, *args, **options)
+    builder.nest = nest
+
+
+def pytest_configure(config):
+    noting(Builder)
+    noting(GpuBuilder)
+    PLACE.mkdir(parents=True, exist_ok=True)
+
+
+def is_first(digest):
+    try:
+        os.close(os.open(PLACE / digest, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def failures():
+    return sorted(path.read_text() for path in PLACE.glob("*.failed"))
+
+
+def pytest_sessionfinish(session):
+    for source in sorted(sources):
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        if not is_first(digest):
+            continue
+        for cc in ARCHITECTURES:
+            try:
+                ptx = cuda_compile.compile_ptx(source, cc)
+                if cuda_compile.has_assembler():
+                    cuda_compile.machine_code(ptx, cc)
+            except Exception as error:
+                text = f"compute capability {cc[0]}.{cc[1]}: {type(error).__name__}: {error}\n{source}"
+                (PLACE / f"{digest}-{cc[0]}{cc[1]}.failed").write_text(text)
+    if not hasattr(session.config, "workerinput") and failures():
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    made = sum(path.suffix != ".failed" for path in PLACE.iterdir())
+    terminalreporter.write_line(f"{made} kernels compiled for {len(ARCHITECTURES)} GPU architectures")
+    for text in failures():
+        terminalreporter.write_line(text, red=True)
