@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from llvmlite import ir
 from llvmlite.ir.transforms import Visitor
@@ -64,7 +66,8 @@ class _TypingContext(typing.context.BaseContext):
 
     def resolve_value_type(self, val):
         """The type of a global; for a class Numba would load its own lists and dicts, which takes longer than a kernel."""
-        return self._get_global_type(val) if val is range else super().resolve_value_type(val)
+        known = self._get_global_type(val) if val is range or type(val) is type(operator.add) else None
+        return super().resolve_value_type(val) if known is None else known
 
     def resolve_function_type(self, func, args, kws):
         if kws or func == "static_getitem":   # whose arguments are values too
@@ -170,6 +173,31 @@ class _Interpreter(interpreter.Interpreter):
 
     def post_process(self, peepholes, func_ir):
         return func_ir
+
+
+class _Lower(lowering.Lower):
+    """Numba IR -> LLVM IR. An operator on two types is resolved once per process, and not tried on constants first."""
+
+    _resolved: ClassVar[dict] = {}
+
+    def lower_binop(self, resty, expr, op):
+        return self._operator(resty, op, self.fndesc.calltypes[expr], (expr.lhs, expr.rhs))
+
+    def lower_getitem(self, resty, expr, value, index, signature):
+        return self._operator(resty, operator.getitem, signature, (value, index))
+
+    def _operator(self, resty, op, signature, operands):
+        """The value of an operator on variables, as the type `resty`."""
+        key = op, signature.args
+        if key not in self._resolved:
+            typing_context = self.context.typing_context
+            function = typing_context.resolve_value_type(op)
+            self._resolved[key] = function, function.get_call_type(typing_context, signature.args, {})
+        function, signature = self._resolved[key]
+        values = [self.context.cast(self.builder, self.loadvar(operand.name), self.typeof(operand.name), kind)
+                  for operand, kind in zip(operands, signature.args)]
+        result = self.context.get_function(function, signature)(self.builder, values)
+        return self.context.cast(self.builder, result, signature.return_type, resty)
 
 
 class _Library(codegen.CodeLibrary):
@@ -285,7 +313,7 @@ def _lower(function, signature):
     description = funcdesc.PythonFunctionDescriptor.from_specialized_function(
         func_ir, typemap, result, calltypes, mangler=target.mangler, inline=False, noalias=False, abi_tags=[])
     with target.push_code_library(library):
-        lowering.Lower(target, library, description, func_ir, metadata={}).lower()
+        _Lower(target, library, description, func_ir, metadata={}).lower()
     return library, description
 
 
