@@ -23,12 +23,14 @@ P_JOB, P_FUNCTION, P_DATA, P_THREADS = range(4)
 P_LINE = 8  # words in a cache line
 P_DONE = P_LINE
 (P_STARTED, P_WANTED, P_WORKERS, P_WORKER, P_CREATE, P_SIGMASK, P_SEM_INIT, P_SEM_WAIT, P_SEM_POST,
- P_YIELD) = range(2 * P_LINE, 2 * P_LINE + 10)
+ P_YIELD, P_CALM) = range(2 * P_LINE, 2 * P_LINE + 11)  # P_CALM: for how many jobs more the workers sleep early
 P_SIGNALS, P_OLD_SIGNALS, P_SHARES = 32, 48, 64
 P_MOST = 256  # threads at most, the caller among them
 P_SIG_SETMASK = 2
 P_PATIENCE = 1000  # pauses before a caller that waits lets others onto its core: 10 to 60 us
 P_AWAKE = 16000  # pauses before a worker sleeps: to wake one takes 20 to 60 us, and serial steps between products as long
+P_STALLED = 100  # times a caller lets others onto its core until it knows: another process has a worker's core
+P_CALM_JOBS = 1000  # who spins beside such a neighbour has no time left for the work: workers sleep early for so many jobs
 W_ASLEEP, W_INDEX, W_THREAD, W_FIRST, W_COUNT, W_SEMAPHORE = range(6)  # a worker's record; a semaphore has 32 bytes
 P_RECORD = 2 * P_LINE
 P_WORDS = P_SHARES + P_MOST * (P_LINE + P_RECORD)

@@ -119,10 +119,11 @@ def pool_worker(record):
     seen = 0
     while True:
         waited = 0
+        awake = P_AWAKE if load64(table + 8 * P_CALM) == 0 else P_PATIENCE
         while load_atomic(table + 8 * P_JOB) == seen:
             pause()
             waited += 1
-            if waited >= P_AWAKE:
+            if waited >= awake:
                 pool_sleep(table, record, seen)
                 waited = 0
         seen = load_atomic(table + 8 * P_JOB)
@@ -139,6 +140,9 @@ def pool_for(function, args, dims, steps, data, inner, arrays, threads):
         pool_start(table)
     count = load64(dims)
     threads = smaller(smaller(threads, load64(table + 8 * P_WORKERS) + 1), count)
+    calm = load64(table + 8 * P_CALM)
+    if calm > 0:
+        store64(table + 8 * P_CALM, calm - 1)
     store64(table + 8 * P_FUNCTION, function)
     store64(table + 8 * P_DATA, data)
     store64(table + 8 * P_THREADS, threads)
@@ -149,11 +153,14 @@ def pool_for(function, args, dims, steps, data, inner, arrays, threads):
     pool_wake(table, 1)
     pool_wake(table, 2)
     pool_work(table, 0, pool_worker_record(table, 0))
-    waited = 0
+    waited, yields = 0, 0
     while load_atomic(table + 8 * P_DONE) < count:
         pause()
         waited += 1
         if waited >= P_PATIENCE:   # its thread may wait for this very core
             call0(load64(table + 8 * P_YIELD))
             waited = 0
+            yields += 1
+            if yields == P_STALLED:
+                store64(table + 8 * P_CALM, P_CALM_JOBS)
     return 0
