@@ -14,7 +14,7 @@ import numpy as np
 from .. import ops
 from ..ir import Atom, Const, Eqn, Graph
 from ..types import BOOL, F32, F64, HALVES, I32, I64, is_float
-from .rewrite import Rewriter, everywhere, scalar
+from .rewrite import Rewriter, everywhere, rewrite, scalar
 
 BLAS_DTYPES = (F32, F64, *HALVES)   # halves are float32 by now, except for a library that takes them
 
@@ -78,25 +78,10 @@ RULES = {
 }
 
 
-def _rewrite(graph: Graph, rules: dict, name: str) -> Graph:
-    wanted = {eqn for eqn in graph.eqns if eqn.op.name in rules and rules[eqn.op.name][0](eqn)}
-    if not wanted:
-        return graph
-    out = Rewriter()
-    for eqn in graph.eqns:
-        new = out.renamed(eqn)
-        if eqn in wanted:
-            out.source = eqn.source
-            out.env.update(zip(eqn.outputs, rules[eqn.op.name][1](out, new), strict=True))
-        else:
-            out.add(new)
-    return out.graph(graph, name)
-
-
 @everywhere
 def expand(graph: Graph) -> Graph:
     """The graph with calls inlined, and with argmax, argmin and integer matmul as equations that vectorize."""
-    return _rewrite(graph, RULES, "expand")
+    return rewrite(graph, RULES, "expand")
 
 
 @everywhere
@@ -105,4 +90,4 @@ def inline_calls(graph: Graph) -> Graph:
 
     The recomputing call of a `checkpoint` stays: inside the backward computation its values live for that call alone.
     """
-    return _rewrite(graph, {"call": RULES["call"], "switch": RULES["switch"]}, "inline_calls")
+    return rewrite(graph, {"call": RULES["call"], "switch": RULES["switch"]}, "inline_calls")

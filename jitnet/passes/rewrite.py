@@ -107,3 +107,22 @@ def everywhere(transform: Callable[[Graph], Graph]) -> Callable[[Graph], Graph]:
 
         return visit(graph)
     return run
+
+
+def rewrite(graph: Graph, rules: dict, name: str) -> Graph:
+    """The graph with each equation that a rule applies to replaced by what the rule emits.
+
+    rules: op's name -> (does it apply to this equation, the rule: (Rewriter, equation) -> the new values).
+    """
+    wanted = {eqn for eqn in graph.eqns if eqn.op.name in rules and rules[eqn.op.name][0](eqn)}
+    if not wanted:
+        return graph
+    out = Rewriter()
+    for eqn in graph.eqns:
+        new = out.renamed(eqn)
+        if eqn in wanted:
+            out.source = eqn.source
+            out.env.update(zip(eqn.outputs, rules[eqn.op.name][1](out, new), strict=True))
+        else:
+            out.add(new)
+    return out.graph(graph, name)

@@ -13,7 +13,7 @@ import numpy as np
 from .. import ops
 from ..ir import Atom, Eqn, Graph
 from ..types import BOOL, F32, HALVES, is_float
-from .rewrite import Rewriter, everywhere, scalar
+from .rewrite import Rewriter, everywhere, rewrite, scalar
 
 PART = 64   # elements of a short axis: every one of them is read for each
 
@@ -72,27 +72,19 @@ def _run(out: Rewriter, name: str, x: Atom, axis: int, upto=ops.less_equal) -> A
     return out.emit(ops.slice, [whole], start=(0,) * len(shape), size=shape, step=(1,) * len(shape))
 
 
-def _rule(out: Rewriter, eqn: Eqn) -> Atom:
-    """The new value; halves run in float32, and are rounded once."""
+def _rule(out: Rewriter, eqn: Eqn) -> list[Atom]:
+    """The new value, in a list; halves run in float32, and are rounded once."""
     (x,), axis = eqn.inputs, eqn.params["axis"]
     dtype = x.type.dtype
     if dtype not in HALVES:
-        return _run(out, eqn.op.name, x, axis)
-    return out.emit(ops.cast, [_run(out, eqn.op.name, out.emit(ops.cast, [x], dtype=F32), axis)], dtype=dtype)
+        return [_run(out, eqn.op.name, x, axis)]
+    return [out.emit(ops.cast, [_run(out, eqn.op.name, out.emit(ops.cast, [x], dtype=F32), axis)], dtype=dtype)]
+
+
+RULES = dict.fromkeys(RUNNING, (lambda eqn: bool(eqn.inputs[0].type.size), _rule))
 
 
 @everywhere
 def running(graph: Graph) -> Graph:
     """The graph with running sums, products and extremes as reductions."""
-    wanted = {eqn for eqn in graph.eqns if eqn.op.name in RUNNING and eqn.inputs[0].type.size}
-    if not wanted:
-        return graph
-    out = Rewriter()
-    for eqn in graph.eqns:
-        new = out.renamed(eqn)
-        if eqn in wanted:
-            out.source = eqn.source
-            out.env[eqn.outputs[0]] = _rule(out, new)
-        else:
-            out.add(new)
-    return out.graph(graph, "running")
+    return rewrite(graph, RULES, "running")

@@ -1,9 +1,8 @@
 """Numba as a front end: Python functions on scalars and pointers -> LLVM IR text with plain C functions.
 
 Numba's own pipeline serves arrays, objects, inlining and parallel loops; kernels need none of that. This one keeps
-bytecode -> Numba IR -> SSA -> types -> LLVM IR, in a target of its own that knows numbers, ranges and pointers. That takes
-the first compile in a process from 330 to 70 ms (Numba's CPU target imports all of scipy.linalg) and the next from 50 to 25.
-Imported only when something has to be compiled.
+bytecode -> Numba IR -> SSA -> types -> LLVM IR, in a target of its own that knows numbers, ranges and pointers: Numba's CPU
+target imports all of scipy.linalg. Imported only when something has to be compiled.
 """
 from __future__ import annotations
 
