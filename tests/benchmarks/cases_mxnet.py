@@ -1,6 +1,6 @@
 """Programs for MXNet 1.x: the same text, with `mx` being jitnet or MXNet. They run as they stand, on arrays of their own."""
 from cases import TEST, Case, normal
-from cases_network import mlp_inputs, mlp_loss
+from cases_network import mlp_forward, mlp_inputs, mlp_loss
 
 PROGRAM, SAME = "programs for MXNet", "executor against jit"
 OTHERS = ("numpy", "jax", "torch", "torch.compile")  # frameworks that do not run programs for MXNet
@@ -30,12 +30,7 @@ def program(setup):
 
 def mlp_gradients(np, layers, x, labels):
     """(probabilities, dW1, db1, dW2, ...) with the weights' gradients as (outputs, inputs), summed over the batch."""
-    inputs = [x]
-    for weight, bias in layers[:-1]:
-        inputs.append(np.maximum(inputs[-1] @ weight + bias, 0))
-    logits = inputs[-1] @ layers[-1][0] + layers[-1][1]
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p = e / e.sum(axis=1, keepdims=True)
+    inputs, p = mlp_forward(np, layers, x)
     ct = p - (labels[:, None] == np.arange(p.shape[1]))
     gradients = []
     for (weight, _), layer_input in zip(reversed(layers), reversed(inputs)):

@@ -35,14 +35,19 @@ def descend(layers, gradients):
     return [(w - RATE * dw, b - RATE * db) for (w, b), (dw, db) in zip(layers, gradients)]
 
 
-def mlp_step_numpy(np, layers, x, labels):
-    """(loss, new layers), with the gradients written out by hand."""
+def mlp_forward(np, layers, x):
+    """(input of every layer, probabilities)."""
     inputs = [x]
     for weight, bias in layers[:-1]:
         inputs.append(np.maximum(inputs[-1] @ weight + bias, 0))
     logits = inputs[-1] @ layers[-1][0] + layers[-1][1]
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p = e / e.sum(axis=1, keepdims=True)
+    return inputs, e / e.sum(axis=1, keepdims=True)
+
+
+def mlp_step_numpy(np, layers, x, labels):
+    """(loss, new layers), with the gradients written out by hand."""
+    inputs, p = mlp_forward(np, layers, x)
     n = len(x)
     loss = -np.log(p[np.arange(n), labels]).mean()
     p[np.arange(n), labels] -= 1
