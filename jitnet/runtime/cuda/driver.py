@@ -41,6 +41,14 @@ class DriverError(Exception):
         return self.name in LOST
 
 
+def absent(error: BaseException | None) -> DriverError | None:
+    """The failure that cuda-bindings means when it says that the driver lacks a function: the driver is too old."""
+    text = str(error)
+    if isinstance(error, RuntimeError) and "unction" in text and "not found" in text:
+        return DriverError("SYSTEM_DRIVER_MISMATCH", text)
+    return None
+
+
 @dataclass(frozen=True)
 class Properties:
     """What a GPU is: what launch shapes and messages need."""
@@ -248,9 +256,15 @@ class Driver:
 
     def begin_capture_to(self, stream: int, graph: int, after: Sequence[int]) -> None:
         """What comes next on a stream becomes nodes of a graph, after some of its nodes."""
-        mode, nodes = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, [self.cu.CUgraphNode(n) for n in after]
-        self._check("cuStreamBeginCaptureToGraph", self.cu.cuStreamBeginCaptureToGraph(
-            stream, graph, nodes or None, None, len(nodes), mode))
+        mode = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        begun = self.cu.cuStreamBeginCaptureToGraph(stream, graph, *self._dependencies(after), mode)
+        self._check("cuStreamBeginCaptureToGraph", begun)
+
+    def _dependencies(self, after: Sequence[int]) -> tuple:
+        """(nodes, what is special about each edge from them, how many): cuda-bindings 13.0 wants the second, too."""
+        if not after:
+            return None, None, 0
+        return [self.cu.CUgraphNode(n) for n in after], [self.cu.CUgraphEdgeData() for _ in after], len(after)
 
     def last_nodes(self, stream: int) -> list[int]:
         """The nodes that the next one captured will depend on."""
@@ -267,8 +281,7 @@ class Driver:
         p.type = self.cu.CUgraphNodeType.CU_GRAPH_NODE_TYPE_CONDITIONAL
         p.conditional.handle, p.conditional.size, p.conditional.ctx = handle, count, context
         p.conditional.type = getattr(self.cu.CUgraphConditionalNodeType, f"CU_GRAPH_COND_TYPE_{kind.upper()}")
-        nodes = [self.cu.CUgraphNode(n) for n in after]
-        node = self._check("cuGraphAddNode", self.cu.cuGraphAddNode(graph, nodes or None, None, len(nodes), p))
+        node = self._check("cuGraphAddNode", self.cu.cuGraphAddNode(graph, *self._dependencies(after), p))
         return int(node), [int(body) for body in p.conditional.phGraph_out[:count]]
 
     def instantiate(self, graph: int) -> int:

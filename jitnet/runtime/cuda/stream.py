@@ -19,7 +19,7 @@ from ...errors import DeviceError, DeviceMemoryError, Source
 from ...text import size_text
 from ..device import Device
 from .buffer import Kind
-from .driver import OLD_DRIVER, DriverError, driver
+from .driver import OLD_DRIVER, DriverError, absent, driver
 from .memory import PinnedPool, Pool
 
 MOST_KINDS = 65_536
@@ -97,8 +97,9 @@ class Gpu:
     def __exit__(self, kind, error, trace) -> None:
         before = self._before.pop()
         try:
-            if isinstance(error, DriverError):
-                raise self.failure(error) from None
+            failed = error if isinstance(error, DriverError) else absent(error)
+            if failed is not None:
+                raise self.failure(failed) from None
         finally:
             if self.lost and before == self.context:
                 before = 0   # no context at all is better than one that is gone
