@@ -14,6 +14,7 @@ from .retrace import explain_retrace as explain_retrace
 from .runtime import cache as cache
 from .runtime.array import Array as Array, asarray as asarray, block_until_ready as block_until_ready, device_put as device_put
 from .runtime.device import Device as Device
+from .runtime.preload import preload
 from .context import Context as Context, cpu as cpu, cpu_pinned as cpu_pinned, current_context as current_context, gpu as gpu
 from .context import num_gpus as num_gpus
 from .runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads
@@ -50,3 +51,7 @@ def __getattr__(name: str):
         _loading.discard(thread)
     found = globals()[name] = module.AttrScope if name == "AttrScope" else module
     return found
+
+
+preload()
+del preload

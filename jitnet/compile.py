@@ -1,9 +1,7 @@
 """Graph -> Compiled: the passes, the kernels and the native program of a traced function."""
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ import numpy as np
 from .codegen import control_steps, matmul_steps, running_steps  # noqa: F401  register how these ops become steps
 from .codegen.in_place import values_in
 from .codegen.steps import Builder
+from .collector import without_garbage_collection
 from .errors import TraceIndexError
 from .ir import Graph, Var, definitions
 from .passes.pipeline import pipeline
@@ -68,18 +67,6 @@ def compile_graph(graph: Graph, written: Sequence[int] = (), arrays: Collection[
     """
     with without_garbage_collection():
         return _compile(graph, tuple(written), arrays) if device.kind == "cpu" else _compile_for_gpu(graph, device)
-
-
-@contextlib.contextmanager
-def without_garbage_collection():
-    """Keeps the cycle collector off: compiling makes many small objects and no garbage worth 20 ms of looking for it."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def of_program(program: Program, in_place: tuple[int, ...]) -> Compiled:

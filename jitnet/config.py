@@ -20,7 +20,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "JITNET_CHECK": ("0", "1: the Graph is checked after tracing and after every pass; "
                            "a template that fails to compile is an error"),
     "JITNET_FULL_TRACEBACK": ("0", "1: tracebacks keep jitnet's own frames"),
-    "JITNET_CACHE": ("1", "0: compiled kernels are not kept on disk"),
+    "JITNET_CACHE": ("1", "0: compiled kernels are not kept on disk, every process loads the compiler as it imports jitnet"),
     "JITNET_CACHE_DIR": ("", "folder of the compiled kernels; empty: `jitnet` in the user's cache folder"),
     "JITNET_CACHE_SIZE": ("536870912", "bytes of kernels kept on disk; the ones used longest ago go first"),
     "JITNET_COMPILE_PROCESSES": ("2", "1: kernels are compiled in this process alone, without a forked one beside it"),

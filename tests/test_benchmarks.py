@@ -81,6 +81,19 @@ def test_verdicts(ours, met):
     assert rows["import"][2:] == ("–", None)
 
 
+def test_verdicts_of_the_first_call():
+    row = {"cold": 0.2, "cold import": 0.25, "cold together": 0.45, "warm": 0.02, "warm import": 0.1, "warm together": 0.12,
+           "cold compiles": 12}
+    jax = {**row, "cold": 0.3, "cold together": 0.4, "cold compiles": None}
+    run = figures(1e-3)
+    run["probes"]["first call"] = {fresh_runs.MLP: {"jitnet": row, "jax": jax}}
+    rows = {row[0]: row for row in targets.verdicts(run)}
+    assert rows["first training step, empty disk cache"][2:] == ("200 ms (JAX 300)", True)
+    assert rows["import and first training step, empty disk cache"][2:] == ("450 ms (JAX 400)", False)
+    assert rows["import"][2:] == ("0.25 s with an empty disk cache, 0.10 s with a filled one", True)
+    assert "| jitnet | 250 | 200 | 450 | 100 | 20.0 | 120 | 12 |" in report.markdown(run)
+
+
 def test_report_of_a_disturbed_run_says_so():
     disturbed = figures(1e-3)
     assert "rough" not in report.markdown(disturbed)

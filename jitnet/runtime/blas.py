@@ -13,7 +13,7 @@ import math
 import os
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +53,8 @@ def kernel(buffers, sizes, start, stop):
 
 
 @functools.cache
-def _kernels() -> dict[np.dtype, cache.LazyKernel]:
-    """Kernels by dtype, being compiled from now on."""
+def _recipe() -> tuple[str, Callable[[], bytes]]:
+    """(key, build) of the object with the functions that call BLAS."""
     folder = Path(__file__).parent
     source = (folder / "blas_code.py").read_text()
     key = cache.object_key(source + (folder / "words.py").read_text())
@@ -63,7 +63,18 @@ def _kernels() -> dict[np.dtype, cache.LazyKernel]:
         from . import words
         return llvm.emit_object([words.compile_words(source, {**vars(words), **vars(blas_code)}, "jitnet_")], vectorize=False)
 
-    name, functions = _library()
+    return key, build
+
+
+def announce() -> None:
+    """Says that products by BLAS will be needed."""
+    cache.announce(*_recipe())
+
+
+@functools.cache
+def _kernels() -> dict[np.dtype, cache.LazyKernel]:
+    """Kernels by dtype, being compiled from now on."""
+    (key, build), (name, functions) = _recipe(), _library()
     text = SOURCE.format(who=f"BLAS computes this, through {name}")
 
     @functools.cache
@@ -80,7 +91,7 @@ def _kernels() -> dict[np.dtype, cache.LazyKernel]:
     def find(short: str) -> cache.Kernel:
         return cache.Kernel(text, key, load().address[f"jitnet_matmul_{short}"], load())
 
-    cache.announce(key, build)
+    announce()
     return {dtype: cache.LazyKernel(text, f"{key}-{short}", functools.partial(find, short))
             for dtype, short in ((np.dtype(np.float32), "f32"), (np.dtype(np.float64), "f64"))}
 

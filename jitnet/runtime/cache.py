@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import config
+from ..collector import count_as_old
 from . import llvm, parallel_compile
 
 MAGIC = b"jitnet object 1\n"
@@ -117,14 +118,17 @@ def get_kernels(sources: Iterable[str]) -> list[Kernel]:
     sources = list(sources)
     with _compiling:
         build_ahead()   # Numba's import takes about as long as what is built meanwhile
-        missing = [s for s in dict.fromkeys(sources) if s not in _memory and not _on_disk(object_key(s))]
+        missing = [s for s in dict.fromkeys(sources) if s not in _memory and not is_kept(object_key(s))]
         missing.sort(key=lambda source: source.count("\n"), reverse=True)
         if sum(s.count("\n") for s in missing[1:]) >= parallel_compile.LEAST and parallel_compile.can_fork():
             from . import frontend
             frontend.prepare()
             jobs = [(object_key(s), functools.partial(_compile, s)) for s in missing]
             _built.update(parallel_compile.build_together(jobs))
-        return [get_kernel(source) for source in sources]
+        kernels = [get_kernel(source) for source in sources]
+        if missing:
+            count_as_old()   # what Numba and LLVM's bindings made
+        return kernels
 
 
 def _compile(source: str) -> bytes:
@@ -161,7 +165,7 @@ def get_object(key: str, symbols: tuple[str, ...], build) -> llvm.LoadedObject:
 
 def announce(key: str, build: Callable[[], bytes]) -> None:
     """Says that `get_object` will be asked for this object soon: `build_ahead` will build it."""
-    if key not in _ahead and not _on_disk(key):
+    if key not in _ahead and key not in _built and not is_kept(key):
         _pending[key] = build
 
 
@@ -179,12 +183,19 @@ def _take(key: str) -> bytes | None:
     """The object of this key if it was built ahead."""
     with _compiling:
         _pending.pop(key, None)
-        child = _ahead.get(key)
-        if child is not None:
-            for other in [k for k, who in _ahead.items() if who is child]:
-                del _ahead[other]
-            _built.update(child.collect())
+        child = _ahead.pop(key, None)
+        if child is not None and key not in _built:
+            _built.update(child.collect(key))
+        if child is not None and child not in _ahead.values():
+            child.give_up()   # nothing more is asked of it
         return _built.pop(key, None)
+
+
+def give_up() -> None:
+    """Ends the children that build ahead; what they would have built is built when it is asked for."""
+    for child in set(_ahead.values()):
+        child.give_up()
+    _ahead.clear()
 
 
 def get_image(key: str, build) -> bytes:
@@ -262,7 +273,8 @@ def _path(key: str) -> Path | None:
     return base and base / key[:2] / f"{key}.o"
 
 
-def _on_disk(key: str) -> bool:
+def is_kept(key: str) -> bool:
+    """Whether there is a file under this key on disk."""
     path = _path(key)
     return path is not None and path.exists()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -85,22 +86,32 @@ def kernel(buffers, sizes, start, stop):
 
 
 @functools.cache
-def kernel(dtype: np.dtype, text: str) -> cache.LazyKernel:
-    """The kernel of one dtype, being compiled from now on; `text` is what it shows as its source."""
+def _recipe(dtype: np.dtype) -> tuple[str, Callable[[], bytes]]:
+    """(key, build) of the object with the kernel of one dtype."""
     short, kind = KINDS[dtype]
     folder = Path(__file__).parent
     texts = [(folder / name).read_text() for name in ("gemm.py", "gemm_blocks.py", "words.py", "blas_code.py")]
-    key = cache.object_key("\n".join([kind, *texts]))
-    symbol = f"jitnet_{short}_kernel"
+    return (cache.object_key("\n".join([kind, *texts])),
+            functools.partial(image, kind, gemm_blocks.vector_bytes(), f"jitnet_{short}_"))
 
-    def build() -> bytes:
-        return image(kind, gemm_blocks.vector_bytes(), f"jitnet_{short}_")
+
+def announce(dtype: np.dtype) -> None:
+    """Says that the kernel of this dtype will be needed; nothing where no product suits these kernels."""
+    if gemm_blocks.vector_bytes():
+        cache.announce(*_recipe(dtype))
+
+
+@functools.cache
+def kernel(dtype: np.dtype, text: str) -> cache.LazyKernel:
+    """The kernel of one dtype, being compiled from now on; `text` is what it shows as its source."""
+    short, (key, build) = KINDS[dtype][0], _recipe(dtype)
+    symbol = f"jitnet_{short}_kernel"
 
     def find() -> cache.Kernel:
         loaded = cache.get_object(key, (symbol,), build)
         return cache.Kernel(text, key, loaded.address[symbol], loaded)
 
-    cache.announce(key, build)
+    announce(dtype)
     return cache.LazyKernel(text, f"{NAME}-{short}-{key}", find)
 
 

@@ -55,10 +55,20 @@ def _loaded() -> llvm.LoadedObject:
     return cache.get_object(key, tuple(SYMBOLS), build)
 
 
+def is_kept() -> bool:
+    """Whether the kernel cache on disk holds the native functions: whatever this version compiled here, these are among it."""
+    return cache.is_kept(_recipe()[0])
+
+
+def announce() -> None:
+    """Says that the native functions will be needed."""
+    cache.announce(*_recipe())
+
+
 def prepare() -> None:
     """Has the native functions built beside this process, once per machine, while it traces and compiles kernels."""
     if not _loaded.cache_info().currsize:
-        cache.announce(*_recipe())
+        announce()
         cache.build_ahead()
 
 

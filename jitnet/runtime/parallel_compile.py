@@ -1,19 +1,20 @@
 """Objects compiled in forked children beside this process: LLVM works under one lock per process.
 
-A child inherits what is loaded here, compiles, sends the objects through a pipe and ends. One that does not answer in time is
-given up (a lock may have been held by a thread that the fork left behind), and this process compiles its share too: nothing
-but time depends on it.
+A child inherits what is loaded here, compiles, sends each object through a pipe when it is done, and ends. One that does
+not answer in time is given up (a lock may have been held by a thread that the fork left behind), and this process compiles its
+share too: nothing but time depends on it.
 """
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
 import select
 import signal
-import time
+import struct
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Job = tuple[str, Callable[[], bytes]]
 """(key, build): the name of an object, and what makes it."""
@@ -29,14 +30,19 @@ def can_fork() -> bool:
     return hasattr(os, "fork") and cores > 1 and os.environ.get("JITNET_COMPILE_PROCESSES", "2") != "1"
 
 
-class Child:
-    """A forked process that sends what `work` returns, a dict of objects by key."""
+LENGTH = struct.Struct("<Q")   # what precedes every object in the pipe
 
-    def __init__(self, work: Callable[[], dict[str, bytes]]):
+
+class Child:
+    """A forked process that sends what `work` gives, objects with their keys; `ended` once no more will come."""
+
+    def __init__(self, work: Callable[[], Iterable[tuple[str, bytes]]]):
+        self.ended, self.rest = False, b""   # the rest: an object that has not come whole
         reader, writer = os.pipe()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)   # Python's about threads: see above
+                for kind in (DeprecationWarning, RuntimeWarning):   # Python's and JAX's about threads: see above
+                    warnings.simplefilter("ignore", kind)
                 self.process = os.fork()
         except OSError:
             os.close(reader)
@@ -51,34 +57,51 @@ class Child:
             gc.disable()   # what it leaves behind goes with it
             os.close(reader)
             with os.fdopen(writer, "wb") as stream:
-                pickle.dump(work(), stream)
+                for pair in work():
+                    sent = pickle.dumps(pair)
+                    stream.write(LENGTH.pack(len(sent)) + sent)
+                    stream.flush()
         finally:
             os._exit(0)
 
-    def collect(self) -> dict[str, bytes]:
-        """What the child sends, waited for; nothing when it fails or is silent for too long."""
-        parts, end = [], time.monotonic() + PATIENCE
+    def collect(self, key: str | None = None) -> dict[str, bytes]:
+        """The objects that have come, waited for until that of `key` is among them, or all; fewer when the child fails."""
+        found = {}
         try:
-            while select.select([self.pipe], [], [], max(0.0, end - time.monotonic()))[0]:
-                part = os.read(self.pipe, 1 << 20)
+            while key not in found and not self.ended:
+                part = os.read(self.pipe, 1 << 20) if select.select([self.pipe], [], [], PATIENCE)[0] else b""
+                self.rest += part
+                found.update(self._whole())
                 if not part:
-                    return pickle.loads(b"".join(parts)) if parts else {}
-                parts.append(part)
-            return {}
-        finally:
+                    self.give_up()
+        except BaseException:
             self.give_up()
+            raise
+        return found
+
+    def _whole(self) -> Iterator[tuple[str, bytes]]:
+        """Takes the objects that are whole out of the rest."""
+        start = LENGTH.size
+        while len(self.rest) >= start and len(self.rest) >= (end := start + LENGTH.unpack_from(self.rest)[0]):
+            yield pickle.loads(self.rest[start:end])
+            self.rest = self.rest[end:]
 
     def give_up(self) -> None:
         """Ends the child, whatever it is at, and leaves nothing of it behind."""
-        os.kill(self.process, signal.SIGKILL)   # one that has ended by itself waits for waitpid: it is still the same process
+        if self.ended:
+            return
+        self.ended = True
         os.close(self.pipe)
-        os.waitpid(self.process, 0)
+        with contextlib.suppress(ChildProcessError):   # the user's code may wait for any child: then it is no more
+            if os.waitpid(self.process, os.WNOHANG) == (0, 0):
+                os.kill(self.process, signal.SIGKILL)
+                os.waitpid(self.process, 0)
 
 
 def start(jobs: Sequence[Job]) -> Child | None:
     """A child that builds the jobs, None where none can be had."""
     try:
-        return Child(lambda: {key: build() for key, build in jobs})
+        return Child(lambda: ((key, build()) for key, build in jobs))
     except OSError:
         return None
 
@@ -93,20 +116,18 @@ def build_together(jobs: Sequence[Job]) -> dict[str, bytes]:
     os.write(writer, bytes(range(len(jobs))))
     os.close(writer)
 
-    def work() -> dict[str, bytes]:
-        built = {}
+    def work() -> Iterator[tuple[str, bytes]]:
         while number := os.read(queue, 1):
             key, build = jobs[number[0]]
-            built[key] = build()
-        return built
+            yield key, build()
 
     try:
         try:
             child = Child(work)
         except OSError:   # no more processes: all of it is done here
-            return work()
+            return dict(work())
         try:
-            found = work()
+            found = dict(work())
         except BaseException:
             child.give_up()
             raise

@@ -31,7 +31,10 @@ def empty_caches(place):
 
 
 def first_calls(pythons, log, place, quick):
-    """{case: {peer: {cold, warm, import, compiles}}}: the first call of a process, with empty caches and with filled ones."""
+    """{case: {peer: row}}: the first call of a process, with empty caches (cold) and with filled ones (warm).
+
+    A row has, by state, the call, the compiles, the import of the framework, and the import and the call together.
+    """
     table = {}
     for case, dims in FIRST.items():
         table[case] = {}
@@ -44,7 +47,8 @@ def first_calls(pythons, log, place, quick):
                     with worker(name, pythons, log, **caches) as peer:
                         answer = peer.ask(do="prepare", case=case, size=dims)
                         row[state] = answer.get("first")
-                        row["import"] = min(row.get("import", 9e9), peer.hello["import_seconds"])
+                        row[f"{state} import"] = peer.hello["import_seconds"]
+                        row[f"{state} together"] = row[state] and row[state] + row[f"{state} import"]
                         row[f"{state} compiles"] = answer.get("compiles")
                         if not answer["ok"]:
                             row["why"] = answer.get("why", f"error {answer.get('error')}")

@@ -151,12 +151,15 @@ def target_table(figures):
 def probe_sections(probes):
     text = []
     if probes.get("first call"):
-        columns = ("import", "cold", "warm")
+        columns = [f"{state}{part}" for state in ("cold", "warm") for part in (" import", "", " together")]
         rows = [[case, name, *(milliseconds(row.get(key)) for key in columns), count(row.get("cold compiles"))]
                 for case, peers in probes["first call"].items() for name, row in peers.items()]
         text += ["## First call of a process, ms\n",
-                 "Import, then the first call with empty caches on disk (cold), and in a second process (warm).\n",
-                 table(["case", "framework", "import", "cold", "warm", "kernels"], rows)]
+                 "With empty caches on disk (cold): the import of the framework, the first call after it, both together. The\n"
+                 "same in another process, which finds what that one kept (warm). Where its cache is empty, jitnet loads\n"
+                 "its compiler as it is imported, and another process builds functions that most programs need.\n",
+                 table(["case", "framework", "cold: import", "first call", "together", "warm: import", "first call", "together",
+                        "kernels"], rows)]
     if probes.get("new batch size"):
         rows = [[name, *(milliseconds(row.get(key)) for key in ("first", "best", "worst")), count(row.get("compiles"))]
                 for name, row in probes["new batch size"].items()]

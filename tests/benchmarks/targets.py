@@ -9,7 +9,7 @@ from fresh_runs import MLP
 def verdicts(figures):
     """Rows (work, target, measured, met): met is None where this run did not measure it."""
     rules = (call_overhead, fused_each, fused_mean, bandwidth, training_step, scan, programs, executor, new_batch, cold_kernel,
-             cold_step, warm_call, import_time, chain_time, chain_growth, busy, memory)
+             cold_step, cold_start, warm_call, import_time, chain_time, chain_growth, busy, memory)
     return [rule(figures) for rule in rules]
 
 
@@ -112,11 +112,20 @@ def cold_kernel(figures):
                lambda v: ", ".join(f"{1e3 * x:.0f} ms" for x in v), lambda v: max(v) <= 0.06)
 
 
-def cold_step(figures):
-    jax = figures["probes"].get("first call", {}).get(MLP, {}).get("jax", {}).get("cold")
-    values = [(run["cold"], jax) for run in first(figures, MLP) if jax]
-    return row("first training step, empty disk cache", "≤ JAX", values,
+def beside_jax(figures, work, key):
+    """The row of a figure of the first training step that is to be no larger than JAX's."""
+    jax = figures["probes"].get("first call", {}).get(MLP, {}).get("jax", {}).get(key)
+    values = [(run[key], jax) for run in first(figures, MLP) if jax]
+    return row(work, "≤ JAX", values,
                lambda v: f"{1e3 * v[0][0]:.0f} ms (JAX {1e3 * v[0][1]:.0f})", lambda v: v[0][0] <= v[0][1])
+
+
+def cold_step(figures):
+    return beside_jax(figures, "first training step, empty disk cache", "cold")
+
+
+def cold_start(figures):
+    return beside_jax(figures, "import and first training step, empty disk cache", "cold together")
 
 
 def warm_call(figures):
@@ -126,8 +135,10 @@ def warm_call(figures):
 
 
 def import_time(figures):
-    values = [run["import"] for run in first(figures)]
-    return row("import", "≤ 0.5 s", values, lambda v: f"{min(v):.2f} s", lambda v: min(v) <= 0.5)
+    values = [(run["cold import"], run["warm import"]) for run in first(figures)]
+    return row("import", "≤ 0.5 s", values,
+               lambda v: f"{min(v)[0]:.2f} s with an empty disk cache, {min(v)[1]:.2f} s with a filled one",
+               lambda v: max(min(v)) <= 0.5)
 
 
 def chain_rows(figures):
