@@ -147,8 +147,8 @@ def texts(eqns: Sequence[Eqn], names: dict[Var, str]) -> dict[Var, str]:
     found = dict(names)
 
     def text(atom: Atom) -> str:
-        if type(atom) is Const:
-            return f"{float(atom.value):.6g}" if atom.is_scalar else "?"
+        if type(atom) is Const:   # a number that follows from open sizes is another one for other sizes
+            return f"{float(atom.value):.6g}" if atom.is_scalar and type(atom.value) is np.ndarray else "?"
         return found.get(atom, "?")
 
     for eqn in eqns:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from ..ir import Graph
 from . import run_passes
+from .epilogue import relu
 from .fuse import fuse
+from .relu_masks import relu_masks
 from .split import split_reductions
 from .turn import turn_reductions
 
@@ -22,4 +24,6 @@ def pipeline(graph: Graph, gpu: bool = False,
             ("split_reductions", functools.partial(split_reductions, gpu=gpu)))
     for name, transform in (before, *ends) if before else ends:
         stages.append((name, transform(stages[-1][1])))
+    if not gpu:   # there it comes with the epilogues, once products of halves are what they will be
+        stages.append(("relu_masks", relu_masks(stages[-1][1], relu)))
     return stages

@@ -4,12 +4,14 @@
     h = relu(p); ... p > 0    ->   h > 0
 
 Each is true for the same elements as before, and false for NaN. In a training step a dense layer becomes one product with an
-epilogue that way, where the library's relu keeps NaN. Where it does not, the gradient still reads one array instead of an array
-and the bias, and the product is needed no longer once relu was computed.
+epilogue that way, where a GPU's library has a relu that keeps NaN. Elsewhere the gradient still reads one array instead of an
+array and the bias, and the product is needed no longer once relu was computed, which lies where the product lay.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
+
+import numpy as np
 
 from ..ir import Atom, Const, Eqn, Graph, Var, definitions, uses
 from ..op import OPS
@@ -67,4 +69,5 @@ def _asks_for_sign(eqn: Eqn | None, p: Var) -> bool:
     if eqn is None or eqn.op not in (OPS["less_equal"], OPS["greater"]):
         return False
     left, right = eqn.inputs
-    return left is p and type(right) is Const and right.is_scalar and float(right.value) == 0
+    return (left is p and type(right) is Const and right.is_scalar and type(right.value) is np.ndarray
+            and float(right.value) == 0)

@@ -38,7 +38,7 @@ LEFT = {
 
 def passed(function, *arrays, known=ALL):
     graph = graph_of(function, *arrays)
-    before = pipeline(graph)[-1][1]
+    before = pipeline(graph, gpu=True)[-1][1]
     after = check_graph(epilogue(before, lambda: known))
     for got, want in zip(eval_graph(after, *arrays), eval_graph(before, *arrays), strict=True):
         np.testing.assert_array_equal(got, want)
@@ -129,6 +129,21 @@ def test_a_dense_layer_in_training_is_one_product():
         want, want_grads = f(X, W, B, v)
         for got, expected in zip((value, *grads), (want, *want_grads), strict=True):
             np.testing.assert_allclose(got.numpy(), expected, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-45])
+def test_a_cpu_has_the_masks_too(value):
+    """The kernel of the gradient reads neither the product nor the bias, and its bits are those of the graph as written."""
+    b = np.array([value, 1, -1, -value, 0.5], np.float32)
+    f = jitnet.jit(gradients(lambda x, w, b: np.sum(np.tanh(relu(x @ w + b) @ W.T)), (1, 2)))
+    before, after = [dict(f.steps(X, W, b))[name] for name in ("split_reductions", "relu_masks")]
+    product = next(eqn.outputs[0] for eqn in after.eqns if eqn.op.name == "matmul")
+    assert (len(uses(before)[product]), len(uses(after)[product])) == (2, 1)
+    for w in (W, W * 0):
+        with np.errstate(invalid="ignore"):
+            expected = eval_graph(f.graph(X, w, b), X, w, b)
+        for got, want in zip(f(X, w, b), expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, -0.0, np.inf, -np.inf])
