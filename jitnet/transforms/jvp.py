@@ -11,8 +11,12 @@ from ..types import is_float
 from .values import active_outputs, fresh, fresh_all, live, or_zeros
 
 
-def jvp_values(graph: Graph, args: Sequence, tangents: Sequence) -> tuple[list, list]:
-    """(outputs, tangents of the outputs) of a graph applied to traced values; a tangent may be None: zero."""
+def jvp_values(graph: Graph, args: Sequence, tangents: Sequence, *, apart: bool = False) -> tuple[list, list]:
+    """(outputs, tangents of the outputs) of a graph applied to traced values; a tangent may be None: zero.
+
+    apart: no output depends on a tangent, not even one of a loop or a branch. These compute both in one equation; then
+    another one computes the outputs alone.
+    """
     here = current_trace()
     env: dict[Var, Tracer] = dict(zip(graph.inputs, fresh_all(args, graph.input_types)))
     table = {v: fresh(t, v.type.dtype) for v, t in zip(graph.inputs, tangents, strict=True) if t is not None}
@@ -28,6 +32,8 @@ def jvp_values(graph: Graph, args: Sequence, tangents: Sequence) -> tuple[list, 
             if True in outs_active and isinstance(eqn.op, Control):
                 here.source = eqn.source
                 outs, out_tangents = eqn.op.pushforward(values, ins, eqn.params)
+                if apart:
+                    outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
             else:
                 outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
                 if True in outs_active:
@@ -45,14 +51,17 @@ def jvp_values(graph: Graph, args: Sequence, tangents: Sequence) -> tuple[list, 
     return [env[a] if type(a) is Var else Tracer(here, a) for a in graph.outputs], [table.get(a) for a in graph.outputs]
 
 
-def jvp_graph(graph: Graph, given: Sequence[bool], wanted: Sequence[bool] | None = None) -> Graph:
-    """The Graph (inputs, tangents of those marked `given`) -> (outputs, tangents of those `wanted`, or of all floats)."""
+def jvp_graph(graph: Graph, given: Sequence[bool], wanted: Sequence[bool] | None = None, *, apart: bool = False) -> Graph:
+    """The Graph (inputs, tangents of those marked `given`) -> (outputs, tangents of those `wanted`, or of all floats).
+
+    apart: as for jvp_values.
+    """
     n = len(graph.inputs)
     kept = [is_float(t.dtype) for t in graph.output_types] if wanted is None else wanted
 
     def both(*values):
         rest = iter(values[n:])
-        outs, tangents = jvp_values(graph, values[:n], [next(rest) if g else None for g in given])
+        outs, tangents = jvp_values(graph, values[:n], [next(rest) if g else None for g in given], apart=apart)
         return [*outs, *(or_zeros(t, a.type) for t, a, k in zip(tangents, graph.outputs, kept) if k)]
 
     types = [*graph.input_types, *(t for t, g in zip(graph.input_types, given) if g)]

@@ -184,7 +184,7 @@ def linearize(fun: Callable, *primals) -> tuple:
     parts = _Primals(fun, primals, "linearize", False)
     inner = parts.stage()
     n, m = len(parts.floats), len(inner.captured)
-    both = jvp_graph(inner.graph, [True] * n + [False] * m)
+    both = jvp_graph(inner.graph, [True] * n + [False] * m, apart=True)
     known, linear, kept = split_graph(both, n + m, len(inner.out_types))
     values = _apply(known, [*parts.floats, *inner.captured])
     outs, residuals = values[:len(values) - kept], values[len(values) - kept:]

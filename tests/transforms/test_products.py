@@ -1,5 +1,6 @@
 """vjp, jvp, linearize, jacfwd, jacrev, hessian: containers, integers, aux."""
 import numpy as np
+import pytest
 
 import jitnet
 from jitnet.transforms.values import FLOAT0
@@ -79,6 +80,25 @@ def test_linearize_computes_the_primal_part_once():
     np.testing.assert_allclose(out, np.exp(X) * X)
     np.testing.assert_allclose(jitnet.vmap(tangent_of)(np.eye(2)), np.diag(np.exp(X) * (1 + X)))
     assert len(calls) == 1
+
+
+CONTROL = {"cond": lambda x: jitnet.cond(x[0] > 0, np.tanh, np.sin, x) * x,
+           "scan": lambda x: jitnet.scan(lambda c, t: (np.sin(c * t), c), x, np.arange(3.0) + 1),
+           "while": lambda x: np.exp(jitnet.while_loop(lambda c: c.sum() < 9, lambda c: c * 2, x)),
+           "checkpoint": lambda x: np.sin(jitnet.checkpoint(np.exp)(x))}
+
+
+@pytest.mark.parametrize("name", CONTROL)
+def test_linearize_of_control_flow(name):
+    """One equation of these computes values and tangents; the values are known before any tangent is."""
+    f = CONTROL[name]
+    out, tangent_of = jitnet.linearize(f, X)
+    value, tangent = jitnet.jvp(f, (X,), (Y,))
+    for a, b in zip(jitnet.tree.leaves((out, tangent_of(Y))), jitnet.tree.leaves((value, tangent)), strict=True):
+        np.testing.assert_allclose(a, b)
+    found = jitnet.jit(lambda x, t: jitnet.linearize(f, x)[1](t))(X, Y)
+    for a, b in zip(jitnet.tree.leaves(found), jitnet.tree.leaves(tangent), strict=True):
+        np.testing.assert_allclose(a, b)
 
 
 def test_jacobians_of_containers():
