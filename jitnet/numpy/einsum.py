@@ -7,8 +7,10 @@ import numpy as np
 
 from .. import ops
 from ..errors import TraceValueError
+from ..tracer import Tracer
 from ..types import normalize_axis, promote
 from .protocol import as_array, fresh, implements, into
+from .shapes import contiguous, strides_of
 
 
 def contract(x, xs, y, ys, out):
@@ -65,7 +67,7 @@ def _diagonals(x, names):
         twice = next(n for n in names if names.count(n) > 1)
         i = names.index(twice)
         j = names.index(twice, i + 1)
-        x = diagonal(x, 0, i, j)
+        x = _diagonal(x, 0, i, j)
         names = [n for k, n in enumerate(names) if k not in (i, j)] + [twice]
     return x, names
 
@@ -151,9 +153,22 @@ def _interleaved(operands):
 
 @implements(np.diagonal, method="diagonal")
 def diagonal(a, offset=0, axis1=0, axis2=1):
-    """The diagonal of two axes, as the last axis of the result: a slice with a step, no copy."""
+    """The diagonal of two axes, as the last axis of the result: a slice with a step, no copy. It cannot be written into."""
     x = as_array(a)
     i, j = normalize_axis(axis1, x.ndim, "diagonal"), normalize_axis(axis2, x.ndim, "diagonal")
+    if not isinstance(x, Tracer):
+        return _diagonal(x, offset, i, j)
+    steps = strides_of(x) or contiguous(x.shape)
+    return x.alias(lambda base: _diagonal(base, offset, i, j), _no_write,
+                   strides=(*(s for k, s in enumerate(steps) if k not in (i, j)), steps[i] + steps[j]))
+
+
+def _no_write(base, new):
+    raise TraceValueError("a diagonal is read-only, as NumPy's is", "use `np.fill_diagonal`, or write into a copy of it")
+
+
+def _diagonal(x, offset: int, i: int, j: int):
+    """The diagonal of axes i and j of an array."""
     rest = tuple(k for k in range(x.ndim) if k not in (i, j))
     x = ops.transpose(x, axes=(*rest, i, j))
     n, m = x.shape[-2:]

@@ -50,7 +50,7 @@ def positive(x):
     return fresh(_no_bool(x, "positive"))
 
 
-@implements(np.conjugate, method="conj")
+@implements(np.conjugate)
 def conjugate(x):
     """A copy of x: all arrays of jitnet are real."""
     return fresh(as_array(x))
@@ -302,6 +302,11 @@ def _bound(value, x):
     return ops.cast(wide, dtype=dtype)
 
 
+def _kind(value):
+    """What `promote` is told of a value: its dtype, or the type of a Python number."""
+    return type(value) if type(value) in (int, float) else getattr(value, "weak", None) or as_array(value).dtype
+
+
 @implements(np.clip, method="clip")
 def clip(a, a_min=_MISSING, a_max=_MISSING, out=None, *, min=_MISSING, max=_MISSING, **options):
     """a limited to [a_min, a_max]; either may be None. At a limit the gradient is shared evenly with it.
@@ -313,6 +318,9 @@ def clip(a, a_min=_MISSING, a_max=_MISSING, out=None, *, min=_MISSING, max=_MISS
     low = min if a_min is _MISSING else a_min
     high = max if a_max is _MISSING else a_max
     def limited(value):
+        strong = [k for k in (_kind(v) for v in (low, high) if v is not _MISSING and v is not None) if isinstance(k, np.dtype)]
+        if strong and isinstance(_kind(value), np.dtype):   # or a bool between 0 and an int32 would be an int64
+            value = as_array(value, promote(as_array(value).dtype, *strong))
         if low is not _MISSING and low is not None:
             value = ops.maximum(value, _bound(low, value))
         if high is not _MISSING and high is not None:
@@ -348,8 +356,7 @@ def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
 def select(condlist, choicelist, default=0):
     """For each element the choice of the first condition that holds there."""
     out = default
-    dtype = promote(*(as_array(c).dtype for c in choicelist), *(() if type(default) in (int, float, bool)
-                                                                else (as_array(default).dtype,)))
+    dtype = promote(*map(_kind, choicelist), _kind(default))
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         out = ops.where(condition, as_array(choice, dtype), as_array(out, dtype))
     return out

@@ -204,6 +204,8 @@ def resize(a, new_shape):
     x = ravel(as_array(a))
     shape = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape)
     size = math.prod(shape)
+    if not x.shape[0]:
+        return ops.full(shape, 0, x.dtype)
     copies = concatenate([x] * -(-size // x.shape[0])) if size else x
     return ops.reshape(slice_axis(copies, 0, 0, size), shape=shape)
 
@@ -225,12 +227,13 @@ def piecewise(x, condlist, funclist, *args, **kw):
 def unwrap(p, discont=None, axis=-1, *, period=2 * math.pi):
     """p with jumps of more than half a period taken out by adding whole periods."""
     x = as_array(p)
-    x = x if is_float(x.dtype) else astype(x, np.float64)
     axis = normalize_axis(axis, x.ndim, "unwrap")
     n, half = x.shape[axis], period / 2
+    dtype = x.dtype if is_float(x.dtype) else np.dtype(np.float64)
     if n == 0:
-        return x
-    d = slice_axis(x, axis, 1, n - 1) - slice_axis(x, axis, 0, n - 1)
+        return astype(x, dtype)
+    d = astype(slice_axis(x, axis, 1, n - 1) - slice_axis(x, axis, 0, n - 1), dtype)   # of integers it may wrap, as in NumPy
+    x = astype(x, dtype)
     turned = ops.remainder(d + half, period) - half
     turned = ops.where(ops.logical_and(ops.equal(turned, -half), ops.greater(d, 0)), half, turned)
     step = ops.where(ops.less(ops.abs(d), half if discont is None else max(discont, half)), np.zeros((), x.dtype), turned - d)

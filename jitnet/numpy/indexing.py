@@ -212,7 +212,7 @@ def _places(key: Key):
 
 def getitem(x: Tracer, raw):
     """x[raw]: a view for a static key, a gather for index arrays, a `Masked` for a traced mask."""
-    if has_priority(raw) and raw.dtype == np.bool_ and raw.ndim and isinstance(x, Tracer):
+    if has_priority(raw) and raw.dtype == np.bool_ and isinstance(x, Tracer):
         return taken(x, raw)
     key = parse(raw, x)
     if not key.arrays:
@@ -271,8 +271,8 @@ def setitem(x: Tracer, raw, value) -> None:
     x.check_writable()
     mask = as_array(raw) if isinstance(raw, list) or not isinstance(raw, (tuple, slice, type(None), type(Ellipsis),
                                                                           int)) else None
-    if mask is not None and mask.dtype == np.bool_ and mask.ndim and (
-            has_priority(mask) or isinstance(value, Masked) or as_array(value).ndim == 0):
+    if mask is not None and mask.dtype == np.bool_ and (
+            has_priority(mask) or (mask.ndim and (isinstance(value, Masked) or as_array(value).ndim == 0))):
         return _set_masked(x, mask, value)
     key = parse(raw, x)
     if not key.arrays:

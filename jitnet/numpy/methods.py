@@ -22,6 +22,11 @@ def view(x, dtype=None):
     return x[...]
 
 
+def conj(x):
+    """x itself, as the method `x.conj()` of a real array is; `np.conj(x)` is a copy."""
+    return x
+
+
 def to_device(x, device=None, **_):
     """x itself: a traced value lives where the program runs."""
     return as_array(x)
@@ -29,5 +34,5 @@ def to_device(x, device=None, **_):
 
 METHODS |= {
     "reshape": shapes.method_reshape, "transpose": shapes.method_transpose, "flatten": shapes.flatten, "fill": creation.fill,
-    "compress": method_compress, "sort": running.sort_in_place, "view": view, "to_device": to_device,
+    "compress": method_compress, "sort": running.sort_in_place, "view": view, "conj": conj, "to_device": to_device,
 }

@@ -9,6 +9,7 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError
 from ..half import in_float32
+from ..promotion import float_rule
 from ..sizes import constant as constant_of
 from ..types import F32, HALVES, is_float, known_dtype, normalize_axes, normalize_axis, promote
 from .protocol import REDUCERS, as_array, implements, into
@@ -22,7 +23,9 @@ def given(value) -> bool:
 
 
 def _axes(axis, x, name):
-    return normalize_axes(None if axis is NO_VALUE else axis, x.ndim, name)
+    if axis is NO_VALUE or (x.ndim == 0 and type(axis) is int and axis in (0, -1)):   # an array without axes has a first one
+        axis = None
+    return normalize_axes(axis, x.ndim, name)
 
 
 def _keep(value, x, axes, keepdims):
@@ -52,7 +55,7 @@ def _reduction(ufunc_name, op, combine, fill, name, *, widen=False):
         else:
             value = op(x, axis=axes)
             if given(initial):
-                value = combine(value, initial)
+                value = combine(value, as_array(initial, value.dtype))
         if dtype is not None:
             value = as_array(value, known_dtype(dtype))  # narrow integers were summed in 64 bits: their sum, wrapped around
         return into(out, _keep(value, x, axes, keepdims), name)
@@ -121,7 +124,8 @@ for _short, _long in (("any", "bitwise_or"), ("all", "bitwise_and")):  # of bool
 def _position(name, op, numpy_function):
     def position(a, axis=None, out=None, *, keepdims=NO_VALUE):
         x = as_array(a)
-        if axis is None:
+        if axis is None or x.ndim == 0:
+            _axes(axis, x, name)
             value = op(ops.reshape(x, shape=(-1,)), axis=0)
             axes = tuple(range(x.ndim))
         else:
@@ -281,7 +285,8 @@ def constant(x):
 
 
 def _logsumexp_reduce(x, axis=0, keepdims=False):
-    return logsumexp(x, axis, keepdims=keepdims)
+    x = as_array(x)
+    return logsumexp(as_array(x, float_rule(x.dtype)), axis, keepdims=keepdims)
 
 
 REDUCERS["logaddexp"] = _logsumexp_reduce

@@ -53,3 +53,45 @@ def test_periods_and_vectors(same):
 def test_real_numbers(same):
     same(lambda x: [np.angle(x), np.angle(x, deg=True), np.angle(np.array([0.0, -0.0, 2.0]) * x[0, :1] ** 2), np.iscomplex(x),
                     np.real_if_close(x), np.isposinf(x, x * 1), np.isneginf(x)], X)
+
+
+def test_dtypes_of_bools_and_weak_limits(same):
+    bools, small = np.array([True, False]), np.array([1, 200], np.uint8)
+    same(lambda b, i: [np.max(b, initial=1), np.clip(b, 0, i), np.select([b, b], [b, b], 1), np.logaddexp.reduce(b)],
+         bools, np.int32(3))
+    same(lambda u, i: [np.clip(u, -1, i), np.clip(u, -1, 300), np.sum(u, initial=2.5), np.min(u, initial=2.5),
+                       np.logaddexp.reduce(u.astype(np.uint16)), np.unwrap(u)], small, np.int16(3))
+    same(lambda x, y: [np.max(x, initial=y), np.clip(x, y, 3), np.prod(x, initial=y)], np.float32([1, 5]), np.float64(2))
+
+
+def test_no_axes_and_no_elements(same):
+    same(lambda x: [np.max(x, axis=0), np.argmin(x, -1), np.minimum.reduce(x), np.logical_or.reduce(x), np.sum(x, axis=-1)],
+         3.0)
+    same(lambda x: np.resize(x, (2, 3)), np.zeros(0, np.float32))
+    with pytest.raises(TypeError, match="there is no axis 1"):
+        jitnet.jit(lambda x: np.max(x, axis=1))(3.0)
+
+
+def test_masks_without_axes(same):
+    def masked(x, c):
+        x[c > 0] *= 3
+        x[c > 4] = 7
+        x[:, 0][c > 2] = -1
+        return [x, np.sum(x[c < 0])]
+
+    for c in (-1.0, 1.0, 3.0, 5.0):
+        same(lambda x, c: masked(x * 1, c), X, c)
+
+
+def _views(x):
+    diagonal, above, itself = np.diagonal(x), np.diag(x, 1), x.conj()
+    x += 1
+    itself[0] = 5
+    return [diagonal + 0, above.reshape(-1), np.conj(x)]
+
+
+def test_diagonals_and_conj_are_views(same):
+    same(lambda x: _views(x * 1), X)
+    same(lambda x: _views((x * 1).T), X)
+    with pytest.raises(ValueError, match="a diagonal is read-only, as NumPy's is"):
+        jitnet.jit(lambda x: np.diagonal(x).fill(0))(X)
