@@ -8,7 +8,7 @@ import numpy as np
 from .. import ops
 from ..half import in_float32
 from ..numpy.protocol import as_array, astype
-from ..numpy.reductions import constant, max, mean, sum
+from ..numpy.reductions import max, mean, sum
 from ..types import is_float, normalize_axes
 
 
@@ -49,7 +49,7 @@ def gelu(x, approximate: str = "none"):
 def _shifted(x, axis):
     """(x less its largest element along axes, so that exp cannot overflow; the axes). No derivative is lost: it cancels."""
     axes = normalize_axes(axis, x.ndim, "softmax")
-    return x - constant(max(x, axes, keepdims=True)), axes
+    return x - ops.stop_gradient(max(x, axes, keepdims=True)), axes
 
 
 @in_float32

@@ -13,8 +13,6 @@ from ..tracer import Tracer
 from ..types import I64, finfo, is_float, promote
 from .protocol import as_array, call_with_options, fresh, implements, implements_special, into
 
-LN2 = math.log(2)
-
 
 def _like(value, x):
     """A 0-d array of the dtype of x."""
@@ -35,6 +33,12 @@ def converted(name: str, ufunc: np.ufunc, *operands):
     return [as_array(o, d) for o, d in zip(operands, ufunc_rule(name, ufunc, kinds)[0])]
 
 
+def _number(x):
+    """x as an array of numbers: bools as the int8 that NumPy's ufuncs take them for."""
+    x = as_array(x)
+    return x if x.dtype != np.bool_ else ops.cast(x, dtype=np.int8)
+
+
 def _no_bool(x, name: str):
     x = as_array(x)
     if x.dtype == np.bool_:
@@ -53,7 +57,7 @@ def positive(x):
 @implements(np.conjugate)
 def conjugate(x):
     """A copy of x: all arrays of jitnet are real."""
-    return fresh(as_array(x))
+    return fresh(_number(x))
 
 
 def _rounding(ufunc, op):
@@ -91,9 +95,11 @@ def fix(x, out=None):
 def round(a, decimals=0, out=None):
     """x rounded to a number of decimals, ties to even."""
     x = as_array(a)
+    if x.dtype == np.bool_:  # NumPy rounds them as its smallest floats, to whole numbers only
+        if decimals != 0:
+            raise TraceTypeError("round: bools have no decimals", "convert the array first: `x.astype(...)`")
+        return into(out, ops.cast(x, dtype=np.float16), "round")
     if not is_float(x.dtype):
-        if x.dtype == np.bool_:
-            x = ops.cast(x, dtype=np.int8)
         if decimals >= 0:
             return into(out, fresh(x), "round")
         scale = 10 ** -decimals
@@ -114,14 +120,14 @@ def round(a, decimals=0, out=None):
 @implements(np.square)
 def square(x):
     """x * x."""
-    x = as_array(x)
-    return x * x if x.dtype != np.bool_ else ops.cast(x, dtype=np.int8)
+    x = _number(x)
+    return x * x
 
 
 @implements(np.reciprocal)
 def reciprocal(x):
     """1 / x; of integers the whole part of it, so 0 but for 1 and -1."""
-    x = _no_bool(x, "reciprocal")
+    x = _number(x)
     if is_float(x.dtype):
         return ops.divide(_like(1, x), x)
     return ops.where(ops.equal(ops.abs(x), _like(1, x)), x, _like(0, x))
@@ -199,12 +205,9 @@ def ldexp(x, n):
 @implements(np.logaddexp2)
 def logaddexp2(x, y):
     """log2(2**x + 2**y) without overflow on the way."""
-    ln2 = LN2
-    return ops.logaddexp(_scaled(x, ln2), _scaled(y, ln2)) / ln2
-
-
-def _scaled(x, factor):
-    return x * factor if not isinstance(x, (list, tuple)) else as_array(x) * factor
+    x, y = converted("logaddexp2", np.logaddexp2, x, y)
+    ln2 = _like(math.log(2), x)
+    return ops.logaddexp(x * ln2, y * ln2) / ln2
 
 
 @implements(np.degrees, np.rad2deg)

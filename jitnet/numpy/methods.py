@@ -23,7 +23,7 @@ def view(x, dtype=None):
 
 
 def conj(x):
-    """x itself, as the method `x.conj()` of a real array is; `np.conj(x)` is a copy."""
+    """x itself, as the method `x.conj()` of a real array is; `np.conj(x)` is a copy, and integers of bools."""
     return x
 
 
@@ -34,5 +34,6 @@ def to_device(x, device=None, **_):
 
 METHODS |= {
     "reshape": shapes.method_reshape, "transpose": shapes.method_transpose, "flatten": shapes.flatten, "fill": creation.fill,
-    "compress": method_compress, "sort": running.sort_in_place, "view": view, "conj": conj, "to_device": to_device,
+    "compress": method_compress, "sort": running.sort_in_place, "view": view, "conj": conj, "conjugate": conj,
+    "to_device": to_device,
 }

@@ -85,7 +85,7 @@ def linalg_outer(x1, x2):
 def vecdot(x1, x2, *, axis=-1):
     """Sums of products along one axis."""
     x, y = _same_dtype(x1, x2)
-    return sum_of(x * y, axis, x.dtype if x.dtype != np.bool_ else None)
+    return ops.any(x * y, axis=axis) if x.dtype == np.bool_ else sum_of(x * y, axis, x.dtype)
 
 
 @implements(np.matvec)

@@ -12,6 +12,7 @@ from ..half import in_float32
 from ..promotion import float_rule
 from ..sizes import constant as constant_of
 from ..types import F32, HALVES, is_float, known_dtype, normalize_axes, normalize_axis, promote
+from .elementwise import isfinite
 from .protocol import REDUCERS, as_array, implements, into
 
 NO_VALUE = np._NoValue
@@ -270,18 +271,8 @@ def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
 def stop_at_infinity(top, x, axes):
     """The largest elements, axes kept, 0 where they are infinite; what is subtracted before exp. No derivative flows through
     it."""
-    from ..numpy.elementwise import isfinite
-
     top = _keep(top, x, axes, True)
-    return constant(ops.where(isfinite(top), top, _like(0, top)))
-
-
-def constant(x):
-    """x as a constant for derivatives."""
-    from ..op import OPS
-
-    stop = OPS.get("stop_gradient")
-    return x if stop is None else stop(x)
+    return ops.stop_gradient(ops.where(isfinite(top), top, _like(0, top)))
 
 
 def _logsumexp_reduce(x, axis=0, keepdims=False):

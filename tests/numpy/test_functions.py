@@ -215,6 +215,22 @@ def test_close_and_sinc_of_narrow_integers(dtype, same):
          atol=1e-3 if dtype == "f16" else 1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", [n for n in DTYPES if n != "bf16"])
+def test_dtypes_of_what_is_made_of_several_ops(dtype, same):
+    """NumPy's ufuncs take bools for the smallest integers, and integers for the smallest floats that hold them."""
+    x, y = np.array([1, 1, 1], DTYPES[dtype]), np.array([1, 0, 1], DTYPES[dtype])
+    same(lambda x, y: [np.square(y), np.reciprocal(x), np.conjugate(y), x.conjugate(), np.round(y), np.vecdot(x, y),
+                       np.fabs(y), np.signbit(y), np.heaviside(y, x), np.logaddexp.reduce(y), np.logaddexp2(x, y),
+                       np.logaddexp2(x, 1), np.degrees(y), *np.modf(y), *np.divmod(y, x)],
+         x, y, rtol=3e-3 if dtype in ("f16", "b1", "i8", "u8") else 1e-6)
+
+
+def test_logaddexp2_mixes_floats_and_integers(same):
+    same(lambda x, i: [np.logaddexp2(x, i), np.logaddexp2(i[:4], x), np.logaddexp2(x, -np.inf), np.logaddexp2(x, x)], P[0], I[0],
+         rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [n for n in DTYPES if n != "bf16"])
 def test_scalars_are_weak_and_sums_widen(dtype, same):
     x = np.array([1, 0, 1, 1], DTYPES[dtype])
