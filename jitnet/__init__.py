@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 import importlib as _importlib
 import threading as _threading
 from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import config as config, errors as errors, nn as nn, numpy as numpy, random as random, testing as testing
 from . import tree as tree
@@ -31,6 +32,13 @@ _STYLES = {name: name for name in (
 _STYLES |= {"init": "initializer", "kv": "kvstore", "mod": "module", "mon": "monitor", "ndarray": "nd", "rnd": "random",
             "symbol": "sym", "viz": "visualization"}
 _MODULES = {"cache", "config", "context", "errors", "nn", "numpy", "random", "testing", "tree", *_STYLES} - {"operators"}
+if _TYPE_CHECKING:  # what __getattr__ loads below
+    from . import attribute as attribute, autograd as autograd, callback as callback, executor as executor, io as io
+    from . import initializer as init, initializer as initializer, kvstore as kv, kvstore as kvstore, metric as metric
+    from . import lr_scheduler as lr_scheduler, model as model, module as mod, module as module, monitor as mon
+    from . import monitor as monitor, name as name, nd as nd, nd as ndarray, optimizer as optimizer, random as rnd
+    from . import sym as sym, sym as symbol, test_utils as test_utils, visualization as visualization, visualization as viz
+    from .attribute import AttrScope as AttrScope
 _loading: set[int] = set()  # threads that load the styles: what they import from here is loaded the ordinary way
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -35,9 +36,12 @@ from .runtime.program import StatusError
 from .text import Text
 from .tracebacks import cutting, leave
 from .tracer import current_trace, trace
+from .transforms.values import P, R
 from .types import ArrayType, known_dtype
 from .writes import check_writable, write_back
 
+Q = ParamSpec("Q")  # parameters of a method without `self`
+Instance = TypeVar("Instance")
 ARRAYS = {Array}
 MISS = object()  # what a native entry gives when none of its programs fits
 LOOKING_INSIDE = ("graph", "lower", "steps", "source", "explain", "memory")
@@ -46,14 +50,16 @@ RECONNECT_AFTER = 16  # a native entry holds few programs: one that ran so often
 _compiling = threading.RLock()  # one for all functions: tracing one may compile another
 
 
-class JitFunction:
+class JitFunction(Generic[P, R]):
     """A compiled function. Call it like the one it was made from; `graph`, `steps`, `source`, `explain`, `memory`
     and `lower` take the same arguments and show what happens to them."""
 
-    # A slot of this name makes `f(x)` call what it holds, without a Python frame: the native entry, once there is one.
-    __slots__ = ("__call__", "__dict__", "__weakref__")
+    if TYPE_CHECKING:
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    else:  # a slot of this name makes `f(x)` call what it holds, without a Python frame: the native entry, once there is one
+        __slots__ = ("__call__", "__dict__", "__weakref__")
 
-    def __init__(self, function: Callable, static_argnames=(), static_argnums=(), device=None):
+    def __init__(self, function: Callable[P, R], static_argnames=(), static_argnums=(), device=None):
         functools.update_wrapper(self, function, updated=("__dict__",) if isinstance(function, types.FunctionType) else ())
         self.device = None if device is None else known_device(device, "jit")
         self._binder = Binder(function, static_argnames, static_argnums)
@@ -95,6 +101,10 @@ class JitFunction:
     def __set_name__(self, owner: type, name: str):
         self._binder.is_method = True
 
+    @overload
+    def __get__(self, instance: None, owner=None) -> JitFunction[P, R]: ...
+    @overload
+    def __get__(self: JitFunction[Concatenate[Instance, Q], R], instance: Instance, owner=None) -> JitFunction[Q, R]: ...
     def __get__(self, instance, owner=None):
         return self if instance is None else BoundJit(self, instance)
 
@@ -384,7 +394,13 @@ def _result(outs, structure: tuple, arrays: bool):
     return outs[0] if structure == tree.LEAF else tree.unflatten(structure, outs)
 
 
-def jit(function: Callable | None = None, *, static_argnames=(), static_argnums=(), device=None):
+@overload
+def jit(function: Callable[P, R], *, static_argnames: str | Sequence[str] = (), static_argnums: int | Sequence[int] = (),
+        device: Device | str | None = None) -> JitFunction[P, R]: ...
+@overload
+def jit(function: None = None, *, static_argnames: str | Sequence[str] = (), static_argnums: int | Sequence[int] = (),
+        device: Device | str | None = None) -> Callable[[Callable[P, R]], JitFunction[P, R]]: ...
+def jit(function=None, *, static_argnames=(), static_argnums=(), device=None):
     """The function, compiled: traced at the first call with arguments of new types, then run by one native call.
 
     Arguments are NumPy arrays, jitnet Arrays, numbers and containers of them; those named in `static_argnames` (or numbered in

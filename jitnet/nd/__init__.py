@@ -5,6 +5,7 @@
 np.float32(18.0)
 """
 from types import SimpleNamespace as _Namespace
+from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
 from . import functions as _functions
 from .invoke import execute as execute, invoke as invoke, state as state
@@ -15,6 +16,9 @@ from .utilities import concatenate as concatenate, histogram as histogram, movea
 from .utilities import onehot_encode as onehot_encode, split_v2 as split_v2, waitall as waitall
 from . import random as random, utilities as _utilities
 from .creation import from_numpy as from_numpy, full as full, linspace as linspace, ones as ones, zeros as zeros
+
+if _TYPE_CHECKING:  # the operators, which are made of their records below
+    def __getattr__(name: str) -> _Any: ...
 
 _made = _functions.public_functions()
 _internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})

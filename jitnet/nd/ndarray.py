@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import operator as python
 from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +36,12 @@ class NDArray(Base):
     __slots__ = ()
     __array_priority__ = 1000.0
     __hash__ = object.__hash__
+    if TYPE_CHECKING:  # what is added to the class below, and by functions.py
+        def __getattr__(self, name: str) -> Any: ...
+        def _operator(self, other: Any = None) -> NDArray: ...
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __mod__ = _operator
+        __rmod__ = __pow__ = __rpow__ = __matmul__ = _operator
+        __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __neg__ = __pos__ = __abs__ = _operator
 
     # What it is
 

@@ -158,6 +158,82 @@ class Generator:
         """Cauchy floats around 0 with half width 1."""
         return self._sample("standard_cauchy", (), size, dtype)
 
+    def uniform(self, low=0.0, high=1.0, size=None, dtype=np.float64):
+        """Uniform floats in [low, high)."""
+        return self._sample("uniform", (low, high), size, dtype)
+
+    def normal(self, loc=0.0, scale=1.0, size=None, dtype=np.float64):
+        """Normal floats of that mean and standard deviation."""
+        return self._sample("normal", (loc, scale), size, dtype)
+
+    def exponential(self, scale=1.0, size=None, dtype=np.float64):
+        """Exponential floats of mean `scale`."""
+        return self._sample("exponential", (scale,), size, dtype)
+
+    def laplace(self, loc=0.0, scale=1.0, size=None, dtype=np.float64):
+        """Laplace floats: exponential to both sides of `loc`."""
+        return self._sample("laplace", (loc, scale), size, dtype)
+
+    def logistic(self, loc=0.0, scale=1.0, size=None, dtype=np.float64):
+        """Logistic floats around `loc`."""
+        return self._sample("logistic", (loc, scale), size, dtype)
+
+    def gumbel(self, loc=0.0, scale=1.0, size=None, dtype=np.float64):
+        """Gumbel floats (largest of many exponential ones)."""
+        return self._sample("gumbel", (loc, scale), size, dtype)
+
+    def lognormal(self, mean=0.0, sigma=1.0, size=None, dtype=np.float64):
+        """exp of normal floats of that mean and standard deviation."""
+        return self._sample("lognormal", (mean, sigma), size, dtype)
+
+    def rayleigh(self, scale=1.0, size=None, dtype=np.float64):
+        """Lengths of 2-d normal vectors."""
+        return self._sample("rayleigh", (scale,), size, dtype)
+
+    def weibull(self, a, size=None, dtype=np.float64):
+        """Weibull floats of shape a and scale 1."""
+        return self._sample("weibull", (a,), size, dtype)
+
+    def pareto(self, a, size=None, dtype=np.float64):
+        """Pareto (Lomax) floats of shape a, from 0."""
+        return self._sample("pareto", (a,), size, dtype)
+
+    def standard_gamma(self, shape, size=None, dtype=np.float64):
+        """Gamma floats of that shape and scale 1."""
+        return self._sample("standard_gamma", (shape,), size, dtype)
+
+    def gamma(self, shape, scale=1.0, size=None, dtype=np.float64):
+        """Gamma floats of mean shape * scale."""
+        return self._sample("gamma", (shape, scale), size, dtype)
+
+    def beta(self, a, b, size=None, dtype=np.float64):
+        """Beta floats, in (0, 1)."""
+        return self._sample("beta", (a, b), size, dtype)
+
+    def chisquare(self, df, size=None, dtype=np.float64):
+        """Chi-square floats of df degrees of freedom."""
+        return self._sample("chisquare", (df,), size, dtype)
+
+    def standard_t(self, df, size=None, dtype=np.float64):
+        """Student's t floats of df degrees of freedom."""
+        return self._sample("standard_t", (df,), size, dtype)
+
+    def poisson(self, lam=1.0, size=None):
+        """Poisson counts (int64) of mean lam."""
+        return self._sample("poisson", (lam,), size)
+
+    def binomial(self, n, p, size=None):
+        """Successes (int64) in n draws that succeed with probability p."""
+        return self._sample("binomial", (n, p), size)
+
+    def negative_binomial(self, n, p, size=None):
+        """Failures (int64) before the n-th success of probability p."""
+        return self._sample("negative_binomial", (n, p), size)
+
+    def geometric(self, p, size=None):
+        """Draws (int64) up to the first success of probability p."""
+        return self._sample("geometric", (p,), size)
+
     def integers(self, low, high=None, size=None, dtype=np.int64, endpoint: bool = False):
         """Whole numbers from low up to but not including high (with `endpoint`, including it), each exactly as likely.
 
@@ -249,44 +325,6 @@ class Generator:
         return jnp.stack([*counts, left], axis=-1)
 
 
-def _with_parameters(name: str, what: str, floats: bool, **defaults):
-    """A method `name(*parameters, size=None, dtype=...)` for a sampler with parameters."""
-    names = list(defaults)
-    required = [n for n in names if defaults[n] is None]
-    head = ", ".join(n if n in required else f"{n}={defaults[n]}" for n in names)
-    tail = "size=None, dtype=np.float64" if floats else "size=None"
-    scope = {"np": np}
-    text = (f"def {name}(self, {head}, {tail}):\n"
-            f"    return self._sample({name!r}, ({', '.join(names)},), size{', dtype' if floats else ''})")
-    exec(compile(text, __file__, "exec"), scope)
-    method = scope[name]
-    method.__doc__, method.__qualname__, method.__module__ = what, f"Generator.{name}", __name__
-    setattr(Generator, name, method)
-
-
-for _name, _what, _floats, _defaults in (
-    ("uniform", "Uniform floats in [low, high).", True, {"low": 0.0, "high": 1.0}),
-    ("normal", "Normal floats of that mean and standard deviation.", True, {"loc": 0.0, "scale": 1.0}),
-    ("exponential", "Exponential floats of mean `scale`.", True, {"scale": 1.0}),
-    ("laplace", "Laplace floats: exponential to both sides of `loc`.", True, {"loc": 0.0, "scale": 1.0}),
-    ("logistic", "Logistic floats around `loc`.", True, {"loc": 0.0, "scale": 1.0}),
-    ("gumbel", "Gumbel floats (largest of many exponential ones).", True, {"loc": 0.0, "scale": 1.0}),
-    ("lognormal", "exp of normal floats of that mean and standard deviation.", True, {"mean": 0.0, "sigma": 1.0}),
-    ("rayleigh", "Lengths of 2-d normal vectors.", True, {"scale": 1.0}),
-    ("weibull", "Weibull floats of shape a and scale 1.", True, {"a": None}),
-    ("pareto", "Pareto (Lomax) floats of shape a, from 0.", True, {"a": None}),
-    ("standard_gamma", "Gamma floats of that shape and scale 1.", True, {"shape": None}),
-    ("gamma", "Gamma floats of mean shape * scale.", True, {"shape": None, "scale": 1.0}),
-    ("beta", "Beta floats, in (0, 1).", True, {"a": None, "b": None}),
-    ("chisquare", "Chi-square floats of df degrees of freedom.", True, {"df": None}),
-    ("standard_t", "Student's t floats of df degrees of freedom.", True, {"df": None}),
-    ("poisson", "Poisson counts (int64) of mean lam.", False, {"lam": 1.0}),
-    ("binomial", "Successes (int64) in n draws that succeed with probability p.", False, {"n": None, "p": None}),
-    ("negative_binomial", "Failures (int64) before the n-th success of probability p.", False, {"n": None, "p": None}),
-    ("geometric", "Draws (int64) up to the first success of probability p.", False, {"p": None}),
-):
-    _with_parameters(_name, _what, _floats, **_defaults)
-
 tree.register(Generator, lambda g: ((g.state,), None), lambda _, children: Generator.from_state(children[0]))
 
 
@@ -361,8 +399,6 @@ SAMPLERS = {name: getattr(distributions, {"uniform": "uniform_between", "normal"
     "uniform", "normal", "exponential", "laplace", "logistic", "gumbel", "lognormal", "rayleigh", "weibull", "pareto",
     "standard_gamma",
     "gamma", "beta", "chisquare", "standard_t", "poisson", "binomial", "negative_binomial", "geometric")}
-
-
 
 
 @jit(static_argnames=("name", "shape", "dtype"))

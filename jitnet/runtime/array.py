@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import copy as copying
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,78 @@ from .device import CPU, Device, default_device, known_device
 from .dlpack import export
 from .dlpack import take_in as take_in_host
 from .interpreted import METHODS, apply
+
+
+def unwrap(value):
+    """The value with NumPy arrays in place of Arrays, inside tuples, lists and dicts too."""
+    kind = type(value)
+    if kind is Array:
+        return value._data
+    if kind is tuple or kind is list:
+        return kind(map(unwrap, value))
+    return {k: unwrap(v) for k, v in value.items()} if kind is dict else value
+
+
+def _wrap(result):
+    """The result with Arrays in place of NumPy arrays and scalars; dtypes that jitnet does not know stay NumPy's."""
+    if isinstance(result, (np.ndarray, np.generic)):
+        return Array(np.asarray(result)) if result.dtype in SHORT_NAMES else result
+    if isinstance(result, DeviceBuffer):
+        return Array(result)
+    if isinstance(result, tuple):
+        parts = map(_wrap, result)
+        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+    return [_wrap(r) for r in result] if isinstance(result, list) else result
+
+
+def _binary(ufunc, reflected: bool = False) -> Callable[[Array, Any], Array]:
+    def method(self, other):
+        if isinstance(other, Array):
+            other = other._data
+        elif not isinstance(other, (bool, int, float, np.ndarray, np.generic, list, tuple)):
+            return NotImplemented
+        return _wrap(apply(ufunc, (other, self._data) if reflected else (self._data, other), {}))
+    return method
+
+
+def _in_place(ufunc) -> Callable[[Array, Any], Array]:
+    def method(self, other):
+        if isinstance(other, Tracer):
+            return NotImplemented
+        if self.dtype == BF16:
+            self._data[...] = unwrap(_binary(ufunc)(self, other)).astype(BF16)
+        else:
+            ufunc(self._data, unwrap(other), out=self._data)
+        return self
+    return method
+
+
+def _operator(ufunc) -> tuple[Callable[[Array, Any], Array], ...]:
+    """The methods of x + y, y + x and x += y."""
+    return _binary(ufunc), _binary(ufunc, reflected=True), _in_place(ufunc)
+
+
+def _unary(ufunc) -> Callable[[Array], Array]:
+    return lambda self: _wrap(ufunc(self._data))
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(self, *args, **kwargs):
+        if name in METHODS and type(self._data) is np.ndarray:
+            return _wrap(apply(METHODS[name], (self._data, *unwrap(args)), unwrap(kwargs)))
+        result = _wrap(getattr(self._data, name)(*unwrap(args), **unwrap(kwargs)))
+        out = kwargs.get("out")
+        return result if out is None else out
+    method.__name__, method.__qualname__, method.__doc__ = name, f"Array.{name}", f"As `numpy.ndarray.{name}`."
+    return method
+
+
+_METHODS = (  # NumPy's methods that Array has; the class names them too, for readers and type checkers
+    "all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "choose", "clip", "compress", "conj", "conjugate",
+    "copy", "cumprod", "cumsum", "diagonal", "dot", "fill", "flatten", "item", "max", "mean", "min", "nonzero", "partition",
+    "prod", "put", "ravel", "repeat", "reshape", "round", "searchsorted", "sort", "squeeze", "std", "sum", "swapaxes", "take",
+    "tobytes", "tolist", "trace", "transpose", "var", "view",
+)
 
 
 class Array:
@@ -227,85 +301,30 @@ class Array:
     def __setitem__(self, key, value):
         self._data[unwrap(key)] = unwrap(value)
 
+    # What it does as NumPy's arrays do
 
-def unwrap(value):
-    """The value with NumPy arrays in place of Arrays, inside tuples, lists and dicts too."""
-    kind = type(value)
-    if kind is Array:
-        return value._data
-    if kind is tuple or kind is list:
-        return kind(map(unwrap, value))
-    return {k: unwrap(v) for k, v in value.items()} if kind is dict else value
+    __add__, __radd__, __iadd__ = _operator(np.add)
+    __sub__, __rsub__, __isub__ = _operator(np.subtract)
+    __mul__, __rmul__, __imul__ = _operator(np.multiply)
+    __truediv__, __rtruediv__, __itruediv__ = _operator(np.divide)
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _operator(np.floor_divide)
+    __mod__, __rmod__, __imod__ = _operator(np.remainder)
+    __pow__, __rpow__, __ipow__ = _operator(np.power)
+    __and__, __rand__, __iand__ = _operator(np.bitwise_and)
+    __or__, __ror__, __ior__ = _operator(np.bitwise_or)
+    __xor__, __rxor__, __ixor__ = _operator(np.bitwise_xor)
+    __lshift__, __rlshift__, __ilshift__ = _operator(np.left_shift)
+    __rshift__, __rrshift__, __irshift__ = _operator(np.right_shift)
+    __matmul__, __rmatmul__, __imatmul__ = _operator(np.matmul)
+    __divmod__, __rdivmod__ = _binary(np.divmod), _binary(np.divmod, reflected=True)
+    __lt__, __le__, __gt__ = _binary(np.less), _binary(np.less_equal), _binary(np.greater)
+    __ge__, __eq__, __ne__ = _binary(np.greater_equal), _binary(np.equal), _binary(np.not_equal)
+    __neg__, __pos__, __abs__, __invert__ = map(_unary, (np.negative, np.positive, np.absolute, np.invert))
 
-
-def _wrap(result):
-    """The result with Arrays in place of NumPy arrays and scalars; dtypes that jitnet does not know stay NumPy's."""
-    if isinstance(result, (np.ndarray, np.generic)):
-        return Array(np.asarray(result)) if result.dtype in SHORT_NAMES else result
-    if isinstance(result, DeviceBuffer):
-        return Array(result)
-    if isinstance(result, tuple):
-        parts = map(_wrap, result)
-        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
-    return [_wrap(r) for r in result] if isinstance(result, list) else result
-
-
-def _binary(ufunc, reflected: bool = False):
-    def method(self, other):
-        if isinstance(other, Array):
-            other = other._data
-        elif not isinstance(other, (bool, int, float, np.ndarray, np.generic, list, tuple)):
-            return NotImplemented
-        return _wrap(apply(ufunc, (other, self._data) if reflected else (self._data, other), {}))
-    return method
-
-
-def _in_place(ufunc):
-    def method(self, other):
-        if isinstance(other, Tracer):
-            return NotImplemented
-        if self.dtype == BF16:
-            self._data[...] = unwrap(_binary(ufunc)(self, other)).astype(BF16)
-        else:
-            ufunc(self._data, unwrap(other), out=self._data)
-        return self
-    return method
-
-
-def _method(name: str):
-    def method(self, *args, **kwargs):
-        if name in METHODS and type(self._data) is np.ndarray:
-            return _wrap(apply(METHODS[name], (self._data, *unwrap(args)), unwrap(kwargs)))
-        result = _wrap(getattr(self._data, name)(*unwrap(args), **unwrap(kwargs)))
-        out = kwargs.get("out")
-        return result if out is None else out
-    method.__name__, method.__qualname__, method.__doc__ = name, f"Array.{name}", f"As `numpy.ndarray.{name}`."
-    return method
-
-
-_BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide,
-           "mod": np.remainder, "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-           "lshift": np.left_shift, "rshift": np.right_shift, "matmul": np.matmul, "divmod": np.divmod}
-_COMPARE = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
-            "ne": np.not_equal}
-_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
-_METHODS = (
-    "all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "choose", "clip", "compress", "conj",
-    "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot", "fill", "flatten", "item", "max", "mean", "min", "nonzero",
-    "partition", "prod", "put", "ravel", "repeat", "reshape", "round", "searchsorted", "sort", "squeeze", "std",
-    "sum", "swapaxes", "take", "tobytes", "tolist", "trace", "transpose", "var", "view",
-)
-for _name, _ufunc in _BINARY.items():
-    setattr(Array, f"__{_name}__", _binary(_ufunc))
-    setattr(Array, f"__r{_name}__", _binary(_ufunc, reflected=True))
-    if _name != "divmod":
-        setattr(Array, f"__i{_name}__", _in_place(_ufunc))
-for _name, _ufunc in _COMPARE.items():
-    setattr(Array, f"__{_name}__", _binary(_ufunc))
-for _name, _ufunc in _UNARY.items():
-    setattr(Array, f"__{_name}__", lambda self, _ufunc=_ufunc: _wrap(_ufunc(self._data)))
-for _name in _METHODS:
-    setattr(Array, _name, _method(_name))
+    (all, any, argmax, argmin, argpartition, argsort, astype, choose, clip, compress, conj, conjugate, copy, cumprod, cumsum,
+     diagonal, dot, fill, flatten, item, max, mean, min, nonzero, partition, prod, put, ravel, repeat, reshape, round,
+     searchsorted, sort, squeeze, std, sum, swapaxes, take, tobytes, tolist, trace, transpose, var,
+     view) = map(_method, _METHODS)
 
 
 def asarray(value, dtype=None, *, device=None, copy: bool | None = None) -> Array:

@@ -6,6 +6,7 @@
 [(2, 4)]
 """
 from types import SimpleNamespace as _Namespace
+from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
 from . import make as _make
 from .symbol import Group as Group, NotImplementedForSymbol as NotImplementedForSymbol, Symbol as Symbol, Variable as Variable
@@ -14,6 +15,9 @@ from .creation import arange as arange, eye as eye, full as full, linspace as li
 from .creation import zeros as zeros
 from . import random as random
 from . import gradient as _gradient
+
+if _TYPE_CHECKING:  # the operators, which are made of their records below
+    def __getattr__(name: str) -> _Any: ...
 
 _made = _make.functions()
 _internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})

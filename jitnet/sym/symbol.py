@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,11 @@ class Symbol:
 
     __slots__ = ("__weakref__", "_entries")
     __array_priority__ = 1000.0
+    if TYPE_CHECKING:  # what make.py adds to the class
+        def __getattr__(self, name: str) -> Any: ...
+        def _operator(self, other: Any = None) -> Symbol: ...
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __mod__ = _operator
+        __rmod__ = __pow__ = __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __neg__ = __abs__ = _operator
 
     def __init__(self, entries: Sequence[Entry]):
         self._entries = tuple(entries)

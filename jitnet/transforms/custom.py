@@ -7,21 +7,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
+from typing import Generic
 
 from .. import tree
 from ..errors import DerivativeError, TraceTypeError
 from ..ops.control import call
 from ..tracer import bind, current_trace
 from .rules import JvpRule, VjpRule, merge
-from .values import Staged, fresh_all, function_name, is_array, leaf_type, weak_class
+from .values import P, R, Staged, fresh_all, function_name, is_array, leaf_type, weak_class
 
 
-class _Custom:
+class _Custom(Generic[P, R]):
     """A function with derivatives of its own. Abstract: custom_vjp and custom_jvp."""
 
     kind = ""
 
-    def __init__(self, fun: Callable, nondiff_argnums: Sequence[int] = ()):
+    def __init__(self, fun: Callable[P, R], nondiff_argnums: int | Sequence[int] = ()):
         update_wrapper(self, fun, updated=())
         self.fun, self.name = fun, function_name(fun)
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
@@ -29,7 +30,7 @@ class _Custom:
     def __get__(self, instance, owner=None):
         return self if instance is None else _Method(self, instance)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if kwargs:
             args = self._positional(args, kwargs)
         if current_trace() is None:
@@ -75,7 +76,7 @@ class _Method:
         return self.custom(self.instance, *args, **kwargs)
 
 
-class custom_vjp(_Custom):
+class custom_vjp(_Custom[P, R]):
     """A function whose reverse derivative is the user's own, set by `defvjp(fwd, bwd)`.
 
     fwd(*args) returns (output, residuals); bwd(residuals, cotangent of the output) a tuple with one cotangent per argument
@@ -93,7 +94,7 @@ class custom_vjp(_Custom):
 
     kind = "custom_vjp"
 
-    def __init__(self, fun: Callable, nondiff_argnums: Sequence[int] = ()):
+    def __init__(self, fun: Callable[P, R], nondiff_argnums: int | Sequence[int] = ()):
         super().__init__(fun, nondiff_argnums)
         self.fwd = self.bwd = None
 
@@ -109,7 +110,7 @@ class custom_vjp(_Custom):
         return VjpRule(self, nondiff, structure, fixed, count, out_structure)
 
 
-class custom_jvp(_Custom):
+class custom_jvp(_Custom[P, R]):
     """A function whose derivative is the user's own, set by `defjvp(rule)`: it serves forward and reverse mode.
 
     rule(primals, tangents), two tuples with one entry per argument, returns (output, tangent of the output), the tangent linear
@@ -129,7 +130,7 @@ class custom_jvp(_Custom):
 
     kind = "custom_jvp"
 
-    def __init__(self, fun: Callable, nondiff_argnums: Sequence[int] = ()):
+    def __init__(self, fun: Callable[P, R], nondiff_argnums: int | Sequence[int] = ()):
         super().__init__(fun, nondiff_argnums)
         self.rule = None
 

@@ -14,7 +14,7 @@ import numpy as np
 from .. import tree
 from ..errors import DerivativeError, TraceTypeError, TraceValueError
 from ..types import is_float
-from .values import Staged, check_float, function_name, is_array, leaf_type, or_zeros, staged, weak_class
+from .values import P, R, Staged, check_float, function_name, is_array, leaf_type, or_zeros, staged, weak_class
 from .vjp import vjp_values
 
 
@@ -63,7 +63,7 @@ def _argnum(n, count: int, name: str, caller: str) -> int:
 
 # Gradients
 
-def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def value_and_grad(fun: Callable[P, R], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[P, tuple[R, Any]]:
     """A function that returns (fun's value, its gradient) for a function with a real scalar output.
 
     argnums: which arguments to differentiate by, an int or a tuple; each may be any container of floats, and the gradient has
@@ -82,7 +82,7 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: boo
     return function
 
 
-def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def grad(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[P, Any]:
     """A function that returns the gradient of a function with a real scalar output.
 
     argnums: which arguments to differentiate by, an int or a tuple; each may be any container of floats, and the gradient has

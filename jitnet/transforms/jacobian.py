@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import Any
 
 from .. import tree
 from ..errors import DerivativeError
@@ -10,7 +11,7 @@ from ..tracer import bind, inline, trace
 from ..types import I64, ArrayType, is_float
 from .gradient import Chosen
 from .jvp import jvp_values
-from .values import Staged, fresh, live, or_zeros, staged
+from .values import P, Staged, fresh, live, or_zeros, staged
 from .vjp import vjp_values
 from .vmap import batch_all, move_axis
 
@@ -30,7 +31,7 @@ def _check_outputs(inner: Staged, caller: str) -> None:
                                   "return it as aux with `has_aux=True`, or convert it with `astype(np.float64)`")
 
 
-def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def jacrev(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[P, Any]:
     """A function that returns the Jacobian, row by row (one pullback per element of the output: right for few outputs).
 
     The result is nested like the output, each leaf holding the containers of the arguments, with arrays of shape (*output,
@@ -72,7 +73,7 @@ def _map_linear(function: Callable, t: ArrayType, name: str) -> list:
     return batch_all(live(traced.graph), [_basis(t), *traced.captured], [True] + [False] * len(traced.captured), t.size)
 
 
-def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def jacfwd(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[P, Any]:
     """A function that returns the Jacobian, column by column (one tangent per element of the arguments: right for few inputs).
 
     The result is nested like the output, each leaf holding the containers of the arguments, with arrays of shape (*output,
@@ -104,7 +105,7 @@ def _jacfwd(chosen: Chosen, values: tuple, has_aux: bool):
     return (result, inner.aux(outs)) if has_aux else result
 
 
-def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def hessian(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[P, Any]:
     """A function that returns the second derivatives: jacfwd of jacrev, nested like the output, then twice like the arguments.
 
     >>> import jitnet, numpy as np

@@ -7,10 +7,10 @@ from functools import wraps
 from .. import tree
 from ..ops.control import call
 from ..tracer import bind, current_trace
-from .values import Staged, fresh_all, function_name, is_array, leaf_type, weak_class
+from .values import P, R, Staged, fresh_all, function_name, is_array, leaf_type, weak_class
 
 
-def checkpoint(fun: Callable, static_argnums: int | Sequence[int] = ()) -> Callable:
+def checkpoint(fun: Callable[P, R], static_argnums: int | Sequence[int] = ()) -> Callable[P, R]:
     """The same function, whose reverse derivative computes the values inside it again instead of keeping them.
 
     static_argnums: arguments that are passed on as they are; so are leaves that are no arrays, and Python integers and bools.

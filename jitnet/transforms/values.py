@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from ..symbols import SymFloat, SymInt
 from ..tracer import Trace, Tracer, check_output, current_trace, inline, trace
 from ..types import ArrayType, is_float, promote, type_of_array
 
+P = ParamSpec("P")  # for type checkers: a function's parameters
+R = TypeVar("R")    # and what it returns
 FLOAT0 = np.dtype([("float0", np.void, 0)])  # the dtype of "no gradient": an array of it has a shape and no data
 
 

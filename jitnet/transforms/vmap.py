@@ -10,7 +10,7 @@ from ..ir import Graph, Var
 from ..op_kinds import Control
 from ..tracer import Tracer, current_trace, trace
 from ..types import normalize_axis
-from .values import Staged, fresh, function_name, leaf_type, live, staged
+from .values import P, R, Staged, fresh, function_name, leaf_type, live, staged
 
 
 def batch_values(graph: Graph, args: Sequence, batched: Sequence[bool], size: int) -> tuple[list, list[bool]]:
@@ -97,7 +97,7 @@ def batched_outputs(graph: Graph, batched: Sequence[bool], size: int) -> list[bo
 
 # The function of the user
 
-def vmap(fun: Callable, in_axes=0, out_axes=0) -> Callable:
+def vmap(fun: Callable[P, R], in_axes=0, out_axes=0) -> Callable[P, R]:
     """A function that applies `fun` to every slice of its arguments along an axis, and stacks the results.
 
     in_axes: the axis of each argument that is mapped over (None: the argument is the same for all); one for all arguments, a

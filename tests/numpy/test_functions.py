@@ -227,8 +227,8 @@ def test_dtypes_of_what_is_made_of_several_ops(dtype, same):
 
 
 def test_logaddexp2_mixes_floats_and_integers(same):
-    same(lambda x, i: [np.logaddexp2(x, i), np.logaddexp2(i[:4], x), np.logaddexp2(x, -np.inf), np.logaddexp2(x, x)], P[0], I[0],
-         rtol=1e-6)
+    same(lambda x, i: [np.logaddexp2(x, i), np.logaddexp2(i[:4], x), np.logaddexp2(x, -np.inf), np.logaddexp2(x, x)],
+         P[0], I[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [n for n in DTYPES if n != "bf16"])
