@@ -25,7 +25,8 @@ LARGE, DEEP = {64: 140 << 20, 32: 64 << 20}, 1280
 CONSTANTS = {"ONE": 0x3FF0 << 48, "COPY_ROWS": 28, "COPY_DISTANCE": 2048}
 
 # A tile goes panel by panel: two vectors of columns, all rows. A panel of B that does not lie well (transposed, or with rows so
-# far apart that they meet in the cache) is copied first, PANEL_K rows at a time.
+# far apart that they meet in the cache) is copied first, PANEL_K rows at a time. A transposed A goes block by block: while the
+# first panel is multiplied its rows are packed, for the others; with less than three panels that costs more than it gains.
 DRIVER = """
 def turn_panel(b, line, columns, k, place):
     done = 0
@@ -34,6 +35,26 @@ def turn_panel(b, line, columns, k, place):
         if columns > LANES:
             turn(b + LANES * line + ITEM * done, line, columns - LANES, k - done, place + 2 * WIDTH * done + WIDTH, 2 * WIDTH)
         done += LANES
+
+
+def packed_rows(a, ca, b, rb, c, rc, rows, k, columns, beta, place):
+    while rows > 0:
+        done, scale = 0, beta
+        while done < k:
+            deep = smaller(BLOCK_K, k - done)
+            at = 0
+            while at < columns:
+                wide = smaller(2 * LANES, columns - at)
+                from_b, to = b + rb * done + ITEM * at, c + ITEM * at
+                if at == 0:
+                    packing_2(a + ca * done, place, ca, from_b, rb, to, rc, deep, wide, scale)
+                elif wide > LANES:
+                    packed_2(place, 0, 0, from_b, rb, to, rc, deep, wide, scale)
+                else:
+                    packed_1(place, 0, 0, from_b, rb, to, rc, deep, wide, scale)
+                at += 2 * LANES
+            done, scale = done + deep, ONE
+        rows, a, c = rows - TALLEST, a + ITEM * TALLEST, c + TALLEST * rc
 
 
 def kernel(buffers, sizes, start, stop):
@@ -58,6 +79,12 @@ def kernel(buffers, sizes, start, stop):
         a = load64(buffers) + ITEM * offset(sizes, index, 1) + row * ra
         b = load64(buffers + 8) + ITEM * offset(sizes, index, 2)
         c = load64(buffers + 16) + ITEM * offset(sizes, index, 3) + row * rc
+        if turn_a != 0 and turn_b == 0 and ldb < COPY_DISTANCE and end - column > 4 * LANES and k > 0 and rows != 16:
+            whole = rows // TALLEST * TALLEST
+            packed_rows(a, ca, b + ITEM * column, ldb, c + ITEM * column, rc, whole, k, end - column, beta, place)
+            rows, a, c = rows - whole, a + ITEM * whole, c + rc * whole
+            if rows == 0:
+                continue
         copied = turn_b != 0 or (rows >= COPY_ROWS and ldb >= COPY_DISTANCE)
         depth = larger(k, 1)
         if copied != 0:

@@ -1,13 +1,19 @@
 """Blocks of matrix products as LLVM IR: the sums of some rows and two vectors of columns stay in registers for all of k.
 
-    block_14_2(a, ra, ca, b, rb, c, rc, k, columns, beta)      C = A B + beta C, 14 rows and at most 2 vectors
+    block_8_2(a, ra, ca, b, rb, c, rc, k, columns, beta)      C = A B + beta C, 8 rows and at most 2 vectors
+    lying_14_2, standing_14_2      the same for 14 rows, the tallest, where A's rows are contiguous, and where its columns are
+    packing_14_2(a, place, ca, ...)      a standing block that leaves its rows of A packed
+    packed_14_2(place, 0, 0, ...)      a block of rows that were packed
     turn(x, rx, lines, k, panel, width)      panel[i, j] = x[j, i]: a square of one vector's edge; only `lines` lines are read
-    copy(x, rx, k, panel, columns)      the panel is k rows of x, between one and two vectors wide
+    copy(x, rx, k, panel, columns)      the panel is k rows of x, at most two vectors wide
 
 Addresses and strides are in bytes: ra between the rows of A and ca along them (so A may lie transposed), rb and rc between the
-rows of B and C, whose elements lie side by side. Nothing is packed: an element of A is broadcast from where it lies. The last
-vector is masked. beta is the bits of a double. Blocks of one or two rows split k among several sums, for one sum would
-wait for itself; the order of additions depends on the block alone.
+rows of B and C, whose elements lie side by side. An element of A is broadcast from where it lies. The last vector is masked.
+beta is the bits of a double. Blocks of one or two rows split k among several sums, for one sum would wait for itself; the
+order of additions depends on the block alone.
+
+The tallest blocks reach 97% of what the processor can multiply, as long as there is little to do besides: an addition for a
+pointer may take the place of a multiplication. So elements of A stand at fixed distances from few pointers.
 """
 from __future__ import annotations
 
@@ -16,12 +22,13 @@ from .words import Primitive
 
 ITEM = {"float": 4, "double": 8}
 PANEL_K = 256  # rows of a panel that was copied: with two vectors of 64 bytes 32 KB, which stay in the first cache
-# What the tallest blocks fetch in every step: the last row of the next block, which brings all of it where A lies transposed.
-# Of many rows as far apart as pages the first cache would lose it again: there the first and the last element of a step AHEAD.
-# No hardware guesses where steps longer than 2 KB lead to.
-FETCHED = {"main": ("block",), "far": ("ahead", "ahead.last"), "rest": ()}
+# Of a transposed A the first and the last element of a step AHEAD are fetched: no hardware guesses where steps longer than 2 KB
+# lead to.
 NEAR, AHEAD = 128, 12
+BLOCK_BYTES = 1 << 15  # of a packed block of A: of float32, 512 steps along k
 SPLIT = {1: 4, 2: 2}  # rows -> how many sums share k
+TALL = ("lying", "standing", "packing", "packed")
+TOGETHER = 2  # steps along k in one round of a block whose rows lie
 
 
 def vector_bytes() -> int:
@@ -54,31 +61,51 @@ class Blocks:
                 f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
                 f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask}, {vector})",
                 f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, {mask})"]
-        blocks = [self.block(rows, vectors) for rows in heights(self.width) for vectors in (2, 1)]
+        blocks = [self.block(*shape) for shape in self.shapes()]
         return "\n".join([*head, *blocks, self.turn(), self.copy()])
+
+    def shapes(self) -> list[tuple[str, int, int]]:
+        """(kind, rows, vectors) of every block."""
+        tallest, *others = heights(self.width)
+        kinds = [*((kind, tallest) for kind in TALL), *(("block", rows) for rows in others)]
+        return [(kind, rows, vectors) for kind, rows in kinds for vectors in (2, 1) if (kind, vectors) != ("packing", 1)]
+
+    def counts(self) -> dict[str, int]:
+        """How many arguments each function has."""
+        return {f"{kind}_{rows}_{vectors}": 10 for kind, rows, vectors in self.shapes()} | {"turn": 6, "copy": 5}
 
     def declarations(self) -> str:
         """What a module says that calls these functions."""
-        counts = {f"block_{rows}_{vectors}": 10 for rows in heights(self.width) for vectors in (2, 1)} | {"turn": 6, "copy": 5}
-        return "\n".join(f"declare hidden void @{name}({', '.join(['i64'] * count)})" for name, count in counts.items())
+        return "\n".join(f"declare hidden void @{name}({', '.join(['i64'] * count)})" for name, count in self.counts().items())
 
     def names(self) -> dict[str, object]:
         """What words.py may call, and numbers."""
-        found: dict[str, object] = {"ITEM": self.item, "LANES": self.lanes, "WIDTH": self.width, "PANEL_K": PANEL_K,
-                                    "NEAR": NEAR, "turn": _primitive("turn", 6), "copy": _primitive("copy", 5), "panel": PANEL}
-        return found | {f"block_{rows}_{vectors}": _primitive(f"block_{rows}_{vectors}", 10)
-                        for rows in heights(self.width) for vectors in (2, 1)}
+        tallest = heights(self.width)[0]
+        found: dict[str, object] = {
+            "ITEM": self.item, "LANES": self.lanes, "WIDTH": self.width, "PANEL_K": PANEL_K, "NEAR": NEAR, "TALLEST": tallest,
+            "BLOCK_K": BLOCK_BYTES // self.step(), "panel": PANEL}
+        found |= {name: _primitive(name, count) for name, count in self.counts().items()}
+        return found | {f"{kind}_{v}": found[f"{kind}_{rows}_{v}"] for kind, rows, v in self.shapes() if kind in TALL}
+
+    def step(self) -> int:
+        """Bytes of a packed block of A in one step along k: whole vectors."""
+        return -(-heights(self.width)[0] // self.lanes) * self.width
 
     def strips(self) -> str:
         """In the language of words.py: strip_1 and strip_2, a block as wide for any number of rows."""
         lines = []
+        tallest, *others = heights(self.width)
         for vectors in (2, 1):
-            lines.append(f"def strip_{vectors}(a, ra, ca, b, rb, c, rc, rows, k, columns, beta):")
-            tallest = heights(self.width)[0]
-            for height in heights(self.width):
-                # 16 rows are 8 and 8 rather than 14 and 2
-                test = f"while rows >= {height}" if height in (tallest, 8) else f"if rows >= {height}"
-                lines += [f"    {test} and rows != 16:" if height == tallest == 14 else f"    {test}:",
+            lines += [f"def strip_{vectors}(a, ra, ca, b, rb, c, rc, rows, k, columns, beta):",
+                      # 16 rows are 8 and 8 rather than 14 and 2
+                      f"    while rows >= {tallest}{' and rows != 16' if tallest == 14 else ''}:",
+                      "        if ca == ITEM:",
+                      f"            lying_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, beta)",
+                      "        else:",
+                      f"            standing_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, beta)",
+                      f"        a += {tallest} * ra", f"        c += {tallest} * rc", f"        rows -= {tallest}"]
+            for height in others:
+                lines += [f"    {'while' if height == 8 else 'if'} rows >= {height}:",
                           f"        block_{height}_{vectors}(a, ra, ca, b, rb, c, rc, k, columns, beta)",
                           f"        a += {height} * ra", f"        c += {height} * rc", f"        rows -= {height}"]
         return "\n".join(lines) + "\n"
@@ -115,21 +142,22 @@ class Blocks:
 
     # A block
 
-    def block(self, rows: int, vectors: int) -> str:
-        """block_<rows>_<vectors>."""
-        split, tallest = SPLIT.get(rows, 1), rows == heights(self.width)[0]
+    def block(self, kind: str, rows: int, vectors: int) -> str:
+        """<kind>_<rows>_<vectors>."""
+        split = SPLIT.get(rows, 1)
+        steps = TOGETHER if kind == "lying" else split
         lines = ["entry:", *(f"%{x}.base = inttoptr i64 %{x} to ptr" for x in "bc"),
-                 f"%last = sub i64 %columns, {(vectors - 1) * self.lanes}", *self.mask("%mask", "%last"), *_pointers(rows),
-                 *self.tail(), f"%rounds = sdiv i64 %whole, {split}", f"%done = mul i64 %rounds, {split}",
-                 "%count.rest = sub i64 %k, %done", *(_fetched(rows) if tallest else ["%count.main = add i64 %rounds, 0"])]
+                 f"%last = sub i64 %columns, {(vectors - 1) * self.lanes}", *self.mask("%mask", "%last"),
+                 *_pointers(rows, kind), *self.tail(),
+                 f"%count.main = sdiv i64 %whole, {steps}", f"%done = mul i64 %count.main, {steps}",
+                 "%count.rest = sub i64 %k, %done"]
         sums = [(s, r, v) for s in range(split) for r in range(rows) for v in range(vectors)]
-        starts, before = dict.fromkeys(sums, "zeroinitializer"), "base"
-        for name, steps in (("main", split), ("far", split), ("rest", 1)) if tallest else (("main", split), ("rest", 1)):
-            starts = self.loop(lines, name, rows, vectors, steps, starts, before)
-            before = name
+        starts = dict.fromkeys(sums, "zeroinitializer")
+        starts = self.loop(lines, "main", kind, rows, vectors, steps, starts, "base")
+        starts = self.loop(lines, "rest", kind, rows, vectors, 1, starts, "main")
         self.finish(lines, rows, vectors, split, starts)
         header = "i64 %a, i64 %ra, i64 %ca, i64 %b, i64 %rb, i64 %c, i64 %rc, i64 %k, i64 %columns, i64 %beta"
-        return _function(f"block_{rows}_{vectors}", header, lines)
+        return _function(f"{kind}_{rows}_{vectors}", header, lines)
 
     def tail(self) -> list[str]:
         """%whole: how many rows of B are read as whole vectors. A mask costs as much as one multiplication.
@@ -140,41 +168,71 @@ class Blocks:
                 "%narrow.rows = select i1 %wide, i64 1, i64 %k", "%masked = select i1 %full, i64 0, i64 %narrow.rows",
                 "%whole.0 = sub i64 %k, %masked", "%whole = call i64 @llvm.smax.i64(i64 %whole.0, i64 0)"]
 
-    def loop(self, lines: list[str], name: str, rows: int, vectors: int, steps: int, starts, before: str) -> dict:
-        """%count.<name> rounds of `steps` steps along k, each for sums of its own; returns the names of the sums behind it."""
-        label = {key: ".".join(map(str, key)) for key in starts if key[0] < steps}
-        pointers = {"b": "%rb"} | {f"a{group}": "%ca" for group in range(-(-rows // 4))}
+    def loop(self, lines: list[str], name: str, kind: str, rows: int, vectors: int, steps: int, starts, before: str) -> dict:
+        """%count.<name> rounds of `steps` steps along k, in turns for each of the sums; returns their names behind it."""
+        split = min(steps, SPLIT.get(rows, 1))
+        label = {key: ".".join(map(str, key)) for key in starts if key[0] < split}
+        strides = _strides(kind, rows, steps * self.item, self.step())
         lines += [f"br label %before.{name}", f"before.{name}:", f"%some.{name} = icmp sgt i64 %count.{name}, 0",
                   f"br i1 %some.{name}, label %loop.{name}, label %after.{name}",
                   f"loop.{name}:", f"%i.{name} = phi i64 [ %count.{name}, %before.{name} ], [ %j.{name}, %loop.{name} ]"]
         lines += [f"%{x}.{name}.0 = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]"
-                  for x in pointers]
+                  for x in strides]
         lines += [f"%s.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
                   for key, at in label.items()]
+        sums = {key: f"%s.{name}.{at}" for key, at in label.items()}
         for s in range(steps):
-            at = f"{name}.{s}"
+            at, last = f"{name}.{s}", s + split >= steps
             for v in range(vectors):
                 mask = "%mask" if name == "rest" and v == vectors - 1 else ""
                 lines += [f"%bp.{at}.{v} = getelementptr i8, ptr %b.{at}, i64 {v * self.width}",
                           f"%bv.{at}.{v} = {self.load(f'%bp.{at}.{v}', mask)}"]
             for r in range(rows):
-                distance = ("0", "%ra1", "%ra2", "%ra3")[r % 4]
-                lines += [f"%ap.{at}.{r} = getelementptr i8, ptr %a{r // 4}.{at}, i64 {distance}",
+                lines += [*self.address(f"%ap.{at}.{r}", kind, name, s, r),
                           f"%x.{at}.{r} = load {self.kind}, ptr %ap.{at}.{r}, align {self.item}",
                           *self.splat(f"%av.{at}.{r}", f"%x.{at}.{r}")]
-                lines += [self.fma(f"%n.{at}.{r}.{v}", f"%av.{at}.{r}", f"%bv.{at}.{v}", f"%s.{at}.{r}.{v}")
-                          for v in range(vectors)]
-            for x in FETCHED[name] if rows == heights(self.width)[0] else []:
-                lines += [f"%{x}.{at} = getelementptr i8, ptr %a0.{at}, i64 %{x}",
-                          f"call void @llvm.prefetch.p0(ptr %{x}.{at}, i32 0, i32 3, i32 1)"]
-            lines += [f"%{x}.{name}.{s + 1} = getelementptr i8, ptr %{x}.{at}, i64 {stride}" for x, stride in pointers.items()]
-        lines += [f"%j.{name} = sub i64 %i.{name}, 1", f"%more.{name} = icmp sgt i64 %j.{name}, 0",
+                for v in range(vectors):
+                    key, out = (s % split, r, v), f"%n.{name}.{s % split}.{r}.{v}" if last else f"%m.{at}.{r}.{v}"
+                    lines.append(self.fma(out, f"%av.{at}.{r}", f"%bv.{at}.{v}", sums[key]))
+                    sums[key] = out
+            if kind == "packing":
+                lines += self.packing(at, rows)
+            if kind in ("standing", "packing") and name == "main":
+                lines += [f"%f.{at} = getelementptr i8, ptr %a0.{at}, i64 %ahead",
+                          f"%g.{at} = getelementptr i8, ptr %f.{at}, i64 {(rows - 1) * self.item}",
+                          *(f"call void @llvm.prefetch.p0(ptr %{x}.{at}, i32 0, i32 3, i32 1)" for x in "fg")]
+            lines += [f"%{x}.{name}.{s + 1} = getelementptr i8, ptr %{x}.{at}, i64 {stride}"
+                      for x, (stride, each) in strides.items() if each]
+        lines += [f"%{x}.{name}.{steps} = getelementptr i8, ptr %{x}.{name}.0, i64 {stride}"
+                  for x, (stride, each) in strides.items() if not each]
+        lines += [f"%j.{name} = sub i64 %i.{name}, 1", f"%more.{name} = icmp ne i64 %j.{name}, 0",
                   f"br i1 %more.{name}, label %loop.{name}, label %after.{name}", f"after.{name}:"]
         lines += [f"%{x}.{name} = phi ptr [ %{x}.{before}, %before.{name} ], [ %{x}.{name}.{steps}, %loop.{name} ]"
-                  for x in pointers]
+                  for x in strides]
         lines += [f"%e.{name}.{at} = phi {self.vector} [ {starts[key]}, %before.{name} ], [ %n.{name}.{at}, %loop.{name} ]"
                   for key, at in label.items()]
         return starts | {key: f"%e.{name}.{at}" for key, at in label.items()}
+
+    def packing(self, at: str, rows: int) -> list[str]:
+        """Copies the rows of A in one step to where the packed block is."""
+        lines = []
+        for v in range(self.step() // self.width):
+            inside = ", ".join(f"i1 {int(v * self.lanes + i < rows)}" for i in range(self.lanes))
+            lines += [f"%from.{at}.{v} = getelementptr i8, ptr %a0.{at}, i64 {v * self.width}",
+                      f"%to.{at}.{v} = getelementptr i8, ptr %p.{at}, i64 {v * self.width}",
+                      f"%pv.{at}.{v} = {self.load(f'%from.{at}.{v}', f'<{inside}>')}",
+                      self.store(f"%pv.{at}.{v}", f"%to.{at}.{v}")]
+        return lines
+
+    def address(self, out: str, kind: str, name: str, s: int, r: int) -> list[str]:
+        """The address of row r of A in step s of a round."""
+        if kind not in ("block", "lying"):
+            return [f"{out} = getelementptr i8, ptr %a0.{name}.{s}, i64 {r * self.item}"]
+        distance = ("0", "%ra1", "%ra2", "%ra3")[r % 4]
+        if kind == "block":
+            return [f"{out} = getelementptr i8, ptr %a{r // 4}.{name}.{s}, i64 {distance}"]
+        return [f"{out}.row = getelementptr i8, ptr %a{r // 4}.{name}.0, i64 {distance}",
+                f"{out} = getelementptr i8, ptr {out}.row, i64 {s * self.item}"]
 
     def finish(self, lines: list[str], rows: int, vectors: int, split: int, sums: dict) -> None:
         """Adds the sums that share k, in pairs, and stores the block: the one place where results are written."""
@@ -247,12 +305,24 @@ def _function(name: str, header: str, lines: list[str]) -> str:
     return f"define hidden void @{name}({header}) nounwind noinline {{\n{body}\n}}\n"
 
 
-def _pointers(rows: int) -> list[str]:
-    """%ra1, %ra2, %ra3 and a pointer for every four rows of A.
+def _strides(kind: str, rows: int, round_bytes: int, packed: int) -> dict[str, tuple[object, bool]]:
+    """The pointers of a block: (how far they go, whether in every step, not once in a round of several)."""
+    found: dict[str, tuple[object, bool]] = {"b": ("%rb", True)}
+    if kind in ("block", "lying"):
+        along = (round_bytes, False) if kind == "lying" else ("%ca", True)
+        return found | {f"a{group}": along for group in range(-(-rows // 4))}
+    found["a0"] = (packed if kind == "packed" else "%ca", True)
+    return found | {"p": (packed, True)} if kind == "packing" else found
+
+
+def _pointers(rows: int, kind: str) -> list[str]:
+    """%ra1, %ra2, %ra3 and the pointers to A.
 
     The empty assembly hides how they were computed: LLVM would otherwise go from row to row by additions, each of which waits
     for the one before, and 14 in a row take as long as the products.
     """
+    if kind not in ("block", "lying"):
+        return ["%a0.base = inttoptr i64 %a to ptr", "%p.base = inttoptr i64 %ra to ptr", f"%ahead = mul i64 %ca, {AHEAD}"]
     hide = 'call i64 asm "", "=r,0"(i64 '
     lines = []
     for name, r in (("%ra1", 1), ("%ra2", 2), ("%ra3", 3)):
@@ -263,17 +333,10 @@ def _pointers(rows: int) -> list[str]:
     return lines
 
 
-def _fetched(rows: int) -> list[str]:
-    """%count.main and %count.far, one of which is 0, and from the first element of a step to what is fetched meanwhile."""
-    return ["%turned = icmp sgt i64 %ca, %ra", f"%long = icmp sgt i64 %k, {NEAR}", "%is.far = and i1 %turned, %long",
-            "%count.main = select i1 %is.far, i64 0, i64 %rounds", "%count.far = sub i64 %rounds, %count.main",
-            f"%block = mul i64 %ra, {2 * rows - 1}", f"%ahead = mul i64 %ca, {AHEAD}",
-            f"%across = mul i64 %ra, {rows - 1}", "%ahead.last = add i64 %ahead, %across"]
-
-
 def _primitive(name: str, count: int) -> Primitive:
     return Primitive(f"call void @{name}({', '.join(f'i64 {{{i}}}' for i in range(count))})", "{out} = add i64 0, 0")
 
 
-# A panel's place on the stack, for as long as the calling function runs; to be asked for once, at its start.
-PANEL = Primitive(f"{{a}} = alloca [{PANEL_K * 128} x i8], align 64", "{out} = ptrtoint ptr {a} to i64")
+# Place for a panel of B or a packed block of A on the stack, for as long as the calling function runs; to be asked for once, at
+# its start.
+PANEL = Primitive(f"{{a}} = alloca [{max(PANEL_K * 128, BLOCK_BYTES)} x i8], align 64", "{out} = ptrtoint ptr {a} to i64")

@@ -61,7 +61,8 @@ def test_every_number_of_rows_and_of_columns(array_type, rng, dtype, turn_a, tur
 @pytest.mark.parametrize("turn_a, turn_b", LAYOUTS)
 @pytest.mark.parametrize("m, n, k, tile", [
     (64, 128, 784, None), (30, 600, 20, None), (33, 50, 255, None), (29, 33, 256, None), (29, 33, 257, None),
-    (29, 2100, 17, None), (5, 70, 513, None), (70, 100, 40, (28, 32)), (9, 40, 300, (4, 16))])
+    (29, 2100, 17, None), (5, 70, 513, None), (70, 100, 40, (28, 32)), (9, 40, 300, (4, 16)),
+    (45, 130, 515, None), (16, 70, 9, None), (60, 115, 1030, (30, 96))])
 def test_panels_and_tiles(array_type, rng, dtype, turn_a, turn_b, m, n, k, tile):
     product(array_type, rng, dtype, m, n, k, turn_a, turn_b, tile)
 
@@ -78,26 +79,26 @@ def test_without_terms_the_sum_is_zero(array_type, dtype, turn_b):
 @pytest.mark.parametrize("turn_b", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_beta(array_type, rng, dtype, turn_b):
-    for m, n, k in ((13, 30, 20), (31, 45, 600), (1, 9, 7)):
-        a, b, c = draw(rng, m, k, False, dtype), draw(rng, k, n, turn_b, dtype), draw(rng, m, n, False, dtype)
+    for m, n, k, turn_a in ((13, 30, 20, False), (31, 45, 600, False), (1, 9, 7, False), (31, 75, 600, True)):
+        a, b, c = draw(rng, m, k, turn_a, dtype), draw(rng, k, n, turn_b, dtype), draw(rng, m, n, False, dtype)
         for beta in (1.0, -0.5):
-            out = run(array_type, step_of(dtype, m, n, k, False, turn_b, beta=beta), a, b, c.copy())
-            expected = a.astype(float) @ (b.T if turn_b else b) + beta * c
+            out = run(array_type, step_of(dtype, m, n, k, turn_a, turn_b, beta=beta), a, b, c.copy())
+            expected = (a.T if turn_a else a).astype(float) @ (b.T if turn_b else b) + beta * c
             np.testing.assert_allclose(out, expected, rtol=0, atol=4 * k * np.finfo(dtype).eps * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("turn_a, turn_b", LAYOUTS)
 def test_nothing_outside_of_the_matrices_is_used(array_type, rng, dtype, turn_a, turn_b):
-    m, n, k = 31, 45, 37
-    a, b = np.full((60, 70), np.nan, dtype), np.full((60, 80), np.nan, dtype)
-    out = np.full((40, 60), -1, dtype)
+    m, n, k = 31, 69, 37
+    a, b = np.full((60, 70), np.nan, dtype), np.full((80, 80), np.nan, dtype)
+    out = np.full((40, 80), -1, dtype)
     x, y = draw(rng, m, k, turn_a, dtype), draw(rng, k, n, turn_b, dtype)
     a[3:3 + x.shape[0], 7:7 + x.shape[1]] = x
     b[5:5 + y.shape[0], 2:2 + y.shape[1]] = y
-    step = step_of(dtype, m, n, k, turn_a, turn_b, lda=70, ldb=80, ldc=60)
+    step = step_of(dtype, m, n, k, turn_a, turn_b, lda=70, ldb=80, ldc=80)
     item = out.itemsize
-    slots = (Slot("input", 0, item * (3 * 70 + 7)), Slot("input", 1, item * (5 * 80 + 2)), Slot("output", 0, item * (60 + 4)))
+    slots = (Slot("input", 0, item * (3 * 70 + 7)), Slot("input", 1, item * (5 * 80 + 2)), Slot("output", 0, item * (80 + 4)))
     run(array_type, KernelStep(step.kernel, slots, step.sizes, step.extent, step.grain), a, b, out)
     check(out[1:1 + m, 4:4 + n], x.T if turn_a else x, y.T if turn_b else y, k)
     out[1:1 + m, 4:4 + n] = -1
@@ -108,7 +109,7 @@ def test_nothing_outside_of_the_matrices_is_used(array_type, rng, dtype, turn_a,
 @pytest.mark.parametrize("turn_a, turn_b", LAYOUTS)
 def test_memory_behind_the_operands_may_be_missing(array_type, rng, turn_a, turn_b):
     import mmap
-    for m, n, k in ((15, 18, 17), (3, 5, 2), (14, 32, 16), (30, 516, 3)):
+    for m, n, k in ((15, 18, 17), (3, 5, 2), (14, 32, 16), (14, 70, 5), (30, 516, 3)):
         arrays, maps = [], []
         for shape in ((k, m) if turn_a else (m, k), (n, k) if turn_b else (k, n), (m, n)):
             count = int(np.prod(shape))
@@ -200,5 +201,5 @@ def test_narrower_vectors(array_type, rng, monkeypatch, dtype):
     kernel = Kernel("", f"narrow-{short}", loaded.address["narrow_kernel"], loaded)
     monkeypatch.setattr(gemm, "kernel", lambda dtype, text: kernel)
     for turn_a, turn_b in LAYOUTS:
-        for m, n, k in ((1, 1, 1), (13, 17, 9), (6, 16, 300), (40, 21, 33), (29, 600, 5)):
+        for m, n, k in ((1, 1, 1), (13, 17, 9), (6, 16, 300), (40, 21, 33), (29, 600, 5), (25, 75, 1100)):
             product(array_type, rng, dtype, m, n, k, turn_a, turn_b)
