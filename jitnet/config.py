@@ -24,6 +24,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "JITNET_CACHE_DIR": ("", "folder of the compiled kernels; empty: `jitnet` in the user's cache folder"),
     "JITNET_CACHE_SIZE": ("536870912", "bytes of kernels kept on disk; the ones used longest ago go first"),
     "JITNET_COMPILE_PROCESSES": ("2", "1: kernels are compiled in this process alone, without a forked one beside it"),
+    "JITNET_KEEP": ("0", "1: `jitnet.testing_nightly.check_kernels` keeps the kernels and results that it finds, "
+                         "in place of others"),
     "JITNET_GPU_ATOMICS": ("0", "1: sums scattered over a GPU array are taken in any order, faster; their last bits vary"),
     "JITNET_NUM_THREADS": ("", "threads that kernels run on; empty: as many as this process may use"),
     "JITNET_THREADING": ("", "the thread pool: own, tbb, omp, workqueue or serial; empty: the first of these that is there"),
