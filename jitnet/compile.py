@@ -9,12 +9,13 @@ import numpy as np
 
 from .codegen import control_steps, matmul_steps, running_steps  # noqa: F401  register how these ops become steps
 from .codegen.in_place import values_in
-from .codegen.steps import Builder
+from .codegen.steps import LOWERINGS, Builder
 from .collector import without_garbage_collection
 from .errors import TraceIndexError
 from .ir import Graph, Var, definitions
 from .passes.pipeline import pipeline
 from .passes.plan import Arena, base_of
+from .passes.widen import widen
 from .runtime.cache import get_kernels
 from .runtime.device import CPU, Device
 from .runtime.program import Program, Slot, StatusError
@@ -138,6 +139,39 @@ def _steps(graph: Graph, targets: dict[int, tuple], arena: Arena, make: Callable
         if not values:
             builder.copy(builder.stored(graph.outputs[k]), place[var], var.type.nbytes)
     return builder, steps, [graph.outputs[k].type for k in kept]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The steps of a program that is looked at, and not run."""
+
+    steps: tuple
+    inputs: tuple
+    outputs: tuple
+    arena_bytes: int
+    consts: tuple
+
+
+class ShownBuilder(Builder):
+    """Builds the steps that a GPU runs, without one: products are the CPU's."""
+
+    replaces = False   # as on a GPU
+
+    def passes(self, graph: Graph) -> list[tuple[str, Graph]]:
+        return pipeline(graph, gpu=True)
+
+
+ShownBuilder.lowerings = {name: lower for name, lower in LOWERINGS.items() if lower is not running_steps.running}
+
+
+def as_on_gpu(graph: Graph) -> Compiled:
+    """What a GPU runs for a graph, to be looked at anywhere: without epilogues of products, products of halves in float32."""
+    stages = pipeline(widen(graph), gpu=True)
+    final = stages[-1][1]
+    builder, steps, outputs = _steps(final, {}, Arena(), ShownBuilder)
+    kinds = [tuple([(tuple(t.shape), np.dtype(t.dtype)) for t in types]) for types in (final.input_types, outputs)]
+    program = Shown(tuple(steps), *kinds, builder.arena.size, tuple(builder.consts))
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos))
 
 
 def _compile_for_gpu(graph: Graph, device: Device) -> Compiled:

@@ -20,7 +20,7 @@ import numpy as np
 
 from . import config, explain, tree
 from .arguments import WEAK, Binder, Call, LeafNames, Plan, check_limits, placement
-from .compile import compile_graph, index_error, of_program
+from .compile import as_on_gpu, compile_graph, index_error, of_program
 from .errors import TraceTypeError
 from .families import Family
 from .ir import Graph, check_graph
@@ -352,10 +352,9 @@ class JitFunction(Generic[P, R]):
 
         device="cuda", or arrays on a GPU: that of GPU kernels, with or without a GPU; it runs in Numba's CUDA simulator.
         """
-        compiled, gpu = self.lower(*args, **kwargs), is_gpu(device, "source")
-        if compiled.on_gpu:   # one text for both: without epilogues of products, and products of halves in float32
-            compiled, gpu = compile_graph(compiled.graph), True
-        return explain.source(self._name, compiled, gpu)
+        compiled = self.lower(*args, **kwargs)
+        gpu = compiled.on_gpu or is_gpu(device, "source")
+        return explain.source(self._name, as_on_gpu(compiled.graph) if gpu else compiled, gpu)
 
     @cutting
     def explain(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
@@ -364,7 +363,8 @@ class JitFunction(Generic[P, R]):
         device="cuda": also how many threads of a GPU run each, with or without a GPU.
         """
         compiled = self.lower(*args, **kwargs)
-        return explain.explain(self._name, compiled, compiled.on_gpu or is_gpu(device, "explain"))
+        gpu = compiled.on_gpu or is_gpu(device, "explain")
+        return explain.explain(self._name, as_on_gpu(compiled.graph) if gpu and not compiled.on_gpu else compiled, gpu)
 
     @cutting
     def memory(self, /, *args, **kwargs) -> Text:

@@ -13,10 +13,11 @@ import jitnet
 from jitnet.codegen.cuda import cuda_kernel
 from jitnet.codegen.cuda_launch import DeviceProperties, LaunchShape, launch_shape
 from jitnet.codegen.cuda_names import parameters
-from jitnet.compile import compile_graph
+from jitnet.compile import as_on_gpu, compile_graph
 from jitnet.errors import DeviceError
 from jitnet.runtime import cuda_compile
 from jitnet.testing_compiled import graph_of
+from jitnet.testing_kernels import interpreted_gpu
 
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "cuda"
@@ -181,6 +182,20 @@ def test_source_for_a_gpu_anywhere():
     text = double.source(np.zeros(10, np.float32), device="cuda")
     assert "@simulated" in text
     assert "kernel_0[(1, 1, 1), (256, 1, 1), 0, 0](flat(x, np.float32), flat(out_0, np.float32), 10, np.float32(2.0))" in text
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: np.sum(x, axis=1), lambda x: np.cumsum(x[0]) + np.argmax(x),
+    lambda x: jitnet.scan(lambda c, row: (np.cumsum(c) + row, np.max(c)), x[:, 0], x.T)], ids=["long rows", "running", "loop"])
+def test_what_is_shown_without_a_gpu_is_what_one_runs(function):
+    """Reductions are cut as for a GPU, running sums are reductions, in loops too."""
+    x, f = np.ones((3, 20_000), np.float32), jitnet.jit(function)
+    with interpreted_gpu():
+        run = [info.source for info in f.lower(jitnet.asarray(x, device="gpu")).kernels if info.nest is not None]
+    shown = [cuda_kernel(info.nest).source for info in as_on_gpu(f.graph(x)).kernels if info.nest is not None]
+    assert shown == run
+    headers = [source.split("\n")[0].partition("(")[2] for source in run]
+    assert all(header in f.source(x, device="cuda") for header in headers)
 
 
 def test_an_assembler_that_is_not_there(monkeypatch):
