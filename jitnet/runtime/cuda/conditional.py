@@ -21,53 +21,39 @@ from .operations import Operation, Place
 from .stream import Gpu
 
 OLDEST = (12, 8)   # CUDA of the driver: `switch` nodes, and conditional nodes within one another
+SETTER = """
+.visible .entry {name} ({parameters})
+{{
+    .reg .b64 %address, %handle, %index, %last;
+    .reg .b32 %value;
+    ld.param.u64 %address, [place];
+    ld.param.u64 %handle, [handle];
+    cvta.to.global.u64 %address, %address;
+    {read}
+    {{
+        .param .b64 first;
+        .param .b32 second;
+        st.param.b64 [first], %handle;
+        st.param.b32 [second], %value;
+        call.uni cudaGraphSetConditional, (first, second);
+    }}
+    ret;
+}}
+"""
+INDEX = """ld.param.u64 %last, [last];
+    ld.global.s64 %index, [%address];
+    max.s64 %index, %index, 0;
+    min.s64 %index, %index, %last;
+    cvt.u32.u64 %value, %index;"""
 PTX = """
 .version 8.0
 .target sm_80
 .address_size 64
 
 .extern .func cudaGraphSetConditional (.param .b64 handle, .param .b32 value);
-
-.visible .entry while_condition (.param .u64 place, .param .u64 handle)
-{
-    .reg .b64 %address, %handle;
-    .reg .b32 %value;
-    ld.param.u64 %address, [place];
-    ld.param.u64 %handle, [handle];
-    cvta.to.global.u64 %address, %address;
-    ld.global.u8 %value, [%address];
-    {
-        .param .b64 first;
-        .param .b32 second;
-        st.param.b64 [first], %handle;
-        st.param.b32 [second], %value;
-        call.uni cudaGraphSetConditional, (first, second);
-    }
-    ret;
-}
-
-.visible .entry switch_index (.param .u64 place, .param .u64 handle, .param .u64 last)
-{
-    .reg .b64 %address, %handle, %index, %last;
-    .reg .b32 %value;
-    ld.param.u64 %address, [place];
-    ld.param.u64 %handle, [handle];
-    ld.param.u64 %last, [last];
-    cvta.to.global.u64 %address, %address;
-    ld.global.s64 %index, [%address];
-    max.s64 %index, %index, 0;
-    min.s64 %index, %index, %last;
-    cvt.u32.u64 %value, %index;
-    {
-        .param .b64 first;
-        .param .b32 second;
-        st.param.b64 [first], %handle;
-        st.param.b32 [second], %value;
-        call.uni cudaGraphSetConditional, (first, second);
-    }
-    ret;
-}
-"""
+""" + SETTER.format(name="while_condition", parameters=".param .u64 place, .param .u64 handle",
+                    read="ld.global.u8 %value, [%address];") + SETTER.format(
+    name="switch_index", parameters=".param .u64 place, .param .u64 handle, .param .u64 last", read=INDEX)
 """Assembled by the driver, which alone knows cudaGraphSetConditional: no library defines it."""
 
 
