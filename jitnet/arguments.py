@@ -267,12 +267,17 @@ class Call:
 
     @property
     def place_and_types(self) -> tuple:
-        """What decides the program under one key: the types, and the device unless it is the CPU (anew when it was lost)."""
+        """What decides the program under one key: the types, and the device unless it is the CPU."""
+        return self.types if self.place is CPU else (self.opened, *self.types)
+
+    @property
+    def opened(self):
+        """The CPU, or the GPU as it was opened: another one when it was lost since."""
         if self.place is CPU:
-            return self.types
+            return CPU
         from .runtime.cuda.stream import open_gpu
 
-        return open_gpu(self.place.index), *self.types
+        return open_gpu(self.place.index)
 
     @property
     def numbers_only(self) -> bool:

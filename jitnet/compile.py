@@ -175,17 +175,36 @@ def as_on_gpu(graph: Graph) -> Compiled:
 
 
 def _compile_for_gpu(graph: Graph, device: Device) -> Compiled:
-    from .codegen.gpu_steps import GpuBuilder, gpu_pipeline
     from .runtime.cuda.program import GpuProgram
     from .runtime.cuda.stream import open_gpu
 
     gpu = open_gpu(device.index)
-    stages = gpu_pipeline(graph, gpu)
-    final = stages[-1][1]
-    builder, steps, outputs = _steps(final, {}, Arena(), functools.partial(GpuBuilder, gpu=gpu))
-    labels = {id(info.step): (info.name, next((e.source for e in info.eqns if e.source is not None), None))
-              for info in builder.infos}
+    builder, steps, outputs, stages, labels = _build_for_gpu(graph, gpu, Arena())
     status = Slot("arena", 0, builder.status_offset)
-    program = GpuProgram(gpu, graph.name, steps, final.input_types, outputs, builder.arena.size, builder.consts, status,
+    program = GpuProgram(gpu, graph.name, steps, stages[-1][1].input_types, outputs, builder.arena.size, builder.consts, status,
                          builder.checks, labels)
     return Compiled(graph, tuple(stages), program, tuple(builder.infos))
+
+
+def _build_for_gpu(graph: Graph, gpu, arena: Arena) -> tuple:
+    """(builder, steps, types of the outputs, stages, labels: id of a step -> name and the user's line) of a graph."""
+    from .codegen.gpu_steps import GpuBuilder, gpu_pipeline
+
+    stages = gpu_pipeline(graph, gpu)
+    builder, steps, outputs = _steps(stages[-1][1], {}, arena, functools.partial(GpuBuilder, gpu=gpu))
+    labels = {id(info.step): (info.name, next((e.source for e in info.eqns if e.source is not None), None))
+              for info in builder.infos}
+    return builder, steps, outputs, stages, labels
+
+
+def open_plan_for_gpu(graph: Graph, device: Device, scope: Scope, sizes: Sequence[SymInt]):
+    """The plan of a GPU's program for a graph whose sizes are open."""
+    from .runtime.cuda.stream import open_gpu
+    from .templates_gpu import GpuPlan
+
+    with without_garbage_collection():
+        gpu = open_gpu(device.index)
+        builder, steps, outputs, stages, labels = _build_for_gpu(graph, gpu, OpenArena(scope))
+        status = Slot("arena", 0, builder.status_offset)
+        return GpuPlan(scope, tuple(sizes), builder.arena, tuple(steps), stages[-1][1].input_types, outputs, builder.consts,
+                       status, tuple(builder.checks), (), gpu, graph.name, labels)

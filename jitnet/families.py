@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import config
-from .compile import open_plan
+from .compile import open_plan, open_plan_for_gpu
+from .runtime.device import CPU, Device
 from .runtime.program import Program
 from .scope import Scope
 from .symbols import LEAST, open_size
@@ -89,7 +90,7 @@ class Family:
         self.doubt, alone = "", False
         for template in self.templates:
             program = template.program(dims)
-            if type(program) is Program:
+            if is_program(program):
                 return template, program
             alone = alone or program is ALONE
         return (None, ALONE) if alone else None
@@ -114,7 +115,7 @@ class Family:
             self.failed(self.doubt)
         for own, template in list(self.pending):
             # at the sizes of its own trace, a number in the place of a formula would not show
-            if own != dims and type(made := template.program(dims)) is Program:
+            if own != dims and is_program(made := template.program(dims)):
                 self.pending.remove((own, template))
                 if same_program(made, program):
                     self.templates.append(template)
@@ -124,12 +125,14 @@ class Family:
     def failed(self, reason: str) -> None:
         self.failures, self.reason, self.doubt = self.failures + 1, reason, ""
 
-    def open(self, leaves: Sequence[tuple], dims: tuple[int, ...], trace: Callable) -> tuple[Template, Program] | None:
+    def open(self, leaves: Sequence[tuple], dims: tuple[int, ...], trace: Callable,
+             place: Device = CPU) -> tuple[Template, Program] | None:
         """(template, program) of a trace whose sizes are left open; None where this is of no use, or fails.
 
-        leaves: (shape, dtype, scalar) each; trace(types) gives (graph, structure of the result, arguments written).
+        leaves: (shape, dtype, scalar) each; trace(types) gives (graph, structure of the result, arguments written). place:
+        the device.
         """
-        if any(type(template.program(dims)) is Program for _, template in self.pending):
+        if any(is_program(template.program(dims)) for _, template in self.pending):
             return None   # what is compiled now will be its proof
         pattern = self.pattern(dims)
         if pattern is None:
@@ -141,9 +144,13 @@ class Family:
             graph, structure, written = trace(types)
             if scope.pins:
                 raise NoTemplate(f"Python code needs the size as a number at {scope.pins[0].where}")
-            plan = open_plan(graph, written, arrays, scope, sizes)
+            if place is CPU:
+                plan, writer = open_plan(graph, written, arrays, scope, sizes), Writer
+            else:
+                from .templates_gpu import GpuWriter as writer
+                plan = open_plan_for_gpu(graph, place, scope, sizes)
             scope.open = False
-            template = Template(pattern, Writer(plan).function(), structure, written, plan.in_place)
+            template = Template(pattern, writer(plan).function(), structure, written, plan.in_place)
         except Exception as error:  # whatever is wrong with the function shows in the ordinary way, in the terms of this call
             if graph is not None and type(error) is not NoTemplate and config.switched_on("JITNET_CHECK"):
                 raise
@@ -160,10 +167,10 @@ class Family:
         """(template, its program for these sizes) once the template is proven; None when it is not, or not yet."""
         self.attempts += 1
         program = template.program(dims)
-        if type(program) is not Program:
+        if not is_program(program):
             self.failed("a size decides otherwise when it is looked at again")
             return None
-        proofs = [same_program(made, known) for seen, known in self.seen if type(made := template.program(seen)) is Program]
+        proofs = [same_program(made, known) for seen, known in self.seen if is_program(made := template.program(seen))]
         if not proofs:   # its guards shut out all that was compiled so far
             self.pending.append((dims, template))
             return None
@@ -172,6 +179,11 @@ class Family:
             return None
         self.templates.append(template)
         return template, program
+
+
+def is_program(made) -> bool:
+    """Whether a template gave a program."""
+    return made is not None and made is not ALONE
 
 
 def open_types(leaves: Sequence[tuple], pattern: Pattern) -> tuple[list[ArrayType], Scope, list]:

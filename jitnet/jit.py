@@ -221,9 +221,7 @@ class JitFunction(Generic[P, R]):
 
     def _compile(self, call: Call, variant: Variant) -> Record:
         """The program for this call: from a template, from a trace that becomes one, or from a trace for its sizes alone."""
-        if call.place is not CPU:
-            return self._compile_fixed(call)
-        structure = tuple([(len(shape), dtype, scalar) for shape, dtype, scalar in call.types])
+        structure = call.opened, *[(len(shape), dtype, scalar) for shape, dtype, scalar in call.types]
         family = variant.families.setdefault(structure, Family())
         dims = tuple([n for shape, _, _ in call.types for n in shape])
 
@@ -235,7 +233,7 @@ class JitFunction(Generic[P, R]):
         found = family.find(dims)
         counts = found is None
         if counts:
-            found = family.open(call.types, dims, trace_open)
+            found = family.open(call.types, dims, trace_open, call.place)
         template, program = found or (None, None)
         if template is not None:
             compiled = of_program(program, template.in_place)

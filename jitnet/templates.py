@@ -69,10 +69,12 @@ class Plan:
 class Writer:
     """A Plan as the text of a Python function and the objects that the text names."""
 
+    parts: tuple[type, ...] = PARTS
+
     def __init__(self, plan: Plan):
         self.plan, self.scope = plan, plan.scope
         self.lines: list[str] = []
-        self.objects: dict[str, object] = {"ALONE": ALONE} | {kind.__name__: kind for kind in (Arena, Program, *PARTS)}
+        self.objects: dict[str, object] = {"ALONE": ALONE} | {kind.__name__: kind for kind in (Arena, *self.parts)}
         self.named: dict[int, tuple[object, str]] = {}   # id of an object -> the object, its name
         self.atoms: dict[int, str] = {n: f"n{k}" for k, s in enumerate(plan.sizes) for (n,) in s.terms}
         self.parameters = ", ".join(self.atoms.values())
@@ -100,11 +102,15 @@ class Writer:
             self.guard(guard)
         parts = [self.text(tuple(part)) for part in (plan.steps, plan.inputs, plan.outputs)]
         consts = f"({''.join(self.text(c) + ', ' for c in plan.consts)})"
-        self.lines.append(f"return Program({', '.join(parts)}, arena.size, {consts}, {self.text(plan.status)}, "
-                          f"status_size={max(1, len(plan.checks))}, checks={self.object(plan.checks)})")
+        self.program(", ".join([*parts, "arena.size", consts, self.text(plan.status)]))
         source = f"def make({self.parameters}):\n" + "".join(f"    {line}\n" for line in self.lines)
         exec(compile(source, "<template>", "exec"), self.objects)
         return self.objects["make"]
+
+    def program(self, given: str) -> None:
+        """Writes the line that makes the program of steps, inputs, outputs, bytes of the arena, constants and status."""
+        self.lines.append(f"return {self.object(Program)}({given}, status_size={max(1, len(self.plan.checks))}, "
+                          f"checks={self.object(self.plan.checks)})")
 
     def guard(self, guard) -> None:
         test = f"{self.text(guard.left)} {guard.op} {self.text(guard.right)}"
@@ -146,7 +152,7 @@ class Writer:
             return self.call(value)
         if kind is KernelStep and type(value.kernel) is CallbackKernel:
             check_data(value.kernel.function.params)
-        if kind in PARTS:
+        if kind in self.parts:
             parts = ", ".join(self.text(getattr(value, f.name)) for f in fields(kind))
             return self.named_once(value, f"{kind.__name__}({parts})")
         raise NoTemplate(f"a {kind.__name__} holds sizes")
@@ -219,8 +225,7 @@ def check_data(value) -> None:
 
 def same_program(p: Program, q: Program) -> bool:
     """Whether two programs do the very same."""
-    return ((p.inputs, p.outputs, p.arena_bytes, p.status, p.status_size) == (q.inputs, q.outputs, q.arena_bytes, q.status,
-                                                                            q.status_size)
+    return (all(getattr(p, name) == getattr(q, name) for name in ("inputs", "outputs", "arena_bytes", "status", "checks"))
             and len(p.consts) == len(q.consts) and all(map(_same_array, p.consts, q.consts))
             and _described(p.steps) == _described(q.steps))
 
@@ -239,4 +244,8 @@ def _described(value):
         return value.source
     if isinstance(value, CallbackKernel):
         return value.source, value.arguments, repr(getattr(value.function, "params", None))
+    if isinstance(value, dict):
+        return repr(value)
+    if hasattr(type(value), "__dataclass_fields__"):   # kernels of a GPU, and what runs in their places
+        return type(value).__name__, *(_described(getattr(value, f.name)) for f in fields(value))
     return value

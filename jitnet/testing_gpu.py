@@ -33,6 +33,11 @@ FREED, FRESH = 0xDB, 0xCB   # what bytes are before and after their time
 GUARD = 64                  # bytes before and after a block that belong to nobody
 
 
+def one_thread(properties: Properties) -> Launch:
+    """The launch of any kernel."""
+    return Launch((1, 1, 1), (1, 1, 1))
+
+
 class FakeToolchain:
     """Kernels of the CPU, launched as one thread that does all."""
 
@@ -41,7 +46,7 @@ class FakeToolchain:
     def kernel(self, nest) -> GpuKernel:
         made = cpu_source(nest)
         text = f"# {len(nest.buffers)} buffers\n{made.text}"
-        return GpuKernel(text, "kernel", (*made.sizes, made.extent), lambda properties: Launch((1, 1, 1), (1, 1, 1)))
+        return GpuKernel(text, "kernel", (*made.sizes, made.extent), one_thread)
 
     def image(self, text: str, name: str, capability: tuple[int, int]) -> bytes:
         return text.encode()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+from ..sizes import smallest
 from ..types import short_dtype
 from .affine import Axis
 from .cpu_reduce import ReduceWriter, is_float_sum
@@ -46,7 +47,8 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.strides: dict[Axis, str] = {}
 
     def reduced_elements(self) -> int:
-        return min(super().reduced_elements(), math.prod(a.extent for a in self.nest.inner))   # a chunk may be larger than all
+        whole = math.prod(a.extent for a in self.nest.inner)   # a chunk may be larger
+        return smallest(super().reduced_elements(), whole)
 
     def parts(self) -> None:
         """Writes the blocks and the stages of a grid point."""

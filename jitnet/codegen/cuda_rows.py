@@ -7,6 +7,7 @@ by one, so the order of additions does not depend on addresses. What a pass leav
 """
 from __future__ import annotations
 
+from ..sizes import computed
 from .affine import Axis
 from .cuda_keep import MOST_BYTES, Kept, kept_values, pointer, slot_sizes
 from .cuda_launch import LaunchShape, ceil_div, row_block
@@ -19,6 +20,12 @@ MOST_WIDTH = 4     # elements of a vector: eight exponentials at once take more 
 LEAST_VECTOR = 4   # bytes
 
 
+def bytes_kept(row_bytes: int, elements: int) -> int:
+    """Bytes of each row that is worth keeping in shared memory; 0 where rows of that many elements are too long."""
+    _, together = row_block(elements)
+    return row_bytes if row_bytes * together <= MOST_BYTES else 0
+
+
 class RowsWriter(TeamWriter):
     """Writes nests of the form "rows"."""
 
@@ -29,20 +36,19 @@ class RowsWriter(TeamWriter):
         self.kept = kept_values(nest)
         self.memory = {value: f"kept{k}" for k, value in enumerate(self.kept)}
         self.width = self.vector_width()
-        _, together = row_block(self.reduced_elements())
         self.length = self.kept_length()
         self.row_bytes = self.length * sum(slot_sizes(self.kept))
-        self.keeps = self.row_bytes * together <= MOST_BYTES
+        self.kept_bytes = computed(bytes_kept, self.row_bytes, self.reduced_elements())
 
     def launch(self) -> LaunchShape:
         return LaunchShape("rows", outer=self.points(self.dims), inner=self.reduced_elements(),
-                           kept_bytes=self.row_bytes if self.keeps else 0)
+                           kept_bytes=self.kept_bytes)
 
     def lines_of(self) -> None:
         self.base_depth = 2
         if self.kept:
             length = self.size(("kept",), self.length, "n")
-            self.header.append(f"    keep = {self.size(('keep',), int(self.keeps), 'k')} != 0")
+            self.header.append(f"    keep = {self.size(('keep',), self.kept_bytes, 'k')} != 0")
             for value, name in self.memory.items():
                 buffer = self.buffer_names[value.access.buffer]
                 self.header.append(f"    {name} = {pointer(value, slot_sizes(self.kept), length, buffer)}")

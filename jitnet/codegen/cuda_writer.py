@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..sizes import computed, integer
 from ..types import DTYPES, is_float, short_dtype
 from .affine import Axis
 from .cuda_launch import LaunchShape
@@ -50,7 +51,7 @@ class CudaWriter(KernelWriter):
         if key not in self.size_names:
             name = self.size_names[key] = self.fresh(prefix)
             self.numbers.append((name, "i64"))
-            self.sizes.append(int(value))
+            self.sizes.append(integer(value))
         return self.size_names[key]
 
     def scalar(self, key: tuple, value, dtype: np.dtype, prefix: str) -> str:
@@ -59,7 +60,7 @@ class CudaWriter(KernelWriter):
         if key not in self.size_names:
             name = self.size_names[key] = self.fresh(prefix)
             self.numbers.append((name, short_dtype(dtype)))
-            self.sizes.append(scalar_bits(value, dtype))
+            self.sizes.append(computed(scalar_bits, value, dtype))
         return self.size_names[key]
 
     def launch(self) -> LaunchShape:

@@ -5,6 +5,7 @@ to the host and goes back.
 """
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ..runtime.cuda.operations import Copy, HostOp
 from ..runtime.cuda.products import Product
 from ..runtime.cuda.stream import Gpu
 from ..runtime.program import KernelStep, Slot
+from ..sizes import computed, is_open
 from ..types import is_float
 from .epilogues import roles
 from .matmul_steps import layout
@@ -34,7 +36,7 @@ def gpu_pipeline(graph: Graph, gpu: Gpu) -> list[tuple[str, Graph]]:
         return gpu.products.epilogues
 
     def has(name: str, operands: Sequence[Atom], definition: Mapping[Atom, Eqn]) -> bool:
-        return gpu.products.has(like(name, operands, definition))
+        return is_known(gpu, like(name, operands, definition))
 
     before = "gradient_epilogues", lambda graph: gradient_epilogues(graph, known, has)
     stages = pipeline(graph, gpu=True, before=before)
@@ -86,7 +88,7 @@ class GpuBuilder(Builder):
         """Runs the NumPy body of an op on the host: its operands come there and the results go back, and the host waits."""
         op, params = eqn.op, eqn.params
         types = [[(tuple(a.type.shape), np.dtype(a.type.dtype)) for a in atoms] for atoms in (eqn.inputs, eqn.outputs)]
-        kernel = HostOp(lambda arrays: op.evaluate(arrays, params), tuple(types[0]), tuple(types[1]), f"# NumPy: {op.name}\n")
+        kernel = HostOp(op, dict(params), tuple(types[0]), tuple(types[1]), f"# NumPy: {op.name}\n")
         step = KernelStep(kernel, tuple(self.stored(a) for a in (*eqn.inputs, *eqn.outputs)), (), 1)
         reads, writes = sum(a.type.nbytes for a in eqn.inputs), sum(v.type.nbytes for v in eqn.outputs)
         self.steps.append(step)
@@ -115,8 +117,9 @@ def matmul(builder: GpuBuilder, eqn: Eqn) -> None:
     extra = () if note or name.startswith("bgrad") else map(builder.stored, more)
     step = KernelStep(product, (*places, *extra, *(() if note else map(builder.slot, others))), (), 1)
     builder.steps.append(step)
-    builder.infos.append(KernelInfo("matmul", "blas", product.source, (eqn,), sum(atom.type.nbytes for atom in eqn.inputs),
-                                    sum(v.type.nbytes for v in eqn.outputs), note=f"cuBLASLt: {product}{note}", step=step))
+    text, says = ("", "") if is_open(product) else (product.source, f"cuBLASLt: {product}{note}")
+    builder.infos.append(KernelInfo("matmul", "blas", text, (eqn,), sum(atom.type.nbytes for atom in eqn.inputs),
+                                    sum(v.type.nbytes for v in eqn.outputs), note=says, step=step))
     if note:
         outputs = [None if a is after.inputs[0] else builder.slots[v] for a, v in zip(after.outputs, eqn.outputs)]
         inner = builder.inner(builder.passes(after)[-1][1], builder.level)
@@ -128,7 +131,24 @@ def is_there(gpu: Gpu, product: Product, places: Sequence[Slot]) -> bool:
     reads, writes = roles(product.epilogue)
     if product.batch and (writes or "aux" in reads):   # one call per matrix, or none of the kind for many
         return False
-    return gpu.products.has(product, tuple(map(alignment, places)))
+    return is_known(gpu, product, *map(alignment, places))
+
+
+def is_known(gpu: Gpu, product: Product, *alignments: int) -> bool:
+    """Whether the device's library does a product whose a, b and out are aligned like that."""
+    p = product
+    fixed = p.dtype, p.out_dtype, p.a_transposed, p.b_transposed, p.epilogue, len(p.batch)
+    numbers = p.m, p.n, p.k, p.a_leading, p.b_leading, *p.batch, *itertools.chain(*p.strides), *alignments
+    return computed(known_to, gpu, *fixed, *numbers) == 1
+
+
+def known_to(gpu: Gpu, dtype, out_dtype, a_transposed, b_transposed, epilogue: str, axes: int, m: int, n: int, k: int,
+             a_leading: int, b_leading: int, *more: int) -> int:
+    """1 when the device's library does a product, with these alignments of its operands; 0 when it does not."""
+    batch, more = more[:axes], more[axes:]
+    strides, alignments = tuple(zip(*[iter(more[:3 * axes])] * 3)), more[3 * axes:]
+    product = Product(dtype, out_dtype, m, n, k, a_transposed, b_transposed, a_leading, b_leading, batch, strides, epilogue)
+    return int(gpu.products.has(product, *([alignments] if alignments else [])))
 
 
 def target(builder: GpuBuilder, after: Graph, outputs: Sequence[Var]) -> Slot:
@@ -142,7 +162,12 @@ def target(builder: GpuBuilder, after: Graph, outputs: Sequence[Var]) -> Slot:
 
 def alignment(slot: Slot) -> int:
     """The bytes, at most 16, that a buffer's address is a multiple of."""
-    return min([16, *(n & -n for n in (slot.offset, *(stride for _, stride in slot.strides)) if n)])
+    return computed(divisor, slot.offset, *(stride for _, stride in slot.strides))
+
+
+def divisor(*offsets: int) -> int:
+    """The bytes, at most 16, that offsets are multiples of."""
+    return min([16, *(n & -n for n in offsets if n)])
 
 
 GpuBuilder.lowerings = {name: lower for name, lower in LOWERINGS.items() if lower is not running}

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import Source
+from ...op import Op
 from ..program import KernelStep
 from . import module
 from .stream import Gpu
@@ -99,12 +100,17 @@ class CopyOperation(Operation):
 
 @dataclass(frozen=True, eq=False)
 class HostOp:
-    """The `kernel` of a step that runs through NumPy: function(inputs) -> outputs, with (shape, dtype) of each."""
+    """The `kernel` of a step that runs through NumPy: an op with its params, and (shape, dtype) of operands and results."""
 
-    function: Callable[[list[np.ndarray]], Sequence[np.ndarray]]
+    op: Op
+    params: dict
     inputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
     outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
     source: str = ""
+
+    def function(self, arrays: list[np.ndarray]) -> Sequence[np.ndarray]:
+        """The results."""
+        return self.op.evaluate(arrays, self.params)
 
 
 def operation(gpu: Gpu, step: KernelStep, places: tuple[Place, ...], name: str, source: Source | None) -> Operation:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 from ...codegen.cuda import cuda_kernel
 from ...codegen.cuda_launch import DeviceProperties, Launch, LaunchShape, launch_shape
@@ -28,7 +29,7 @@ class Toolchain:
     def kernel(self, nest) -> GpuKernel:
         """The kernel of a loop nest."""
         made = cuda_kernel(nest)
-        return GpuKernel(made.source, made.name, made.sizes, functools.partial(launch_on, made.launch), made.by_pointer)
+        return GpuKernel(made.source, made.name, made.sizes, Launcher(made.launch), made.by_pointer)
 
     def image(self, source: str, name: str, capability: tuple[int, int]) -> bytes:
         """The machine code of a kernel's source for a compute capability."""
@@ -37,8 +38,13 @@ class Toolchain:
         return compile_kernel(source, capability, name)
 
 
-def launch_on(shape: LaunchShape, properties: Properties) -> Launch:
-    """The launch of a kernel on a device."""
-    device = DeviceProperties(properties.multiprocessors, properties.max_threads_per_multiprocessor,
-                              properties.max_shared_memory_per_block)
-    return launch_shape(shape, device)
+@dataclass(frozen=True)
+class Launcher:
+    """The launch of a kernel of that shape, by device."""
+
+    shape: LaunchShape
+
+    def __call__(self, properties: Properties) -> Launch:
+        device = DeviceProperties(properties.multiprocessors, properties.max_threads_per_multiprocessor,
+                                  properties.max_shared_memory_per_block)
+        return launch_shape(self.shape, device)
