@@ -6,8 +6,10 @@ target imports all of scipy.linalg. Imported only when something has to be compi
 """
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import logging
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -284,7 +286,7 @@ def _contexts():
 
 def prepare() -> None:
     """Loads what Numba knows of types and of lowering: done before a fork, it serves both processes."""
-    with ConfigStack().enter(_flags()), target_override(TARGET):
+    with _compiling():
         _contexts()
 
 
@@ -294,6 +296,22 @@ def _flags():
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
     flags.enable_pyobject = flags.nrt = False
     return flags
+
+
+@contextlib.contextmanager
+def _compiling():
+    """Numba with our target and flags. It logs hundreds of lines per kernel at DEBUG: a program that sets the root logger to
+    DEBUG, for lines of its own, gets them only if it sets a level for "numba" too."""
+    logger = logging.getLogger("numba")
+    unset = logger.level == logging.NOTSET
+    if unset:
+        logger.setLevel(logging.WARNING)
+    try:
+        with ConfigStack().enter(_flags()), target_override(TARGET):
+            yield
+    finally:
+        if unset:
+            logger.setLevel(logging.NOTSET)
 
 
 def _lower(function, signature):
@@ -366,7 +384,7 @@ def lower_kernel(source: str, symbol: str, scope: Mapping[str, object]) -> list[
     """
     names = dict(scope)
     exec(compile(source, f"<{symbol}>", "exec"), names)
-    with ConfigStack().enter(_flags()), target_override(TARGET):
+    with _compiling():
         _contexts()[1].codegen().alias_bits = max(1, (source.count("= buffer_") - 1).bit_length())
         library, description = _lower(names["kernel"], KERNEL)
         _add_c_function(library.modules[0], description, KERNEL, symbol)
@@ -381,7 +399,7 @@ def lower_cuda_kernel(function: Callable, arguments: Sequence[types.Type], symbo
     No buffer that is written overlaps another one.
     """
     signature = types.void(*arguments)
-    with ConfigStack().enter(_flags()), target_override(TARGET):
+    with _compiling():
         for context in _contexts():
             context.refresh()  # names of GPU kernels may have come after the first CPU kernel
         codegen_ = _Description.target_context.codegen()

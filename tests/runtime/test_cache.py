@@ -215,3 +215,20 @@ def test_kernels_vectorize_without_unsafe_flags(fresh):
     assert "fmul contract" in text
     assert not any(flag in text for flag in ("fast ", "nnan", "ninf", "afn"))
     assert "define void @\"probe\"" in text
+
+
+def test_numba_logs_nothing_under_a_root_logger_at_debug(caplog):
+    """Programs set it for lines of their own; Numba's are hundreds for each kernel."""
+    import logging
+    with caplog.at_level(logging.DEBUG):
+        assert frontend.lower_kernel(source(3), "quiet", cache_scope())
+        assert not caplog.records
+    with caplog.at_level(logging.DEBUG, logger="numba"):
+        frontend.lower_kernel(source(3), "loud", cache_scope())
+        assert caplog.records
+    assert logging.getLogger("numba").level == logging.NOTSET
+
+
+def cache_scope():
+    from jitnet.codegen.numba_scope import NUMBA_SCOPE
+    return NUMBA_SCOPE
