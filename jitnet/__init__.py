@@ -24,6 +24,7 @@ from .transforms import hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, 
 from .transforms import stop_gradient as stop_gradient, value_and_grad as value_and_grad, vjp as vjp, vmap as vmap
 from . import context as context, errors as base
 from .errors import MXNetError as MXNetError
+from .later import missing as _missing
 
 # The two styles of MXNet, under its names: public name -> module. Loaded when first asked for: not everybody needs them.
 _STYLES = {name: name for name in (
@@ -51,7 +52,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str):
     thread = _threading.get_ident()
     if thread in _loading or (name not in _STYLES and name != "AttrScope"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise _missing(f"module {__name__!r}", name)
     _loading.add(thread)
     try:
         module = _importlib.import_module(f"{__name__}.{_STYLES.get(name, 'attribute')}")

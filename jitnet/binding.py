@@ -99,14 +99,16 @@ def simple_bind(self: Symbol, ctx=None, grad_req="write", type_dict=None, stype_
                 **kwargs) -> Executor:
     """An Executor on new arrays of zeros, whose shapes follow from those given by name.
 
-    type_dict: dtypes by name. shared_exec: an executor whose arrays of the same name, shape and dtype are used. shared_buffer:
-    a dict of arrays by name to take from and to add to.
+    Names that the symbol does not know are passed over, as in MXNet: one dict of shapes may serve several symbols. type_dict:
+    dtypes by name. shared_exec: an executor whose arrays of the same name, shape and dtype are used. shared_buffer: a dict of
+    arrays by name to take from and to add to.
     """
     from .executor import Executor, context_of
 
     ctx = known_context(ctx)
     names, states = self.list_arguments(), self.list_auxiliary_states()
     _check_duplicates(names)
+    given, kwargs = kwargs, {name: shape for name, shape in kwargs.items() if name in names or name in states}
     found = self.infer_shape_partial(**kwargs)
     shapes = dict(zip((*names, *states), (*found[0], *found[2])))
     nodes = {n.name: n for n in (*self._arguments(), *self._auxiliaries())}
@@ -115,7 +117,7 @@ def simple_bind(self: Symbol, ctx=None, grad_req="write", type_dict=None, stype_
     if unknown:
         raise RuntimeError("simple_bind error: cannot decide the shapes of "
                            + ", ".join(f"{n}: {s or None}" for n, s in unknown.items())
-                           + "; given are " + (", ".join(f"{n}: {s}" for n, s in kwargs.items()) or "none"))
+                           + "; given are " + (", ".join(f"{n}: {s}" for n, s in given.items()) or "none"))
     kinds = self.infer_type_partial(**(type_dict or {}))
     dtypes = {n: np.dtype(np.float32 if d is None else d) for n, d in zip((*names, *states), (*kinds[0], *kinds[2]))}
     requests = _requests(names, grad_req)

@@ -159,6 +159,14 @@ class OperatorError(MXNetError, ValueError):
     """An operator's arguments that do not fit it: parameters, shapes or dtypes."""
 
 
+class ReshapeError(MXNetError, AssertionError):
+    """An executor that cannot take the new shapes as it was asked to; MXNet 1.x raises either kind, by version."""
+
+
+class OperatorIndexError(MXNetError, IndexError):
+    """A position that an operator was given lies outside its array."""
+
+
 class DeviceError(MXNetError):
     """A device that is absent, or arrays on devices that do not go together. Programs probe for GPUs with MXNetError."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .context import Context
-from .errors import MXNetError, OperatorError
+from .errors import MXNetError, OperatorError, ReshapeError
 from .jit import JitFunction
 from .nd import NDArray, zeros
 from .nd.invoke import hooks
@@ -258,7 +258,8 @@ class Executor:
                         raise ValueError(f'Find name "{name}" that is not in the {what}')
                     continue
                 if value.shape != known[name].shape:
-                    raise ValueError(f"Shape not match! {name}, need: {known[name].shape}, received: {value.shape}")
+                    raise OperatorError(f"Shape not match! {name}, need: {known[name].shape}, received: {value.shape}",
+                                        "copy an array of the shape that is bound")
         for _, given, known in parts:
             for name, value in given.items():
                 if name in known:
@@ -275,15 +276,15 @@ class Executor:
             if array is None or array.shape == shape or (name not in kwargs and (not shape or 0 in shape)):
                 return array
             if not partial_shaping and name not in kwargs:
-                raise AssertionError(f"Shape of unspecified array {name} changed. This can cause the new executor to not share "
-                                     "parameters with the old one. Please check for error in network. If this is intended, set "
-                                     "partial_shaping=True to suppress this warning.")
+                raise ReshapeError(f"Shape of unspecified array {name} changed. This can cause the new executor to not share "
+                                   "parameters with the old one. Please check for error in network.",
+                                   "If this is intended, set partial_shaping=True.")
             size = int(np.prod(shape))
             if size > array.size:
                 if not allow_up_sizing:
-                    raise AssertionError(f"New shape of {name} larger than original. First making a big executor and then down "
-                                         "sizing it is more efficient than the reverse. If you really want to up size, set "
-                                         "allow_up_sizing=True to enable allocation of new arrays.")
+                    raise ReshapeError(f"New shape of {name} larger than original. First making a big executor and then down "
+                                       "sizing it is more efficient than the reverse.",
+                                       "If you really want to up size, set allow_up_sizing=True: new arrays are allocated.")
                 return zeros(shape, array.context, array.dtype)
             return array.reshape((-1,))[:size].reshape(shape)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 import logging
 from collections import namedtuple
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from .context import cpu
+from .later import module_getattr
 from .nd.ndarray import NDArray
 from .nd.saving import load, save
 from .sym.symbol import load as load_symbol
@@ -52,3 +54,7 @@ def load_params(prefix: str, epoch: int) -> tuple[dict[str, NDArray], dict[str, 
 def load_checkpoint(prefix: str, epoch: int):
     """(symbol, parameters, auxiliary states) of the checkpoint of an epoch."""
     return load_symbol(f"{prefix}-symbol.json"), *load_params(prefix, epoch)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import nd
 from . import sym as symbols
 from .executor import Executor
+from .later import module_getattr
 from .nd import NDArray
 from .sym import Symbol
 from .sym.program import structure
@@ -282,3 +284,7 @@ def check_speed(sym: Symbol, location: Mapping[str, np.ndarray] | None = None, c
         step()
     nd.waitall()
     return (time.perf_counter() - start) / N
+
+
+if not TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__)

@@ -12,7 +12,8 @@ from .arrays import NDArrayIter
 class CSVIter(NDArrayIter):
     """Batches of the rows of a file of comma separated numbers, each reshaped to `data_shape`. Labels likewise, 0 without one.
 
-    round_batch: the last batch is filled up from the start; else it is left out.
+    A last batch that is not full is filled up from the start; its `pad` says with how many rows. round_batch: the next epoch
+    begins after these rows.
     """
 
     def __init__(self, data_csv, data_shape, batch_size, label_csv=None, label_shape=(1,), round_batch=True, data_name="data",
@@ -21,8 +22,15 @@ class CSVIter(NDArrayIter):
         labels = np.zeros((len(data), *label_shape), dtype) if label_csv is None else _table(label_csv, label_shape, dtype)
         if tuple(label_shape) == (1,):
             labels = labels.reshape(-1)
-        super().__init__({data_name: data}, {label_name: labels}, batch_size,
-                         last_batch_handle="pad" if round_batch else "discard")
+        self.round_batch = round_batch
+        super().__init__({data_name: data}, {label_name: labels}, batch_size)
+
+    def reset(self) -> None:
+        """Starts the next epoch: after the rows that filled up the last batch under `round_batch`, else at the first row."""
+        end = self.cursor if self.cursor >= self.num_data else self.cursor + self.batch_size
+        super().reset()
+        if self.round_batch and end > self.num_data:
+            self.cursor += end - self.num_data
 
 
 def _table(path, shape, dtype) -> np.ndarray:

@@ -4,9 +4,9 @@
 >>> (mx.nd.ones((2, 3)) * 2 + 1).sum().asscalar()
 np.float32(18.0)
 """
-from types import SimpleNamespace as _Namespace
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
+from ..later import Names as _Namespace, module_getattr as _module_getattr
 from . import functions as _functions
 from .invoke import execute as execute, invoke as invoke, state as state
 from .ndarray import NDArray as NDArray
@@ -19,6 +19,8 @@ from .creation import from_numpy as from_numpy, full as full, linspace as linspa
 
 if _TYPE_CHECKING:  # the operators, which are made of their records below
     def __getattr__(name: str) -> _Any: ...
+else:
+    __getattr__ = _module_getattr(__name__)
 
 _made = _functions.public_functions()
 _internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})

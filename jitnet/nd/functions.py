@@ -3,12 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..errors import OperatorError
 from ..operators import OPERATORS, Operator, find
 from . import ndarray
 from .invoke import invoke
 from .ndarray import NDArray
 
+NUMPY_NAMES = {"lesser": "less", "lesser_equal": "less_equal", "modulo": "mod"}
 _KEPT = 1024  # parsed parameters kept per operator
 
 
@@ -48,9 +51,23 @@ def function(op: Operator, name: str) -> Callable:
             usual[whole] = params
         return invoke(op, arrays, params, out)
 
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = document(op)
-    return call
+    made = _as_out(op, call) if op.random and not op.input_names else call
+    made.__name__ = made.__qualname__ = name
+    made.__doc__ = document(op)
+    return made
+
+
+def _as_out(op: Operator, call: Callable) -> Callable:
+    """`call` of an operator that draws from numbers: shape and dtype are those of `out` unless they are given."""
+    first = op.schema.names.index("shape")
+
+    def drawn(*args, out=None, **given):
+        if out is not None:
+            if len(args) <= first:
+                given.setdefault("shape", out.shape)
+            given.setdefault("dtype", np.dtype(out.dtype).name)
+        return call(*args, out=out, **given)
+    return drawn
 
 
 def _takes(op: Operator, count: int) -> bool:
@@ -114,8 +131,9 @@ def add_methods() -> None:
 
 
 def arithmetic(name: str, wide: str, number: str, turned: str | None = None) -> Callable:
-    """`nd.name(x, y)` where either may be a number."""
+    """`nd.name(x, y)` where either may be a number; of two numbers, the number that NumPy gives."""
     wide_op, number_op, turned_op = find(wide), find(number), find(turned or number)
+    on_numbers = getattr(np, NUMPY_NAMES.get(name, name))
 
     def call(lhs, rhs):
         if isinstance(lhs, NDArray):
@@ -130,6 +148,9 @@ def arithmetic(name: str, wide: str, number: str, turned: str | None = None) -> 
                 return invoke(wide_op, (other, rhs), {})
             if other is not None:
                 return invoke(turned_op, (rhs,), {"scalar": other})
+        elif isinstance(lhs, (int, float, np.number)) and isinstance(rhs, (int, float, np.number)):
+            found = on_numbers(lhs, rhs).item()
+            return int(found) if isinstance(found, bool) else found
         raise TypeError(f"nd.{name}: types {type(lhs).__name__} and {type(rhs).__name__} do not go together")
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"{wide_op.body.__doc__} Either argument may be a number; arrays broadcast."

@@ -94,7 +94,8 @@ def _name(dtype) -> str:
     return dtype if isinstance(dtype, str) else np.dtype(dtype).name
 
 
-_SHAPE = "With numbers: `shape` samples (default (1,)); with NDArrays: `shape` samples for each element. dtype: float32."
+_SHAPE = ("With numbers: `shape` samples (default (1,), or as many as `out` takes); with NDArrays: `shape` samples for each "
+          "element. dtype: float32.")
 uniform = _sampler("uniform", {"low": 0.0, "high": 1.0}, _SHAPE, "Uniform numbers in [low, high).")
 normal = _sampler("normal", {"loc": 0.0, "scale": 1.0}, _SHAPE, "Normal numbers of that mean and standard deviation.")
 gamma = _sampler("gamma", {"alpha": 1.0, "beta": 1.0}, _SHAPE, "Gamma numbers of shape alpha and scale beta.")

@@ -76,11 +76,11 @@ def trsm(A, B, *, transpose, rightside, lower, alpha):
     return np.linalg.solve(a, scaled)
 
 
-@operator("_linalg_potrf", aliases=("linalg_potrf",), shape_rule=infer.elementwise, kernels=False)
-def potrf(A):
-    """The lower triangular L with L Lᵀ = A, for a symmetric positive definite A."""
+@operator("_linalg_potrf", params={"lower": Bool(True)}, aliases=("linalg_potrf",), shape_rule=infer.elementwise, kernels=False)
+def potrf(A, *, lower):
+    """The lower triangular L with L Lᵀ = A, for a symmetric positive definite A; without `lower` the upper U with Uᵀ U = A."""
     try:
-        return np.linalg.cholesky(_square(A, "A"))
+        return _turned(np.linalg.cholesky(_square(A, "A")), not lower)
     except np.linalg.LinAlgError as error:
         raise OperatorError(f"argument A: {str(error).lower()}", "pass a symmetric positive definite matrix") from None
 
@@ -92,10 +92,10 @@ def _inverse(x):
         raise OperatorError(f"argument A: {str(error).lower()}", "pass a matrix that has an inverse") from None
 
 
-@operator("_linalg_potri", aliases=("linalg_potri",), shape_rule=infer.elementwise, kernels=False)
-def potri(A):
-    """The inverse of L Lᵀ, for the lower triangular L that A holds."""
-    inverse = _inverse(np.tril(_square(A, "A")))
+@operator("_linalg_potri", params={"lower": Bool(True)}, aliases=("linalg_potri",), shape_rule=infer.elementwise, kernels=False)
+def potri(A, *, lower):
+    """The inverse of L Lᵀ, for the lower triangular L that A holds; without `lower` of Uᵀ U, for the upper U that it holds."""
+    inverse = _inverse(np.tril(_turned(_square(A, "A"), not lower)))
     return np.matmul(_turned(inverse, True), inverse)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import JitnetError, MXNetError, OperatorError, TraceIndexError
+from ..errors import JitnetError, MXNetError, OperatorError, OperatorIndexError
 from ..runtime.array import Array
 from ..runtime.device import Device
 from ..types import SHORT_NAMES, broadcast_shapes
@@ -47,7 +47,7 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
     except (ValueError, TypeError, OverflowError) as error:
         raise failure(op, arrays, str(error), "") from None
     except IndexError as error:
-        raise TraceIndexError(f"{op.name}: {error}", "look at the indices") from None
+        raise OperatorIndexError(f"{op.name}: {error}", "look at the indices") from None
 
 
 def run_on(device: Device, op: Operator, arrays: Sequence, params: Mapping[str, Any], key=None):

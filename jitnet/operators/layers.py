@@ -135,10 +135,8 @@ def _uniform(key, shape, dtype):
 
 @operator("SoftmaxActivation", params={"mode": Enum("instance", choices=("instance", "channel"))}, shape_rule=infer.elementwise)
 def softmax_activation(data, *, mode):
-    """Softmax over everything but the first axis (instance), or over axis 1 (channel)."""
-    if mode == "channel":
-        return softmax_along(data, 1)
-    return softmax_along(data.reshape((data.shape[0], -1)), -1).reshape(data.shape)
+    """Softmax along the last axis (instance), or along axis 1 (channel)."""
+    return softmax_along(data, 1 if mode == "channel" else -1)
 
 
 # Dropout

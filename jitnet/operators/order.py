@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import numpy as jnp
+from ..errors import OperatorError
 from ..numpy.protocol import astype
 from ..types import normalize_axis
 from .params import Bool, DType, Enum, Int
@@ -70,7 +71,8 @@ def _typed(op, ins, outs, params):
     return list(ins), [np.dtype(params["dtype"])] * len(outs)
 
 
-@operator("sort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True)}, kernels=False, method=True)
+@operator("sort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True)}, kernels=False, method=True,
+          output_rule=("output0",))
 def sort(data, *, axis, is_ascend):
     """The elements in order along an axis (None: all of them, flattened)."""
     data, axis = _flat(data, axis)
@@ -99,7 +101,9 @@ def topk(data, *, axis, k, ret_typ, is_ascend, dtype):
     """The k largest elements along an axis (smallest with `is_ascend`): values, positions, both, or a mask of 0 and 1."""
     shape = data.shape
     data, axis = _flat(data, axis)
-    k = k if 0 < k <= data.shape[axis] else data.shape[axis]
+    if k > data.shape[axis]:
+        raise OperatorError(f"parameter k: {k} of the {data.shape[axis]} elements along the axis", "0 takes all of them")
+    k = k if k > 0 else data.shape[axis]
     places = order(data, axis, is_ascend, k)
     if ret_typ == "indices":
         return astype(places, dtype)

@@ -175,7 +175,7 @@ def make_loss_layer(data, *, grad_scale, valid_thresh, normalization):
     return with_gradient(lambda data: data + data.dtype.type(0), backward)(data)
 
 
-@operator("make_loss", loss=True, shape_rule=infer.elementwise)
+@operator("make_loss", loss=True, shape_rule=infer.elementwise, output_rule=("loss",))
 def make_loss(data):
     """`data`, taken as a loss: its gradient is 1 everywhere."""
     return with_gradient(lambda data: data + data.dtype.type(0), lambda arrays, out, ct: (jnp.ones_like(out),))(data)

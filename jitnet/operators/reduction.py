@@ -107,11 +107,11 @@ def all_finite(data, *, init_output):
     return np.all(np.isfinite(data)).reshape((1,)).astype(np.float32)
 
 
-@operator("multi_sum_sq", variadic="num_arrays", output_count=lambda p: p["num_arrays"],
-          shape_rule=lambda op, ins, outs, p: (list(ins), [infer.merge(o, (1,), "output") for o in outs]))
+@operator("multi_sum_sq", variadic="num_arrays",
+          shape_rule=lambda op, ins, outs, p: (list(ins), [infer.merge(outs[0], (p["num_arrays"],), "output")]))
 def multi_sum_sq(*data, num_arrays):
-    """The sum of squares of each array."""
-    return tuple([np.sum(x * x).reshape((1,)) for x in data])
+    """The sum of squares of each array, one number for each."""
+    return np.stack([np.sum(x * x) for x in data])
 
 
 @operator("norm", params={"ord": Int(2, low=1, high=2), "axis": Shape(None), "keepdims": Bool(False), "out_dtype": DType(None)},

@@ -5,9 +5,9 @@
 >>> net.infer_shape(x=(2, 3), w=(3, 4))[1]
 [(2, 4)]
 """
-from types import SimpleNamespace as _Namespace
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
+from ..later import Names as _Namespace, module_getattr as _module_getattr
 from . import make as _make
 from .symbol import Group as Group, NotImplementedForSymbol as NotImplementedForSymbol, Symbol as Symbol, Variable as Variable
 from .symbol import load as load, load_json as load_json, var as var
@@ -18,6 +18,8 @@ from . import gradient as _gradient
 
 if _TYPE_CHECKING:  # the operators, which are made of their records below
     def __getattr__(name: str) -> _Any: ...
+else:
+    __getattr__ = _module_getattr(__name__)
 
 _made = _make.functions()
 _internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})

@@ -81,6 +81,8 @@ def _inputs(op: Operator, args: tuple, given: dict) -> tuple[list[Symbol | None]
         return symbols + named, given
     place = next((k for k, a in enumerate(args) if not isinstance(a, Symbol) and a is not None), len(args))
     place = min(place, len(op.input_names))
+    if place < len(args) and place < len(op.input_names) - len(op.optional) and hasattr(args[place], "__len__"):
+        raise TypeError(f"{op.name}: input {op.input_names[place]} must be a Symbol, got {type(args[place]).__name__}")
     inputs: dict[str, Symbol] = {n: a for n, a in zip(op.input_names, args[:place]) if a is not None}
     given = op.schema.bind(args[place:], given) if len(args) > place else given
     for name in op.input_names:

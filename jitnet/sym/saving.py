@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 
+from .. import attribute
 from ..errors import MXNetError, OperatorError
 from ..operators import find
 from .node import Entry, Node, order, versions
@@ -68,17 +69,20 @@ def from_json(text: str) -> list[Entry]:
         except IndexError:
             raise MXNetError(f"load_json: node {row.get('name')!r} stands before its inputs", "the file is damaged") from None
         if row["op"] == "null":
-            nodes.append(Node(None, row["name"], inputs, attrs=attrs))
+            nodes.append(Node(None, row["name"], inputs, attrs=attribute.stored(attrs)))
             continue
         op = find(row["op"])
         given = {name: value for name, value in attrs.items() if name in op.schema.kinds}
-        rest = {name: value for name, value in attrs.items() if name not in given}
+        rest = attribute.stored({name: value for name, value in attrs.items() if name not in given})
         params = op.schema.parse(given)
         names = op.inputs(params)
         missing = names[len(inputs):]
         if len(inputs) > len(names) or any(name not in op.states(params) for name in missing):
             raise OperatorError(f"load_json: node {row['name']!r} has {len(inputs)} inputs, {op.name} takes {len(names)}",
                                 "the file is damaged, or from a version with other operators")
+        for name, (variable, _) in zip(names, inputs):  # `weight_lr_mult` of an old file is the `lr_mult` of its weight
+            for key in [f"{name}_{hidden}" for hidden in attribute.HIDDEN if f"{name}_{hidden}" in rest]:
+                variable.attrs[f"__{key.removeprefix(f'{name}_')}__"] = rest.pop(key)
         # files of before 1.0 do not mention states
         inputs += [(Node(None, f"{row['name']}_{name}", attrs={**rest, **given}), 0) for name in missing]
         nodes.append(Node(op, row["name"], inputs, given, params, rest))

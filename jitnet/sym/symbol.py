@@ -336,6 +336,9 @@ def var(name: str, attr: Mapping[str, str] | None = None, shape=None, lr_mult: f
     """
     if not isinstance(name, str):
         raise TypeError("Expect a string for variable `name`")
+    wrong = next((key for key, value in (attr or {}).items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise ValueError(f"Set Attr only accepts string values: {wrong} is a {type(attr[wrong]).__name__}")
     attrs = attribute.stored(attribute.current().get(attr))
     for key, value in (("shape", shape), ("lr_mult", lr_mult), ("wd_mult", wd_mult)):
         if value is not None:

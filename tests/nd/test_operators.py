@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+import jitnet as mx
 from jitnet import errors
 from jitnet.operators import OPERATORS, find, order, run
 from jitnet.operators.params import Enum, Int
@@ -147,3 +148,41 @@ def test_products_of_middling_size_run_as_kernels():
         y = y if turned else y.T
         assert op.growth([x, y], {"transpose_a": False, "transpose_b": turned}) == 64 * 64 * 128 // 16
         assert op.growth([x[..., :4, :], y], {"transpose_a": False, "transpose_b": turned}) < COMPILE_FROM
+
+
+def test_positions_outside_are_errors_of_both_kinds():
+    x = mx.nd.arange(12).reshape((3, 4))
+    for call in (lambda: mx.nd.take(x, mx.nd.array([7]), mode="raise"), lambda: mx.nd.gather_nd(x, mx.nd.array([[7], [0]]))):
+        for kind in (IndexError, errors.MXNetError):
+            with pytest.raises(kind, match="out of bounds"):
+                call()
+    with pytest.raises(errors.MXNetError, match=r"topk: parameter k: 5 of the 4 elements(.|\n)*0 takes all of them"):
+        mx.nd.topk(x, k=5)
+    assert mx.nd.topk(x, k=0, ret_typ="value").shape == (3, 4)
+
+
+def test_upper_triangular_factors():
+    a = np.array([[4, 1, 0.5], [1, 3, 0.2], [0.5, 0.2, 2]], np.float32)
+    upper = mx.nd.linalg.potrf(mx.nd.array(a), lower=False)
+    np.testing.assert_allclose(upper.asnumpy(), np.linalg.cholesky(a).T, rtol=1e-6)
+    np.testing.assert_allclose(mx.nd.linalg.potri(upper, lower=False).asnumpy(), np.linalg.inv(a), rtol=1e-5)
+
+
+def test_functions_of_two_numbers_give_a_number():
+    assert [mx.nd.add(1, 2), mx.nd.maximum(1, 2.5), mx.nd.lesser(1, 2), mx.nd.modulo(7, 4)] == [3, 2.5, 1, 3]
+    assert mx.nd.multi_sum_sq(mx.nd.ones(3), mx.nd.ones((2, 2)) * 2, num_arrays=2).asnumpy().tolist() == [3, 16]
+
+
+@pytest.mark.parametrize("place, name, says", [
+    ("nd", "Convolution", "come later"), ("sym", "RNN", "BucketingModule"), ("", "gluon", "autograd"),
+    ("nd.contrib", "foreach", "scan"), ("mod", "SequentialModule", "one Module"), ("io", "ImageRecordIter", "CSVIter"),
+    ("model", "FeedForward", "Module"), ("optimizer", "LARS", "sgd")])
+def test_names_that_are_not_here_say_what_is(place, name, says):
+    holder = mx
+    for part in place.split(".") if place else ():
+        holder = getattr(holder, part)
+    assert not hasattr(holder, name)
+    with pytest.raises(AttributeError, match=rf"has no attribute '{name}'\n  .*test_operators.py(.|\n)*{says}"):
+        getattr(holder, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'nonsense'$"):
+        holder.nonsense  # noqa: B018

@@ -129,3 +129,17 @@ def test_parameters_in_arrays_that_no_distribution_has():
 def test_errors_name_the_line_of_the_caller():
     with pytest.raises(MXNetError, match=r"test_random\.py:\d+: .*scale=-1"):
         nd.random.normal(scale=-1)
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "normal", "gamma", "exponential", "poisson", "randn", "negative_binomial"])
+def test_samples_fill_out(sampler):
+    """As initializers write them: `mx.random.uniform(-1, 1, out=array)`."""
+    for dtype in ("float32", "float64"):
+        out = nd.full((30, 2), -7, dtype=dtype)
+        assert getattr(mx.random, sampler)(out=out) is out
+        assert out.shape == (30, 2) and np.dtype(out.dtype) == dtype and (out.asnumpy() != -7).all()
+    whole = nd.zeros((3, 4), dtype="int64")
+    mx.random.randint(5, 9, out=whole)
+    assert set(whole.asnumpy().ravel()) <= {5, 6, 7, 8}
+    with pytest.raises(MXNetError, match=r"out= has the shape \[3\], the result \[2\]"):
+        mx.random.uniform(shape=2, out=nd.zeros(3))

@@ -125,7 +125,7 @@ def test_reshape_shares_parameters():
     assert small.outputs[0].shape == (2, 2)
     small.arg_dict["data"][:] = 7
     assert (ex.arg_dict["data"].asnumpy()[:2] == 7).all()
-    with pytest.raises(AssertionError, match="partial_shaping=True"):
+    with pytest.raises(MXNetError, match="partial_shaping=True"):
         ex.reshape(data=(2, 5))
     with pytest.raises(AssertionError, match="allow_up_sizing=True"):
         ex.reshape(data=(8, 5), partial_shaping=True)
@@ -341,3 +341,10 @@ def test_memory_stays_flat():
         tracemalloc.stop()
     gc.collect()
     assert len(gc.get_objects()) - objects < 100 and mx.cache.info().compiles == compiled
+
+
+def test_simple_bind_passes_over_unknown_names():
+    x = mx.sym.Variable("x")
+    assert list((x * 2).simple_bind(mx.cpu(), x=(2,), softmax_label=(2,)).arg_dict) == ["x"]
+    with pytest.raises(RuntimeError, match=r"cannot decide the shapes of x: None; given are X: \(2,\)"):
+        (x * 2).simple_bind(mx.cpu(), X=(2,))

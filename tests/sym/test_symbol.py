@@ -104,3 +104,26 @@ def test_files_of_old_versions_are_read():
     whole["nodes"][-1]["inputs"] = [[0, 0, 0]]
     with pytest.raises(MXNetError, match="node 'bn' has 1 inputs, BatchNorm takes 5"):
         mx.sym.load_json(json.dumps(whole))
+
+
+def test_attributes_of_old_versions_are_hidden_ones():
+    import json
+
+    rows = [{"op": "null", "name": name, "inputs": []} for name in ("data", "fc_weight", "fc_bias")]
+    rows[1]["attr"] = {"ctx_group": "stage1"}
+    rows.append({"op": "FullyConnected", "name": "fc", "param": {"num_hidden": "3"}, "attr": {"weight_lr_mult": "2"},
+                 "inputs": [[0, 0], [1, 0], [2, 0]]})
+    net = mx.sym.load_json(json.dumps({"nodes": rows, "arg_nodes": [0, 1, 2], "heads": [[3, 0]]}))
+    weight = net.attr_dict()["fc_weight"]
+    assert weight == {"__ctx_group__": "stage1", "ctx_group": "stage1", "__lr_mult__": "2", "lr_mult": "2"}
+    assert net.attr_dict()["fc"] == {"num_hidden": "3"}
+
+
+def test_what_is_no_symbol_is_named():
+    x = mx.sym.Variable("x")
+    with pytest.raises(TypeError, match="FullyConnected: input data must be a Symbol, got NDArray"):
+        mx.sym.FullyConnected(mx.nd.ones((2, 2)), num_hidden=2)
+    with pytest.raises(ValueError, match="Set Attr only accepts string values: a is a int"):
+        mx.sym.Variable("x", attr={"a": 3})
+    assert mx.sym.make_loss(x, name="l").list_outputs() == ["l_loss"]
+    assert mx.sym.sort(x, name="s").list_outputs() == ["s_output0"]

@@ -123,6 +123,13 @@ def test_files(tmp_path):
     it = mx.io.CSVIter(tmp_path / "x.csv", (2, 1), 4, label_csv=tmp_path / "y.csv")
     batches = list(it)
     assert batches[0].data[0].shape == (4, 2, 1) and batches[0].label[0].asnumpy().tolist() == [0, 1, 2, 3]
+    assert [(first_column(batches)[2], batches[2].pad)] == [([[16], [18], [0], [2]], 2)]
+    it.reset()
+    assert first_column(it) == [[[4], [6], [8], [10]], [[12], [14], [16], [18]]]
+    it = mx.io.CSVIter(tmp_path / "x.csv", (2,), 4, round_batch=False)
+    for _ in range(2):
+        assert [b.pad for b in it] == [0, 0, 2]
+        it.reset()
     images = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2)
     with gzip.open(tmp_path / "images.gz", "wb") as file:
         file.write(struct.pack(">4B3I", 0, 0, 8, 3, 3, 2, 2) + images.tobytes())
