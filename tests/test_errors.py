@@ -76,7 +76,7 @@ def axis_kind(h, bias, i, z):
 
 
 def axis_of_scalar(h, bias, i, z):
-    return z.sum(axis=0)
+    return z.sum(axis=1)
 
 
 def reshape(h, bias, i, z):
@@ -209,7 +209,7 @@ CASES = [
      "name each axis once"),
     (axis_kind, TraceTypeError, "sum: axis must be an integer, not 'rows'", 'return np.sum(h, axis="rows")',
      "pass an int such as `axis=0`"),
-    (axis_of_scalar, TraceTypeError, "sum: there is no axis 0 in an array of 0 dimensions", "return z.sum(axis=0)",
+    (axis_of_scalar, TraceTypeError, "sum: there is no axis 1 in an array of 0 dimensions", "return z.sum(axis=1)",
      "a 0-d array has no axes"),
     (reshape, TraceTypeError, "reshape: f32[4,3] does not fit into shape (5, -1)", "return h.reshape(5, -1)",
      "it has 12 elements"),
