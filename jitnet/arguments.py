@@ -19,6 +19,7 @@ from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, default_device
 from .static_values import StaticValue, static_value
+from .text import a_type
 from .types import BF16, BOOL, F64, I64, NUMPY_CHARS, known_dtype
 
 WEAK = {bool: BOOL, int: I64, float: F64}
@@ -170,7 +171,7 @@ def _convert(value, names: Sequence[str], k: int):
         return np.asarray(value)
     if isinstance(value, (bool, int, float)):  # subclasses, such as an IntEnum
         return prepare(next(k for k in (bool, int, float) if isinstance(value, k))(value), names, k)
-    kind = type(value).__name__
+    kind = a_type(value)
     if isinstance(value, np.ma.MaskedArray):
         raise TraceTypeError(f"{names[k]} is a masked array, which jitnet does not compile", "fill it first: `x.filled(0)`")
     if isinstance(value, np.matrix):
@@ -178,12 +179,12 @@ def _convert(value, names: Sequence[str], k: int):
     if isinstance(value, np.ndarray):  # memmap, recarray fields and other plain subclasses
         return value.view(np.ndarray)
     if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
-        raise TraceTypeError(f"{names[k]} is a {kind}, an array of another library", "convert it first: `np.asarray(x)`")
+        raise TraceTypeError(f"{names[k]} is {kind}, an array of another library", "convert it first: `np.asarray(x)`")
     if isinstance(value, complex):
         raise TraceTypeError(f"{names[k]} is a complex number, which jitnet does not compile",
                              "pass real and imaginary parts apart")
     inside = re.search(r"[.[]", names[k].partition("`")[2])
-    raise TraceTypeError(f"{names[k]} is a {kind}, which is no array and no number",
+    raise TraceTypeError(f"{names[k]} is {kind}, which is no array and no number",
                          "pass it as an argument of its own, named in `static_argnames`" if inside else
                          "name it in `static_argnames`, or pass an array, a number or a container of them")
 

@@ -16,6 +16,8 @@ from .ops.control import switch as switch_op
 from .ops.loops import bind_scan
 from .ops.loops import while_loop as while_op
 from .sizes import integer, largest
+from .text import a_type
+from .tracebacks import cutting
 from .tracer import Tracer, bind, inline, trace
 from .transforms.values import Staged, fresh, fresh_all, function_name, is_array, leaf_type, staged, weak_class
 from .types import BOOL, I64, promote
@@ -58,6 +60,7 @@ def _consts_first(graph: Graph, num_args: int) -> Graph:
 
 # Branches
 
+@cutting
 def cond(pred, true_fun: Callable, false_fun: Callable, *operands) -> Any:
     """true_fun(*operands) where the scalar pred holds, false_fun(*operands) elsewhere; only one of them runs.
 
@@ -73,6 +76,7 @@ def cond(pred, true_fun: Callable, false_fun: Callable, *operands) -> Any:
     return staged(lambda xs: _switch(int(bool(pred)), (false_fun, true_fun), xs, "cond"), (operands,), "cond")
 
 
+@cutting
 def switch(index, branches: Sequence[Callable], *operands) -> Any:
     """branches[index](*operands); an index out of range takes the first or the last branch.
 
@@ -97,7 +101,7 @@ def switch(index, branches: Sequence[Callable], *operands) -> Any:
 
 def _check_scalar(x, caller: str, what: str) -> None:
     if not is_array(x):
-        raise TraceTypeError(f"{caller}: {what} is a {type(x).__name__}, not a scalar", "pass a number, a bool or a 0-d array")
+        raise TraceTypeError(f"{caller}: {what} is {a_type(x)}, not a scalar", "pass a number, a bool or a 0-d array")
     t = leaf_type(x, caller)
     if t.shape:
         raise TraceTypeError(f"{caller}: {what} is {t}, not a scalar",
@@ -203,6 +207,7 @@ class _Carry:
         return fresh_all(self.leaves, self.types)
 
 
+@cutting
 def while_loop(cond_fun: Callable, body_fun: Callable, init_val) -> Any:
     """The carry after body_fun was applied, from init_val on, for as long as cond_fun(carry) holds.
 
@@ -237,6 +242,7 @@ def _while(cond_fun: Callable, body_fun: Callable, init, caller: str):
     return tree.unflatten(carry.structure, outs)
 
 
+@cutting
 def scan(f: Callable, init, xs=None, length: int | None = None, reverse: bool = False, unroll: int = 1) -> tuple:
     """(last carry, ys) of `carry, y = f(carry, x)` for every x along the first axis of xs, the ys stacked.
 
@@ -298,6 +304,7 @@ def _length(types: Sequence, paths: Sequence[str], length, name: str, caller: st
     return length
 
 
+@cutting
 def fori_loop(lower, upper, body_fun: Callable, init_val) -> Any:
     """The carry after `carry = body_fun(i, carry)` for i in range(lower, upper), from init_val on.
 
@@ -334,6 +341,7 @@ def fori_loop(lower, upper, body_fun: Callable, init_val) -> Any:
     return staged(counted, (lower, upper, init_val), "fori_loop")
 
 
+@cutting
 def map(f: Callable, xs) -> Any:
     """f applied to every row of xs, one after the other, the results stacked: a scan without a carry.
 

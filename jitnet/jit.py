@@ -33,8 +33,8 @@ from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, follow, is_away, is_gpu, known_device
 from .runtime.program import StatusError
-from .text import Text
-from .tracebacks import cutting, leave
+from .text import Text, a_type
+from .tracebacks import cut, cutting, leaving
 from .tracer import current_trace, trace
 from .transforms.values import P, R
 from .types import ArrayType, known_dtype
@@ -140,8 +140,11 @@ class JitFunction(Generic[P, R]):
             check_limits(record.limits, leaves, call.names)
             return _result(write_back(record.copied, leaves, record.run(call)), record.out_structure, arrays)
         except BaseException as error:
-            leave(error)
-            raise
+            try:
+                raise leaving(error)
+            except BaseException as left:
+                cut(left)
+                raise
 
     def _call_away(self, plan: Plan, statics: tuple, structure: tuple, leaves: list, arrays: bool):
         """A call whose program runs on a GPU. NumPy arrays come back only when the device has computed them."""
@@ -398,6 +401,7 @@ def jit(function: Callable[P, R], *, static_argnames: str | Sequence[str] = (), 
 @overload
 def jit(function: None = None, *, static_argnames: str | Sequence[str] = (), static_argnums: int | Sequence[int] = (),
         device: Device | str | None = None) -> Callable[[Callable[P, R]], JitFunction[P, R]]: ...
+@cutting
 def jit(function=None, *, static_argnames=(), static_argnums=(), device=None):
     """The function, compiled: traced at the first call with arguments of new types, then run by one native call.
 
@@ -416,7 +420,7 @@ def jit(function=None, *, static_argnames=(), static_argnums=(), device=None):
     if function is None:
         return functools.partial(jit, static_argnames=static_argnames, static_argnums=static_argnums, device=device)
     if not callable(function):
-        raise TraceTypeError(f"jit: a {type(function).__name__} cannot be called",
+        raise TraceTypeError(f"jit: {a_type(function)} cannot be called",
                              "pass a function: `jit(f)`, or decorate it with `@jit`")
     method = unbound(function)
     if method is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import StaticArgumentError
+from .text import a_type
 
 
 class StaticValue:
@@ -64,5 +65,5 @@ def static_value(name: str, parameter: str, value) -> StaticValue:
     except TypeError:
         hint = {list: "pass a tuple instead of a list", dict: "pass a tuple of its items instead of a dict",
                 np.ndarray: f"arrays are never static: take {parameter!r} out of the static names"}
-        what = f"{name}: the static argument `{parameter}` is a {type(value).__name__}, which cannot be hashed"
+        what = f"{name}: the static argument `{parameter}` is {a_type(value)}, which cannot be hashed"
         raise StaticArgumentError(what, hint.get(type(value), "pass a value that has `__hash__` and `__eq__`")) from None

@@ -13,6 +13,12 @@ class Text(str):
         return str(self)
 
 
+def a_type(value) -> str:
+    """`a list`, `an int`: the type of a value with its article."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' or name.startswith('nd') else 'a'} {name}"
+
+
 def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = (), gap: str = "  ") -> list[str]:
     """The rows as lines with their columns lined up, those numbered in `right` at their right ends."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))] if rows else []

@@ -3,8 +3,11 @@
     try:
         ...
     except BaseException as error:
-        leave(error)
-        raise              # a bare `raise` does not add the frame it stands in
+        try:
+            raise leaving(error)
+        except BaseException as left:
+            cut(left)      # this frame
+            raise          # a bare `raise` does not add the frame it stands in
 """
 from __future__ import annotations
 
@@ -32,17 +35,21 @@ def cutting(function: Callable) -> Callable:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            leave(error)
-            raise
+            try:
+                raise leaving(error)
+            except BaseException as left:
+                cut(left)
+                raise
     return call
 
 
-def leave(error: BaseException) -> None:
-    """Cuts jitnet's frames out of an error; raises what a traced value caused inside NumPy in jitnet's own words instead."""
+def leaving(error: BaseException) -> BaseException:
+    """The error, or in its place jitnet's own words for what a traced value caused inside NumPy."""
     own = in_own_words(error)
-    cut(error)
-    if own is not None:
-        raise own.with_traceback(error.__traceback__) from None
+    if own is None:
+        return error
+    own.__suppress_context__ = True
+    return own.with_traceback(error.__traceback__)
 
 
 def in_own_words(error: BaseException) -> JitnetError | None:

@@ -21,6 +21,7 @@ from .constants import Constants
 from .errors import LeakedTracerError, Source, TraceBranchError, TraceOverflowError, TraceTypeError, user_source
 from .ir import Const, Eqn, Graph, Var, interpret
 from .op import METHODS, NUMPY_FUNCTIONS, Op
+from .text import a_type
 from .traced_operators import Operators, operand_dtype
 from .types import I64, ArrayType
 
@@ -423,7 +424,7 @@ def check_output(value, name: str):
     if isinstance(value, (Tracer, bool, int, float, np.ndarray, np.generic)) or hasattr(value, "__jitnet_bind__"):
         return value
     getattr(value, "__jitnet_refuse__", lambda: None)()   # what knows better why it is no output
-    raise TraceTypeError(f"`{name}` returns a {type(value).__name__}, which is no array",
+    raise TraceTypeError(f"`{name}` returns {a_type(value)}, which is no array",
                          "return arrays, numbers, or tuples, lists, dicts and dataclasses of them")
 
 

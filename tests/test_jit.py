@@ -181,7 +181,7 @@ def test_static_arguments_that_do_not_fit():
 @pytest.mark.parametrize("argument, message", [
     ("abc", "scale: argument `x` is a str, which is no array and no number\n"
             "  name it in `static_argnames`, or pass an array, a number or a container of them"),
-    ({"w": [X, object()]}, "scale: argument `x['w'][1]` is a object, which is no array and no number\n"
+    ({"w": [X, object()]}, "scale: argument `x['w'][1]` is an object, which is no array and no number\n"
                            "  pass it as an argument of its own, named in `static_argnames`"),
     (1j, "scale: argument `x` is a complex number, which jitnet does not compile\n  pass real and imaginary parts apart"),
     (1 << 70, f"scale: argument `x` is {1 << 70}, which does not fit into 64 bits\n  pass a float"),
@@ -303,7 +303,7 @@ def test_completion_shows_the_public_names_alone():
 def test_decorator_forms():
     assert isinstance(jitnet.jit(lambda x: x), jitnet.JitFunction)
     assert isinstance(jitnet.jit(static_argnames="x")(lambda x: x), jitnet.JitFunction)
-    with pytest.raises(errors.TraceTypeError, match="jit: a int cannot be called"):
+    with pytest.raises(errors.TraceTypeError, match="jit: an int cannot be called"):
         jitnet.jit(3)
 
 
@@ -367,6 +367,26 @@ def test_threads_share_one_function():
     for t in threads:
         t.join()
     assert not failures and f.traces <= 5
+
+
+def _filled(x):
+    out = np.zeros(3)
+    out[0] = x[0]
+    return out
+
+
+TRANSFORMED = {"numpy": lambda: jitnet.jit(_filled)(X), "grad": lambda: jitnet.grad(lambda x: x @ np.ones(7))(X),
+               "vmap": lambda: jitnet.vmap(lambda x: x)(1.0), "jvp": lambda: jitnet.jvp(np.sin, (X,), (X[:1],)),
+               "hessian": lambda: jitnet.hessian(lambda x: x)(np.arange(3)), "scan": lambda: jitnet.scan(lambda c, x: c, X, X),
+               "jit": lambda: jitnet.jit(3), "pullback": lambda: jitnet.vjp(np.sin, X)[1](X[:1])}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_frames_are_cut_where_no_compiled_function_is_called(name):
+    with pytest.raises(errors.JitnetError) as error:
+        TRANSFORMED[name]()
+    assert {frame.filename for frame in traceback.extract_tb(error.value.__traceback__)} == {__file__}
+    assert error.value.__suppress_context__ or error.value.__context__ is None
 
 
 def test_frames_of_jitnet_are_cut_from_tracebacks(monkeypatch):

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import tree
 from ..errors import DerivativeError, TraceTypeError, TraceValueError
+from ..tracebacks import cutting
 from ..types import is_float
 from .values import P, R, Staged, check_float, function_name, is_array, leaf_type, or_zeros, staged, weak_class
 from .vjp import vjp_values
@@ -74,6 +75,7 @@ def value_and_grad(fun: Callable[P, R], argnums: int | Sequence[int] = 0, has_au
     >>> float(value), float(gradient)
     (9.0, 6.0)
     """
+    @cutting
     @wraps(fun, updated=())
     def function(*args, **kwargs):
         chosen = Chosen(fun, argnums, args, kwargs, "value_and_grad")
@@ -93,6 +95,7 @@ def grad(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool 
     >>> jitnet.grad(lambda w: (w * w).sum())(np.array([1.0, 2.0]))
     array([2., 4.])
     """
+    @cutting
     @wraps(fun, updated=())
     def function(*args, **kwargs):
         chosen = Chosen(fun, argnums, args, kwargs, "grad")

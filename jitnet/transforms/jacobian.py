@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import tree
 from ..errors import DerivativeError
+from ..tracebacks import cutting
 from ..tracer import bind, inline, trace
 from ..types import I64, ArrayType, is_float
 from .gradient import Chosen
@@ -42,6 +43,7 @@ def jacrev(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: boo
     array([[2., 0.],
            [0., 4.]])
     """
+    @cutting
     @wraps(fun, updated=())
     def function(*args, **kwargs):
         chosen = Chosen(fun, argnums, args, kwargs, "jacrev")
@@ -79,6 +81,7 @@ def jacfwd(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: boo
     The result is nested like the output, each leaf holding the containers of the arguments, with arrays of shape (*output,
     *argument).
     """
+    @cutting
     @wraps(fun, updated=())
     def function(*args, **kwargs):
         chosen = Chosen(fun, argnums, args, kwargs, "jacfwd")

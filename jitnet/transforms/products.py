@@ -9,6 +9,7 @@ import numpy as np
 from .. import tree
 from ..errors import DerivativeError, TraceTypeError
 from ..ir import Graph
+from ..tracebacks import cutting
 from ..tracer import current_trace, inline
 from ..types import ArrayType, is_float
 from .jvp import jvp_graph, jvp_values
@@ -91,6 +92,7 @@ def _out_derivatives(inner: Staged, values: Sequence) -> Any:
                                                 for v, t in zip(values, inner.out_types)])
 
 
+@cutting
 def jvp(fun: Callable, primals: Sequence, tangents: Sequence, has_aux: bool = False) -> tuple:
     """(fun(*primals), its derivative in the direction of the tangents); with has_aux a third: the aux of fun.
 
@@ -117,6 +119,7 @@ def jvp(fun: Callable, primals: Sequence, tangents: Sequence, has_aux: bool = Fa
     return staged(compute, (*parts.floats, *directions), f"jvp of {parts.name}")
 
 
+@cutting
 def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
     """(fun(*primals), a function from a cotangent of the output to the cotangents of the primals); with has_aux also the aux.
 
@@ -150,6 +153,7 @@ def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
 def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> tuple:
     names = [f"vjp: output{n} of `{parts.name}`".replace("output of", "the output of") for n in tree.paths(inner.out_structure)]
 
+    @cutting
     def pullback(ct):
         """The cotangents of the primals, a tuple, from the cotangent of the output."""
         leaves, structure = tree.flatten(ct)
@@ -173,6 +177,7 @@ def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> 
     return (*result, inner.aux(outs)) if parts.has_aux else result
 
 
+@cutting
 def linearize(fun: Callable, *primals) -> tuple:
     """(fun(*primals), a function from tangents of the primals to the tangent of the output): the first is computed only once.
 
@@ -189,6 +194,7 @@ def linearize(fun: Callable, *primals) -> tuple:
     values = _apply(known, [*parts.floats, *inner.captured])
     outs, residuals = values[:len(values) - kept], values[len(values) - kept:]
 
+    @cutting
     def tangent_of(*tangents):
         """The tangent of the output, from tangents of the primals."""
         found = iter(_apply(linear, [*parts.check_tangents(tangents), *residuals]))

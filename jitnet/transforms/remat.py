@@ -6,6 +6,7 @@ from functools import wraps
 
 from .. import tree
 from ..ops.control import call
+from ..tracebacks import cutting
 from ..tracer import bind, current_trace
 from .values import P, R, Staged, fresh_all, function_name, is_array, leaf_type, weak_class
 
@@ -23,6 +24,7 @@ def checkpoint(fun: Callable[P, R], static_argnums: int | Sequence[int] = ()) ->
     name = function_name(fun)
     static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
+    @cutting
     @wraps(fun, updated=())
     def function(*args, **kwargs):
         if current_trace() is None:

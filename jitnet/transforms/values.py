@@ -12,6 +12,7 @@ from ..ir import Eqn, Graph, Var, eval_graph
 from ..op_kinds import Control, Creation, Elementwise, Movement
 from ..runtime.device import CPU
 from ..symbols import SymFloat, SymInt
+from ..text import a_type
 from ..tracer import Trace, Tracer, check_output, current_trace, inline, trace
 from ..types import ArrayType, is_float, promote, type_of_array
 
@@ -47,7 +48,7 @@ def leaf_type(x, name: str) -> ArrayType:
         return type_of_array(x, name)
     if hasattr(x, "__jitnet_bind__"):
         return ArrayType(tuple(x.shape), np.dtype(x.dtype))
-    raise TraceTypeError(f"{name}: an argument is a {type(x).__name__}, not an array or a number",
+    raise TraceTypeError(f"{name}: an argument is {a_type(x)}, not an array or a number",
                          "pass arrays, numbers, or tuples, lists, dicts and dataclasses of them")
 
 

@@ -8,6 +8,7 @@ from .. import tree
 from ..errors import TraceTypeError, TraceValueError
 from ..ir import Graph, Var
 from ..op_kinds import Control
+from ..tracebacks import cutting
 from ..tracer import Tracer, current_trace, trace
 from ..types import normalize_axis
 from .values import P, R, Staged, fresh, function_name, leaf_type, live, staged
@@ -112,6 +113,7 @@ def vmap(fun: Callable[P, R], in_axes=0, out_axes=0) -> Callable[P, R]:
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
 
+    @cutting
     @wraps(fun, updated=())
     def mapped(*args, **kwargs):
         leaves, structure = tree.flatten((args, kwargs))
