@@ -9,6 +9,7 @@ HERE = pathlib.Path(__file__).resolve().parent / "benchmarks"
 sys.path.insert(0, str(HERE))
 
 import cases  # noqa: E402
+import excerpt  # noqa: E402
 import fresh_runs  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
@@ -124,3 +125,9 @@ def test_the_page_of_a_gpu(tmp_path):
 def test_the_page_that_is_there_was_measured_or_says_that_it_was_not():
     text = (HERE.parents[1] / "docs" / "gpu.md").read_text()
     assert text == "# GPU\n\nnot measured\n" or "Written by `python tests/benchmarks/gpu.py`" in text
+
+
+def test_readme_shows_the_figures_of_the_page():
+    readme, page = ((HERE.parents[1] / name).read_text() for name in ("README.md", "docs/performance.md"))
+    assert excerpt.renewed(readme, page) == readme
+    assert excerpt.renewed(readme.replace("| training step", "| other step"), page) == readme

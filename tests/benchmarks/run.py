@@ -1,4 +1,5 @@
-"""Times jitnet, NumPy and whichever of JAX, torch and MXNet are installed; writes docs/performance.md and its picture.
+"""Times jitnet, NumPy and whichever of JAX, torch and MXNet are installed; writes docs/performance.md, its picture, and its
+excerpt in README.
 
     python tests/benchmarks/run.py                    everything, about half an hour on two cores
     python tests/benchmarks/run.py --only softmax     some cases, printed and not written
@@ -23,6 +24,7 @@ import time
 import fresh_runs
 import report
 from cases import OUT_OF_CACHE, TEST, all_cases
+from excerpt import renewed
 from peers import NAMES, ROOT, Peer, find_pythons
 
 PAUSE = 0.02  # between turns: the last one's threads stop spinning
@@ -172,6 +174,9 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "performance.md").write_text(text)
     report.picture(figures, folder / "performance.png")
+    if folder == ROOT / "docs":
+        readme = ROOT / "README.md"
+        readme.write_text(renewed(readme.read_text(), text))
     print(f"wrote {folder / 'performance.md'} and {folder / 'performance.png'}")
 
 
