@@ -96,3 +96,24 @@ def test_contributing_maps_every_file():
                if path.name != "__init__.py" or path.parent == ROOT / "jitnet"}
     assert sorted(present - mapped) == []
     assert sorted(entry for entry in mapped if not (ROOT / entry).exists()) == []
+
+
+def imported(path):
+    """The modules of jitnet that a module imports as it is loaded, as paths."""
+    modules = {name(p): p for p in (ROOT / "jitnet").glob("**/*.py")}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = "/".join([*name(path).split("/")[:-node.level], *(node.module or "").split(".")]).rstrip("/")
+            for alias in node.names:
+                found = {f"{base}/{alias.name}.py", f"{base}.py"} & modules.keys()
+                yield from sorted(found)[:1] if f"{base}/{alias.name}.py" in found else found
+
+
+def test_modules_import_what_stands_above_them_in_the_map():
+    """The map is an order in which the code can be read: no cycles. (Some imports wait until a function runs.)"""
+    rows = re.findall(r"^\| `(jitnet/[^`]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    place = {row: k for k, row in enumerate(rows)}
+    wrong = [f"{row} imports {other}" for row in rows[1:] for other in imported(ROOT / row)
+             if other in place and place[other] > place[row]]
+    assert rows[0] == "jitnet/__init__.py" and wrong == []
+    assert "jitnet/errors.py" in imported(ROOT / "jitnet/jit.py")

@@ -189,9 +189,10 @@ class NDArray(Base):
 
     def split_v2(self, indices_or_sections, axis: int = 0, squeeze_axis: bool = False):
         """Parts along an axis: so many equal ones, or cut at the indices of a tuple."""
-        from .utilities import split_v2
-
-        return split_v2(self, indices_or_sections, axis, squeeze_axis)
+        op = find("_split_v2")
+        equal = isinstance(indices_or_sections, int)
+        parts = {"sections": indices_or_sections} if equal else {"indices": (0, *indices_or_sections)}
+        return invoke(op, (self,), op.schema.parse({**parts, "axis": axis, "squeeze_axis": squeeze_axis}))
 
     # What Python and NumPy see
 

@@ -40,12 +40,7 @@ def moveaxis(tensor: NDArray, source: int | Sequence[int], destination: int | Se
 
 def split_v2(ary: NDArray, indices_or_sections, axis: int = 0, squeeze_axis: bool = False):
     """Parts along an axis: so many equal ones, or cut at the indices of a tuple."""
-    op = find("_split_v2")
-    if isinstance(indices_or_sections, int):
-        given = {"sections": indices_or_sections}
-    else:
-        given = {"indices": (0, *indices_or_sections)}
-    return invoke(op, (ary,), op.schema.parse({**given, "axis": axis, "squeeze_axis": squeeze_axis}))
+    return ary.split_v2(indices_or_sections, axis, squeeze_axis)
 
 
 def histogram(a: NDArray, bins=10, range=None) -> tuple[NDArray, NDArray]:

@@ -11,12 +11,12 @@ from ..errors import TraceTypeError, TraceValueError
 from ..promotion import float_rule
 from ..types import I64
 from . import products
-from .products import _same_dtype
 from .products import matmul as matmul
 from .products import matrix_norm as matrix_norm
 from .products import matrix_power as matrix_power
 from .products import multi_dot as multi_dot
 from .products import norm as norm
+from .products import same_dtype
 from .products import tensordot as tensordot
 from .products import vecdot as vecdot
 from .products import vector_norm as vector_norm
@@ -40,7 +40,7 @@ def _matrices(x):
 @implements(np.linalg.solve)
 def solve(a, b):
     """The x with a x = b: b is one vector (1-d), or has a right side per column."""
-    a, b = _same_dtype(_matrices(a), _matrices(b))
+    a, b = same_dtype(_matrices(a), _matrices(b))
     if b.ndim != 1:
         return ops.solve(a, b)
     x = ops.solve(a, ops.reshape(b, shape=(*b.shape, 1)))
@@ -179,7 +179,7 @@ def lstsq(a, b, rcond=None):
     Residuals are there when a has more rows than columns; NumPy leaves them out for a matrix of lower rank, which shows only
     when the program runs.
     """
-    a, b = _same_dtype(_matrices(a), _matrices(b))
+    a, b = same_dtype(_matrices(a), _matrices(b))
     if a.ndim != 2 or b.ndim not in (1, 2) or a.shape[0] != b.shape[0]:
         raise TraceTypeError(f"lstsq: shapes do not fit: {a.shape} and {b.shape}",
                              "a is a matrix, b a vector or a matrix with as many rows")

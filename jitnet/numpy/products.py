@@ -11,7 +11,7 @@ from .protocol import as_array, fresh, implements, into
 from .reductions import sum as sum_of
 
 
-def _same_dtype(x, y):
+def same_dtype(x, y):
     x, y = as_array(x), as_array(y)
     dtype = promote(getattr(x, "weak", None) or x.dtype, getattr(y, "weak", None) or y.dtype)
     return as_array(x, dtype), as_array(y, dtype)
@@ -44,7 +44,7 @@ def matmul(x, y):
 def dot(a, b, out=None):
     """Inner product of vectors, matrix product of matrices; of more axes the sum over the last of a and the second-last of
     b."""
-    x, y = _same_dtype(a, b)
+    x, y = same_dtype(a, b)
     if x.ndim == 0 or y.ndim == 0:
         value = x * y
     elif x.ndim <= 2 and y.ndim <= 2:
@@ -57,14 +57,14 @@ def dot(a, b, out=None):
 @implements(np.vdot)
 def vdot(a, b):
     """Inner product of all elements."""
-    x, y = _same_dtype(a, b)
+    x, y = same_dtype(a, b)
     return matmul(ops.reshape(x, shape=(-1,)), ops.reshape(y, shape=(-1,)))
 
 
 @implements(np.inner)
 def inner(a, b):
     """Sums of products over the last axes."""
-    x, y = _same_dtype(a, b)
+    x, y = same_dtype(a, b)
     return x * y if x.ndim == 0 or y.ndim == 0 else tensordot(x, y, ((-1,), (-1,)))
 
 
@@ -84,7 +84,7 @@ def linalg_outer(x1, x2):
 @implements(np.vecdot, np.linalg.vecdot, eager=np.vecdot)
 def vecdot(x1, x2, *, axis=-1):
     """Sums of products along one axis."""
-    x, y = _same_dtype(x1, x2)
+    x, y = same_dtype(x1, x2)
     return ops.any(x * y, axis=axis) if x.dtype == np.bool_ else sum_of(x * y, axis, x.dtype)
 
 
@@ -106,7 +106,7 @@ def vecmat(x1, x2):
 @implements(np.tensordot, np.linalg.tensordot, eager=np.tensordot)
 def tensordot(a, b, axes=2):
     """Sums of products over pairs of axes: the last `axes` of a with the first of b, or lists of both."""
-    x, y = _same_dtype(a, b)
+    x, y = same_dtype(a, b)
     if isinstance(axes, int):
         ax, ay = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
     else:

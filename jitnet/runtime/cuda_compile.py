@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 
 from ..codegen.cuda_names import INPUTS, parameters
 from ..errors import DeviceError
-from .llvm import _lock
+from . import llvm as objects
 
 TRIPLE = "nvptx64-nvidia-cuda"
 MOST_THREADS = 512        # of a block: leaves every thread 128 registers
@@ -53,7 +53,7 @@ def compile_ptx(source: str, cc: tuple[int, int], name: str = "kernel") -> str:
     """The PTX of a kernel: `.entry name`, whose parameters are those of the source, pointers to device memory and numbers."""
     machine = target_machine(cc)
     texts = _lowered(source, name, str(machine.target_data))
-    with _lock:
+    with objects.lock:  # read now: a forked child has another one
         module = llvm.parse_assembly(texts[0])
         for text in texts[1:]:
             module.link_in(llvm.parse_assembly(text))

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
-_lock = threading.Lock()
+lock = threading.Lock()
 if hasattr(os, "register_at_fork"):  # a thread that compiles does not live on in a child, its lock would
-    os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.Lock()))
+    os.register_at_fork(after_in_child=lambda: globals().update(lock=threading.Lock()))
 _serial = itertools.count()
 
 
@@ -75,7 +75,7 @@ def emit_object(modules: list[str], vectorize: bool = True, finished: Sequence[s
     -O2 and -O3 gain nothing on kernels, whose source is loops as they should run, and take a third longer. Modules in
     `finished` join them after that: their IR goes straight to instructions.
     """
-    with _lock, _without_strength_reduction():
+    with lock, _without_strength_reduction():
         machine = target_machine()
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
@@ -113,6 +113,6 @@ class LoadedObject:
         builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
         for symbol in symbols:
             builder.export_symbol(symbol)
-        with _lock:
+        with lock:
             self._tracker = builder.link(_jit(), f"jitnet.{next(_serial)}")
         self.address = {symbol: self._tracker[symbol] for symbol in symbols}
