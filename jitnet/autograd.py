@@ -20,11 +20,11 @@ from collections.abc import Callable, Sequence
 
 from .errors import MXNetError, OperatorError, user_source
 from .nd import pending, tape
-from .nd.backward import full, start, sweep, total
+from .nd.backward import full, run_recording, start, sweep, total
 from .nd.base import Base
 from .nd.invoke import Scope, execute, hooks, state
 from .nd.ndarray import NDArray
-from .nd.plan import signature
+from .nd.plan import in_mode, signature
 from .nd.tape import Gradients, Node, PythonNode, source_of
 
 REQUESTS = ("write", "add", "null")
@@ -79,7 +79,7 @@ def _record(op, arrays, params, out):
     """`invoke` under `record()`: puts the operator on the tape when a gradient may flow through it, to be run when somebody
     asks for what it gives; else runs it."""
     if op.mode:
-        params = {"training": state.training, **params}
+        params = in_mode(params, state.training)
     if out is None:
         result = pending.defer(op, arrays, params, NDArray, hooks.draw_key)
         if result is not None:
@@ -177,6 +177,8 @@ def backward(heads, head_grads=None, retain_graph: bool = False, train_mode: boo
     another backward.
     """
     heads, given = _heads(heads, head_grads)
+    if not retain_graph and run_recording(heads, given):
+        return
     grads = start(heads, given, record=False)
     if retain_graph:
         pending.run_all()  # what the next backward needs is kept

@@ -79,11 +79,12 @@ def stated_source() -> Source | None:
     return _stated.source
 
 
-def user_source() -> Source | None:
-    """The innermost line on the stack that belongs to neither jitnet nor NumPy; None when there is none."""
+def user_source(inner: int = 1) -> Source | None:
+    """The innermost line on the stack that belongs to neither jitnet nor NumPy; None when there is none. `inner`: how many
+    frames there are at least of jitnet's own, which need not be looked at."""
     if _stated.source is not None:
         return _stated.source
-    frame = sys._getframe(1)
+    frame = sys._getframe(inner)
     known = _is_internal
     while frame is not None:
         code = frame.f_code

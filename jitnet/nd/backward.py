@@ -1,7 +1,7 @@
 """The tape run backwards: from the gradients of heads to those of the arrays that they were computed from."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from .invoke import Scope
 from .memory import owner_of, placed
 from .ndarray import NDArray
 from .plan import Plan, plan
-from .tape import Arguments, Given, Gradients, Node, PythonNode, given_of, in_order, run_backward, source_of, steps_of
+from .tape import Arguments, Given, Gradients, Node, PythonNode, Steps, given_of, in_order, run_backward, source_of, steps_of
 from .tape import runs as runs_of
 
 
@@ -30,7 +30,7 @@ def start(heads: Sequence[NDArray], given: Sequence, record: bool) -> Gradients:
         source = source_of(head)
         if head._pending is not None and pending.is_foreign(head):
             head.wait_to_read()
-        if ct is None and type(source) is not tuple:
+        if ct is None and (type(source) is not tuple or Gradients.key(source) in grads.ones):
             grads.head(source, Given(full(head, 1)))
         else:
             grads.head(source, None if ct is None else Given(ct._data, source_of(ct) if record else None))
@@ -62,50 +62,82 @@ def sweep(nodes: list[Node], grads: Gradients, wanted: list, record: bool, train
         _write(leaves, grads)
 
 
+def run_recording(heads: Sequence[NDArray], given: Sequence) -> bool:
+    """Whether the backward pass of heads was done by the program that the recording has become by itself: all of it waits and
+    is below the heads, whose gradients are ones. That is what a training step does; its tape is then used up."""
+    queue = pending.own_queue()
+    recording, sources = queue.recording, [head._node for head in heads]
+    if recording is None or any(ct is not None for ct in given) or not recording.under(sources):
+        return False
+    if len(set(sources)) < len(sources):
+        return False
+    arrays, nodes, numbers = queue.waiting(), recording.nodes, recording.numbers
+    values = {id(value): (value, value.node) for a in arrays if (value := a._pending) is not None}
+    if not {id(node) for _, node in values.values()} <= numbers.keys():
+        return False
+    ones = [(numbers[id(node)], k, None) for node, k in sources]
+    if not _write_gradients(queue, arrays, nodes, recording, lambda: ones, values.values):
+        return False
+    for node in nodes:
+        node.free()
+    return True
+
+
 def _written_at_once(run: list[Node], grads: Gradients) -> bool:
     """Runs the tape backwards by a program that writes into the gradients itself, where there is one run and no gradient
     shares memory with another one or with what the program reads."""
     if isinstance(run[0], PythonNode) or not all(type(s) is tuple for s in grads.objects.values()):
         return False
     queue = pending.own_queue()
-    seen, arrays = len(queue.arrays), queue.waiting()
-    nodes, pulled, arguments = run, None, Arguments()
-    numbers = {id(node): n for n, node in enumerate(run)}
-    found = None
-    if all(id(a._pending.node) in numbers for a in arrays):
-        found = steps_of(run, numbers, arguments)
-    if found is None:  # others wait too
-        pulled, arguments = set(numbers), Arguments()
+    arrays = queue.waiting()
+    nodes, pulled, made = run, {id(node) for node in run}, None
+    if all(id(a._pending.node) in pulled for a in arrays):
+        made = steps_of(run)
+    if made is None:  # others wait too
         others = [node for node in pending.below([a._pending for a in arrays]) if id(node) not in pulled]
         nodes = sorted([*run, *others], key=in_order)
-        numbers = {id(node): n for n, node in enumerate(nodes)}
-        found = steps_of(nodes, numbers, arguments, pulled)
-    steps, leaves, like = found
+        made = steps_of(nodes, pulled)
+    read = [ct.value for cts in grads.values.values() for ct in cts]
+    return _write_gradients(queue, arrays, nodes, made, lambda: given_of(grads, made),
+                            lambda: pending.needed(arrays, nodes, pulled) if arrays else (), read)
+
+
+def _write_gradients(queue: pending.Queue, arrays: list[NDArray], nodes: list[Node], made: Steps, given: Callable,
+                     wanted: Callable, read: Sequence = ()) -> bool:
+    """Runs nodes forward, as far as they wait, and backward, by one program that writes the gradients where they lie; False
+    when these share memory, or one was taken away meanwhile.
+
+    arrays: those that wait. given(): the `given` of the plan. wanted(): the values that are stored, with their nodes.
+    """
+    leaves, arguments = made.targets, made.arguments.list
+    requests = tuple([s._grad_req for s in leaves])
+    if not leaves or "null" in requests:
+        return False
     buffers = [s._grad._data for s in leaves]
-    if not leaves or not _apart(buffers, [*arguments.list, *[ct.value for cts in grads.values.values() for ct in cts]]):
+    if not _apart(buffers, [*arguments, *read]):
         return False
     pending.before_write(*[s._grad for s in leaves], besides=queue)
-    wanted = pending.needed(arrays, nodes, pulled or numbers) if arrays else ()
-    outputs = tuple([(numbers[id(node)], value.index) for value, node in wanted])
-    given = given_of(grads, numbers, arguments)
-    arguments.list += buffers
+    seen, stored = len(queue.arrays), list(wanted())
+    step = plan(nodes, made.steps, made.places(stored), tuple(given()), tuple(made.like), requests)
+    arguments += buffers
     try:
-        made = _run(plan(nodes, steps, outputs, given, tuple(like), tuple([s._grad_req for s in leaves])), arguments)
+        found = _run(step, made.arguments)
     except Exception:
         pending.run_all()  # raises what is wrong with an operator that waited, if one is to blame
         raise
     if arrays:
-        pending.settle(wanted, made)
+        pending.settle(stored, found)
         pending.publish(arrays)
-        queue.forget(seen)
+    queue.forget(seen)
     return True
 
 
 def _apart(written: Sequence, read: Sequence) -> bool:
     """Whether no array that is written shares memory with another one or with what is read."""
     owners = {id(owner_of(a)) for a in written}
-    return len(owners) == len(written) and owners.isdisjoint(
-        [id(a if getattr(a, "base", None) is None else owner_of(a)) for a in read])
+    if len(owners) < len(written):
+        return False
+    return owners.isdisjoint([id(a if type(a) is np.ndarray and a.base is None else owner_of(a)) for a in read])
 
 
 def _split_at(runs: list[list[Node]], cut: set) -> list[list[Node]]:
@@ -155,6 +187,8 @@ def _write(leaves: dict, grads: Gradients) -> None:
     """Writes what was found into the gradients of the marked arrays."""
     for source in {**leaves, **{id(s): s for s in grads.objects.values() if type(s) is not tuple}}.values():
         parts, grad = grads.values.get(Gradients.key(source), ()), source._grad
+        if source._grad_req == "null":  # since it was recorded
+            continue
         if source._grad_req == "add":
             parts = [Given(grad._data), *parts]
         pending.before_write(grad)
@@ -163,10 +197,9 @@ def _write(leaves: dict, grads: Gradients) -> None:
 
 def _run(made: Plan, arguments: Arguments):
     values = arguments.list
-    gpu = next((v.device for v in values if type(v) is DeviceBuffer), None)
-    if gpu is None:
+    if DeviceBuffer not in map(type, values):
         return made.compiled()(*values)
-    with gpu:
+    with next(v.device for v in values if type(v) is DeviceBuffer):
         found = made.compiled()(*[Array(v) if type(v) is DeviceBuffer else v for v in values])
     return [x._data for x in found or ()]
 

@@ -10,6 +10,7 @@ from ..operators import OPERATORS, Operator, find
 from . import ndarray
 from .invoke import invoke
 from .ndarray import NDArray
+from .plan import Params
 
 NUMPY_NAMES = {"lesser": "less", "lesser_equal": "less_equal", "modulo": "mod"}
 _KEPT = 1024  # parsed parameters kept per operator
@@ -19,19 +20,24 @@ def function(op: Operator, name: str) -> Callable:
     """`nd.name`: inputs by position or name, then parameters by position or name, `out=` for the result."""
     parsed: dict[tuple, dict] = {}
     usual: dict[tuple, dict] = {}  # the same for calls with all arrays by position and all parameters by name
+    defaults = Params(op.schema.defaults)
     required = len(op.input_names) - len(op.optional)
     plain = {count for count in range(1, len(op.input_names) + 1) if _takes(op, count)}
 
     def call(*args, out=None, name=None, **given):
         if not given and len(args) in plain and isinstance(args[-1], NDArray):
-            return invoke(op, args, op.schema.defaults, out)
+            return invoke(op, args, defaults, out)
         try:
             whole = len(args), *given.items()
             params = usual.get(whole)
         except TypeError:
             whole, params = None, None
-        if params is not None and all(isinstance(x, NDArray) for x in args):
-            return invoke(op, args, params, out)
+        if params is not None:
+            for x in args:
+                if not isinstance(x, NDArray):
+                    break
+            else:
+                return invoke(op, args, params, out)
         arrays, given = bind(op, args, given)
         try:
             key = tuple(given.items())
@@ -39,7 +45,7 @@ def function(op: Operator, name: str) -> Callable:
         except TypeError:
             key, params = None, None
         if params is None:
-            params = op.schema.parse(given)
+            params = Params(op.schema.parse(given))
             op.check_inputs(len(arrays), params)
             if key is not None:
                 if len(parsed) >= _KEPT:

@@ -13,7 +13,8 @@ from ..operators import Operator, dispatch
 from ..runtime.device import Device
 from .base import Base
 from .memory import fresh, placed
-from .pending import before_write
+from .pending import before_write, start_recording
+from .plan import Params, in_mode
 
 
 class State(threading.local):
@@ -57,6 +58,8 @@ class Scope:
     def __enter__(self) -> None:
         self.before = state.recorder, state.training
         if self.recording is not None:
+            if self.recording and state.recorder is None:
+                start_recording()
             state.recorder = hooks.recorder if self.recording else None
         if self.training is not None:
             state.training = self.training
@@ -76,6 +79,8 @@ def invoke(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None):
 
 def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None, key: np.ndarray | None = None):
     """`invoke` without recording; `key` is what a random operator draws from, by default the next of the global stream."""
+    if op.step and out is not None and out is arrays[0] and _stepped(op, arrays, params):
+        return out
     values, ctx = operands(op, arrays, params)
     if isinstance(out, Base):
         before_write(out)
@@ -84,8 +89,10 @@ def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None,
     if op.aux_names:
         before_write(*[a for a, name in zip(arrays, op.inputs(params)) if name in op.aux_names])
     if op.mode:
-        params = {"training": state.training, **params}
+        params = in_mode(params, state.training)
     if out is not None and arrays and out is arrays[0] and ctx.kind != "gpu" and dispatch.run_in_place(op, values, params):
+        if op.step and type(params) is Params:
+            params.in_place = out._data.dtype, op.program(params, in_place=True), [params[name] for name in op.schema.scalars]
         return out
     if key is None and op.draws(params):
         key = hooks.draw_key(ctx)
@@ -95,6 +102,28 @@ def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None,
     if type(results) is np.ndarray and out is None:
         return _fresh(results, values, ctx, type(arrays[0]) if arrays else hooks.array_type)
     return finish(op, arrays, params, results, ctx, out)
+
+
+def _stepped(op: Operator, arrays: Sequence, params: Mapping[str, Any]) -> bool:
+    """Whether a step of an optimizer was done by the shortest way: it ran with these parameters before, and the arrays are of
+    one shape, dtype and context, each with memory of its own. What else there is goes the long way."""
+    if type(params) is not Params or params.in_place is None:
+        return False
+    dtype, function, scalars = params.in_place
+    target, values = arrays[0], []
+    kind, ctx, shape = type(target), target._ctx, target.shape
+    for array in arrays:
+        if type(array) is not kind or array._ctx is not ctx:
+            return False
+        value = array._data
+        if type(value) is not np.ndarray or value.base is not None or value.dtype is not dtype or value.shape != shape:
+            return False
+        values.append(value)
+    if len(set(map(id, values))) < len(values):
+        return False
+    before_write(target, *arrays[len(arrays) - len(op.aux_names):])
+    function(*values, *scalars)
+    return True
 
 
 def operands(op: Operator, arrays: Sequence, params: Mapping[str, Any]) -> tuple[list, Context]:

@@ -50,8 +50,8 @@ def owner_of(data):
     """The object whose memory this is: the same one for all views of an array."""
     if type(data) is not np.ndarray:
         return getattr(data, "block", data)
-    while type(data.base) is np.ndarray:
-        data = data.base
+    while type(base := data.base) is np.ndarray:
+        data = base
     return data
 
 

@@ -1,6 +1,7 @@
 """Operators that have been recorded and not run: they run together when a value is asked for, or with the backward pass.
 
     defer         `autograd` hands an operator over: NDArrays of the right shapes come back at once, without values
+    Recording     what one `record()` defers, written down as a plan meanwhile: mostly a backward pass runs just that
     Queue.run     what a thread has deferred and somebody still holds, as one program. Who reads `_data` comes here, so there is
                   no reader that could forget to
     before_write  said before the memory of NDArrays is written: what is waiting to read it runs first
@@ -22,22 +23,55 @@ from ..operators import Operator, dispatch
 from . import late, memory
 from .base import Base, pending_array
 from .plan import MISSING, plan, signature
-from .tape import CONSTANT, Arguments, Node, Value, in_order, steps_of
+from .tape import CONSTANT, Arguments, Node, Steps, Value, in_order, steps_of
 
+FRAMES = 4  # of jitnet on top of the user's: the function that was called, `invoke`, the recorder, `defer`
 LONGEST = 2000  # operators that wait at most: a loop that never asks for a value does not fill the memory
 
 _queues: list[weakref.ref] = []  # of all threads that record
 _publishing = threading.Lock()
 
 
-class Queue:
-    """What one thread has deferred: weakly, the NDArrays that wait for values."""
+class Recording(Steps):
+    """The nodes that wait, in the order in which they came, as steps. It holds them, so it ends with its `record()`.
 
-    __slots__ = ("__weakref__", "arrays", "length")
+    open: whether it has all of them. It is given up when a node takes what waited before it began.
+    """
+
+    __slots__ = ("nodes", "open")
+
+    def __init__(self):
+        super().__init__()
+        self.nodes: list[Node] = []
+        self.open = True
+
+    def write(self, node: Node) -> None:
+        """Writes a node down, if it can be."""
+        if self.open and self.add(node):
+            self.nodes.append(node)
+        else:
+            self.open, self.nodes, self.arguments = False, [], Arguments()
+
+    def under(self, sources: Iterable) -> bool:
+        """Whether it is all that there is below these (node, output), each of them below one of these."""
+        below = 0
+        for source in sources:
+            step = self.numbers.get(id(source[0])) if type(source) is tuple else None
+            if step is None:
+                return False
+            below |= self.below[step]
+        return self.open and below + 1 == 1 << len(self.nodes) and not any(type(t) is tuple for t in self.targets)
+
+
+class Queue:
+    """What one thread has deferred: weakly, the NDArrays that wait for values; and the recording under way."""
+
+    __slots__ = ("__weakref__", "arrays", "length", "recording")
 
     def __init__(self):
         self.arrays: list[weakref.ref] = []
         self.length = 0
+        self.recording: Recording | None = None
         global _queues
         with _publishing:  # a new list: another thread may be going through the old one
             _queues = [*(ref for ref in _queues if ref() is not None), weakref.ref(self)]
@@ -64,7 +98,7 @@ class Queue:
     def forget(self, count: int) -> None:
         """Drops the first arrays, which have their values; others may have come behind them meanwhile."""
         del self.arrays[:count]
-        self.length = 0
+        self.length, self.recording = 0, None
 
     def reads(self, arrays: Iterable[Base]) -> bool:
         """Whether something that waits takes values that lie in the memory of one of these."""
@@ -86,6 +120,13 @@ def own_queue() -> Queue:
     if queue is None:
         queue = _own.queue = Queue()
     return queue
+
+
+def start_recording() -> None:
+    """Said when a `record()` begins: what the one before holds of nodes that nobody asks for is let go."""
+    queue = _own.queue
+    if queue is not None:
+        queue.recording = None
 
 
 def is_foreign(array: Base) -> bool:
@@ -147,7 +188,11 @@ def defer(op: Operator, arrays: Sequence, params: Mapping[str, Any], kind: type,
     if made is None:
         return None
     key = draw_key(ctx) if call.draws else None
-    node = Node(call, scalars, key, values, sources, call.visible, user_source(), queue, made.small)
+    node = Node(call, scalars, key, values, sources, call.visible, user_source(FRAMES), queue, made.small)
+    recording = queue.recording
+    if recording is None:
+        recording = queue.recording = Recording()
+    recording.write(node)
     outs = []
     for k, (shape, dtype) in enumerate(made.types):
         array = pending_array(kind, Value(node, k, shape, dtype), ctx)
@@ -218,12 +263,9 @@ def needed(arrays: Sequence[Base], nodes: Sequence[Node], freed: Collection[int]
 
 def _run_together(nodes: Sequence[Node], wanted: Sequence[tuple[Value, Node]]) -> None:
     """The nodes as one program; when that fails, one after the other, which finds out whose error it is."""
-    numbers = {id(node): n for n, node in enumerate(nodes)}
-    arguments = Arguments()
-    steps, _, _ = steps_of(nodes, numbers, arguments, pulled=())
-    outputs = tuple([(numbers[id(node)], value.index) for value, node in wanted])
+    made = steps_of(nodes, pulled=())
     try:
-        found = plan(nodes, steps, outputs).compiled()(*arguments.list)
+        found = plan(nodes, made.steps, made.places(wanted)).compiled()(*made.arguments.list)
     except Exception:
         if run_apart(nodes, wanted):
             raise

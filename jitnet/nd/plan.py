@@ -1,5 +1,6 @@
 """Plans: runs of the tape's nodes without their values, as functions that are traced and compiled as any other.
 
+    Params      the parameters of a call that comes again, with what was found out about them
     Signature   an operator with its fixed parameters, and the types that it gives for types
     Step        a node of a plan: which arguments, or outputs of other steps, it takes
     Plan        steps; which of their outputs are returned; which gradients, of what, are computed
@@ -30,6 +31,26 @@ TYPES_KEPT = 256  # of one signature
 
 MISSING = object()  # what `known` of a signature has not got
 Place = int | tuple[int, int]  # where a value is: number of an argument, or (step, output)
+
+
+class Params(dict):
+    """The parameters of one operator, kept for calls that come again. signature: what `signature` gives for them. modes: the
+    same with `training`, by its value. in_place: (dtype, compiled step, its scalars) of an optimizer's step, once it ran so."""
+
+    __slots__ = ("in_place", "modes", "signature")
+
+    def __init__(self, values: Mapping[str, Any]):
+        super().__init__(values)
+        self.in_place = self.modes = self.signature = None
+
+
+def in_mode(params: Mapping[str, Any], training: bool) -> Mapping[str, Any]:
+    """The parameters of an operator that behaves differently in training."""
+    if type(params) is not Params:
+        return {"training": training, **params}
+    if params.modes is None:
+        params.modes = {mode: Params({"training": mode, **params}) for mode in (False, True)}
+    return params.modes[training]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +104,9 @@ _signatures: dict[tuple, Signature] = {}
 
 def signature(op: Operator, params: Mapping[str, Any]) -> tuple[Signature, tuple]:
     """(the signature of a call, its scalars: values of the parameters that may differ from call to call)."""
+    kept = type(params) is Params
+    if kept and params.signature is not None:
+        return params.signature
     names = op.schema.scalars
     if names:
         options = tuple([item for item in params.items() if item[0] not in names])
@@ -94,6 +118,8 @@ def signature(op: Operator, params: Mapping[str, Any]) -> tuple[Signature, tuple
         if len(_signatures) >= SIGNATURES_KEPT:
             _signatures.pop(next(iter(_signatures)), None)
         found = _signatures.setdefault((op, options), Signature(op, options))
+    if kept:
+        params.signature = found, scalars
     return found, scalars
 
 

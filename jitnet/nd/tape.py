@@ -11,7 +11,7 @@ whose operator is a Plan, so any order of derivative works.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -163,59 +163,92 @@ class Gradients:
         self.values.setdefault(key, []).append(ct)
 
 
-def steps_of(nodes: Sequence[Node], numbers: Mapping[int, int], arguments: Arguments, pulled=None):
-    """(fields of the steps of a plan; its targets: the sources outside it; for each the place of an array of its shape), or
-    None when the nodes wait for others. Fills the arguments.
+class Steps:
+    """Nodes written down as the steps of a plan. steps: the fields of each Step. numbers: id of node -> its step. targets: the
+    sources outside; like: for each the place of an array of its shape. below: for each step the bits of all steps whose
+    gradients those of its outputs lead to, its own among them."""
 
-    numbers: id of node -> number of its step. pulled: ids of the nodes that gradients flow through (None: all of them).
-    This loop is most of what a backward pass costs in Python.
-    """
-    steps, targets, like = [], [], []
-    target_of: dict[tuple, int] = {}
-    put, number, step_of = arguments.place, arguments.number, numbers.get
-    for node in nodes:
-        values, sources = [], []
-        constant = pulled is not None and id(node) not in pulled
+    __slots__ = ("_target_of", "arguments", "below", "like", "numbers", "steps", "targets")
+
+    def __init__(self):
+        self.steps, self.targets, self.like, self.below = [], [], [], []
+        self.numbers: dict[int, int] = {}
+        self.arguments = Arguments()
+        self._target_of: dict = {}
+
+    def add(self, node: Node, constant: bool = False) -> bool:
+        """Writes one more node down; False when it waits for one that is not here. `constant`: no gradients flow through it.
+
+        This is most of what a recorded operator costs in Python besides being one.
+        """
+        arguments, numbers, number = self.arguments, self.numbers, len(self.steps)
+        values, sources, below = [], [], 1 << number
         for value, source in zip(node.values, node.sources):
-            kind = type(value)
-            if kind is not Value:
-                place = put(value, source) if kind is np.ndarray or not isinstance(value, NUMBERS) else number(value)
-            elif (maker := value.node) is None:
-                place = put(value.settled(), source)
-            elif (step := step_of(id(maker))) is None:
-                return None
+            if type(value) is Value:
+                maker = value.node
+                if maker is None:
+                    place = arguments.place(value.settled(), source)
+                elif (step := numbers.get(id(maker))) is None:
+                    return False
+                else:
+                    place = step, value.index
+                    if type(source) is tuple and source[0] is maker and not constant:  # as it is mostly
+                        below |= self.below[step]
+                        values.append(place)
+                        sources.append(place)
+                        continue
+            elif type(value) is np.ndarray or not isinstance(value, NUMBERS):
+                place = arguments.place(value, source)
             else:
-                place = (step, value.index)
+                place = arguments.number(value)
             values.append(place)
             if source is None or constant:
                 sources.append(None)
-                continue
-            step = step_of(id(source[0])) if type(source) is tuple else None
-            if step is not None:
+            elif type(source) is tuple and (step := numbers.get(id(source[0]))) is not None:
                 sources.append((step, source[1]))
-                continue
-            key = Gradients.key(source)
-            if key not in target_of:
-                target_of[key] = len(targets)
-                targets.append(source)
-                like.append(place)
-            sources.append(("target", target_of[key]))
-        scalars = tuple([number(s) for s in node.scalars]) if node.scalars else ()
-        key = None if node.key is None else put(node.key)
-        steps.append((node.call, tuple(values), scalars, key, tuple(sources), node.outputs))
-    return steps, targets, like
+                below |= self.below[step]
+            else:
+                sources.append(self._target(source, place))
+        scalars = tuple([arguments.number(s) for s in node.scalars]) if node.scalars else ()
+        key = None if node.key is None else arguments.place(node.key)
+        numbers[id(node)] = number
+        self.steps.append((node.call, tuple(values), scalars, key, tuple(sources), node.outputs))
+        self.below.append(below)
+        return True
+
+    def places(self, wanted: Iterable[tuple[Value, Node]]) -> tuple[tuple[int, int], ...]:
+        """Where values of nodes are in the plan."""
+        return tuple([(self.numbers[id(node)], value.index) for value, node in wanted])
+
+    def _target(self, source, place) -> tuple[str, int]:
+        key = Gradients.key(source) if type(source) is tuple else id(source)
+        target = self._target_of.get(key)
+        if target is None:
+            target = self._target_of[key] = "target", len(self.targets)
+            self.targets.append(source)
+            self.like.append(place)
+        return target
 
 
-def given_of(grads: Gradients, numbers: Mapping[int, int], arguments: Arguments) -> tuple:
+def steps_of(nodes: Sequence[Node], pulled=None) -> Steps | None:
+    """The nodes as steps; None when they wait for others. pulled: ids of the nodes that gradients flow through (None: all)."""
+    made = Steps()
+    for node in nodes:
+        if not made.add(node, pulled is not None and id(node) not in pulled):
+            return None
+    return made
+
+
+def given_of(grads: Gradients, made: Steps) -> tuple:
     """What a plan is given: (step, output, place of its gradient among the arguments, None for ones); taken out of `grads`."""
     given = []
     for key, source in list(grads.objects.items()):
-        step = numbers.get(id(source[0])) if type(source) is tuple else None
+        step = made.numbers.get(id(source[0])) if type(source) is tuple else None
         if step is None:
             continue
         if key in grads.ones:
             given.append((step, source[1], None))
-        given += [(step, source[1], arguments.place(ct.value, ct.source)) for ct in grads.values.pop(key, ())]
+        given += [(step, source[1], made.arguments.place(ct.value, ct.source)) for ct in grads.values.pop(key, ())]
         del grads.objects[key]
     return tuple(given)
 
@@ -223,13 +256,11 @@ def given_of(grads: Gradients, numbers: Mapping[int, int], arguments: Arguments)
 def run_backward(run: Sequence[Node], grads: Gradients, call: Callable) -> list[tuple]:
     """[(source outside the run, its gradient)], by the plan of the run, which `call(plan, arguments)` runs. Gradients of
     outputs of the run are taken out of `grads`."""
-    numbers = {id(node): n for n, node in enumerate(run)}
-    arguments = Arguments()
-    steps, targets, like = steps_of(run, numbers, arguments)
-    given = given_of(grads, numbers, arguments)
-    if not given or not targets:
+    made = steps_of(run)
+    given = given_of(grads, made)
+    if not given or not made.targets:
         return []
-    return list(zip(targets, call(plan(run, steps, (), given, tuple(like)), arguments)))
+    return list(zip(made.targets, call(plan(run, made.steps, (), given, tuple(made.like)), made.arguments)))
 
 
 @dataclass(frozen=True, eq=False)
