@@ -1,7 +1,7 @@
 """Numba as a front end: Python functions on scalars and pointers -> LLVM IR text with plain C functions.
 
 Numba's own pipeline serves arrays, objects, inlining and parallel loops; kernels need none of that. This one keeps
-bytecode -> Numba IR -> SSA -> types -> LLVM IR, in a target of its own that knows numbers, ranges and pointers: Numba's CPU
+bytecode -> Numba IR -> types -> LLVM IR, in a target of its own that knows numbers, ranges and pointers: Numba's CPU
 target imports all of scipy.linalg. Imported only when something has to be compiled.
 """
 from __future__ import annotations
@@ -13,14 +13,12 @@ import logging
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
 
 from llvmlite import ir
 from llvmlite.ir.transforms import Visitor
 from numba.core import (
     bytecode,
     callconv,
-    cgutils,
     codegen,
     compiler,
     cpu,
@@ -28,9 +26,9 @@ from numba.core import (
     funcdesc,
     interpreter,
     ir_utils,
-    lowering,
     ssa,
     typed_passes,
+    typeinfer,
     types,
     typing,
 )
@@ -41,6 +39,7 @@ from numba.core.targetconfig import ConfigStack
 from ..codegen.builtin import ALIAS_BITS
 from ..codegen.numba_scope import BUFFERS
 from . import llvm as backend
+from .lower import Lower, member, range_function
 
 ERROR_MODEL = "numpy"
 LOOP_HINTS = {"masked": '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'}
@@ -94,45 +93,6 @@ class _Contractable(Visitor):
             instruction.flags.append("contract")
 
 
-# Ranges that count upwards: a third of the instructions that Numba writes for ranges of any step, for LLVM to take away again.
-
-
-def _range_function(fn, sig):
-    """The lowering (context, signature, builder, args) of calls of range and of iteration over one; None for all else."""
-    if sig.return_type == types.range_state64_type:
-        return _make_range
-    if sig.args and sig.args[0] == types.range_state64_type and fn == "getiter":
-        return _start_range
-    return _next_of_range if sig.args and sig.args[0] == types.range_iter64_type and fn == "iternext" else None
-
-
-def _struct(context, builder, kind, values):
-    struct = context.get_constant_undef(kind)
-    for i, value in enumerate(values):
-        struct = builder.insert_value(struct, value, i)
-    return struct
-
-
-def _make_range(context, sig, builder, args, loc=None):
-    start, stop = (context.get_constant(types.int64, 0), *args) if len(args) == 1 else args[:2]
-    step = args[2] if len(args) == 3 else context.get_constant(types.int64, 1)
-    return _struct(context, builder, sig.return_type, [start, stop, step])
-
-
-def _start_range(context, sig, builder, args, loc=None):
-    start, stop, step = (builder.extract_value(args[0], i) for i in range(3))
-    position = cgutils.alloca_once(builder, start.type)
-    builder.store(start, position)
-    return _struct(context, builder, sig.return_type, [position, stop, step])
-
-
-def _next_of_range(context, sig, builder, args, loc=None):
-    position, stop, step = (builder.extract_value(args[0], i) for i in range(3))
-    current = builder.load(position)
-    builder.store(builder.add(current, step, flags=["nsw"]), position)
-    return _struct(context, builder, sig.return_type, [current, builder.icmp_signed("<", current, stop)])
-
-
 class _TargetContext(cpu.CPUContext):
     def init(self):
         self.is32bit = False
@@ -143,16 +103,16 @@ class _TargetContext(cpu.CPUContext):
         key = fn, sig
         found = self._implementations.get(key)
         if found is None:
-            own = _range_function(fn, sig)
+            own = range_function(fn, sig)
             found = functools.partial(own, self, sig) if own else super().get_function(fn, sig, _firstcall)
             self._implementations[key] = found
         return found
 
     def pair_first(self, builder, val, ty):
-        return builder.extract_value(val, 0)
+        return member(builder, val, 0)
 
     def pair_second(self, builder, val, ty):
-        return builder.extract_value(val, 1)
+        return member(builder, val, 1)
 
     def get_abi_sizeof(self, ty):
         found = self._sizes.get(ty)
@@ -176,29 +136,53 @@ class _Interpreter(interpreter.Interpreter):
         return func_ir
 
 
-class _Lower(lowering.Lower):
-    """Numba IR -> LLVM IR. An operator on two types is resolved once per process, and not tried on constants first."""
+class _Constraints(typeinfer.ConstraintNetwork):
+    """What has to hold between types; Numba's looks after warnings around every single one."""
 
-    _resolved: ClassVar[dict] = {}
+    def propagate(self, inference):
+        failed = []
+        for constraint in self.constraints:
+            try:
+                constraint(inference)
+            except errors.TypingError as error:
+                failed.append(errors.TypingError(str(error), loc=constraint.loc, highlighting=False))
+        return failed
 
-    def lower_binop(self, resty, expr, op):
-        return self._operator(resty, op, self.fndesc.calltypes[expr], (expr.lhs, expr.rhs))
 
-    def lower_getitem(self, resty, expr, value, index, signature):
-        return self._operator(resty, operator.getitem, signature, (value, index))
+class _Inference(typeinfer.TypeInferer):
+    """Numba's inference, which ends after one round over the code if that settled everything: another would change nothing."""
 
-    def _operator(self, resty, op, signature, operands):
-        """The value of an operator on variables, as the type `resty`."""
-        key = op, signature.args
-        if key not in self._resolved:
-            typing_context = self.context.typing_context
-            function = typing_context.resolve_value_type(op)
-            self._resolved[key] = function, function.get_call_type(typing_context, signature.args, {})
-        function, signature = self._resolved[key]
-        values = [self.context.cast(self.builder, self.loadvar(operand.name), self.typeof(operand.name), kind)
-                  for operand, kind in zip(operands, signature.args)]
-        result = self.context.get_function(function, signature)(self.builder, values)
-        return self.context.cast(self.builder, result, signature.return_type, resty)
+    def __init__(self, context, func_ir):
+        super().__init__(context, func_ir, warnings=None)
+        self.constraints, self.widened, self.token = _Constraints(), False, None
+
+    def add_type(self, var, tp, loc, unless_locked=False):
+        known = self.typevars[var].type
+        super().add_type(var, tp, loc, unless_locked)
+        self.widened |= known is not None and self.typevars[var].type != known
+
+    def settled(self) -> bool:
+        """Whether every name has a type, which no assignment has widened, and every call a signature."""
+        calls = (getattr(constraint, "signature", constraint) for constraint in self.constraints.constraints)
+        return not self.widened and all(var.defined for var in self.typevars.values()) and None not in calls
+
+    def get_state_token(self):
+        """What Numba compares after every round with the one before."""
+        if not self.settled():
+            self.token = super().get_state_token()
+        return self.token
+
+
+def _infer(typing_context, target, func_ir, signature):
+    """(types of names, type of the result, signatures of calls) of Numba IR."""
+    inference = _Inference(typing_context, func_ir)
+    with typing_context.callstack.register(target.target, inference, func_ir.func_id, signature.args):
+        for k, (name, kind) in enumerate(zip(func_ir.arg_names, signature.args, strict=True)):
+            inference.seed_argument(name, k, kind)
+        inference.seed_return(signature.return_type)
+        inference.build_constraint()
+        inference.propagate()
+        return inference.unify()
 
 
 class _Library(codegen.CodeLibrary):
@@ -314,23 +298,25 @@ def _compiling():
             logger.setLevel(logging.NOTSET)
 
 
-def _lower(function, signature):
-    """The library with the IR of one function, and Numba's description of it."""
+def _lower(function, signature, renamed: bool = False):
+    """The library with the IR of one function, and Numba's description of it.
+
+    renamed: a name may be used again for values of another type; each assignment gets a name of its own then.
+    """
     typing_context, target = _contexts()
     identity = bytecode.FunctionIdentity.from_function(function)
     func_ir = _Interpreter(identity).interpret(bytecode.ByteCode(identity))
-    # Numba's passes of these names recompute lifetimes and emit deletions besides, which numbers and pointers never need.
-    func_ir.blocks = ssa.reconstruct_ssa(func_ir).blocks
+    if renamed:
+        func_ir.blocks = ssa.reconstruct_ssa(func_ir).blocks
     func_ir._definitions = ir_utils.build_definitions(func_ir.blocks)
-    typemap, result, calltypes, _ = typed_passes.type_inference_stage(
-        typing_context, target, func_ir, signature.args, signature.return_type)
-    func_ir = typed_passes.PreLowerStripPhis()._strip_phi_nodes(func_ir)
-    func_ir._definitions = ir_utils.build_definitions(func_ir.blocks)
+    typemap, result, calltypes = _infer(typing_context, target, func_ir, signature)
+    if renamed:
+        func_ir = typed_passes.PreLowerStripPhis()._strip_phi_nodes(func_ir)
     library = target.codegen().create_library(identity.func_qualname)
     description = funcdesc.PythonFunctionDescriptor.from_specialized_function(
         func_ir, typemap, result, calltypes, mangler=target.mangler, inline=False, noalias=False, abi_tags=[])
     with target.push_code_library(library):
-        _Lower(target, library, description, func_ir, metadata={}).lower()
+        Lower(target, library, description, func_ir, metadata={}).lower()
     return library, description
 
 
@@ -405,7 +391,7 @@ def lower_cuda_kernel(function: Callable, arguments: Sequence[types.Type], symbo
         codegen_ = _Description.target_context.codegen()
         codegen_.machine, codegen_.alias_bits = machine, ALIAS_BITS
         try:
-            library, description = _lower(function, signature)
+            library, description = _lower(function, signature, renamed=True)
         finally:
             codegen_.machine = codegen_.host
         kernel = _add_c_function(library.modules[0], description, signature, symbol)

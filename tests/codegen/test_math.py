@@ -211,7 +211,7 @@ def test_python_meaning_runs():
 
 
 def test_python_meaning_needs_no_numba():
-    code = "import sys; from jitnet.codegen import intrinsics; intrinsics.exp_; assert 'numba' not in sys.modules"
+    code = "import sys; sys.modules['numba'] = None; from jitnet.codegen import intrinsics; intrinsics.exp_"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
