@@ -5,6 +5,8 @@ and large outputs written past the caches.
     f32_bits(word)     the float32 whose bits are the low half of an int64 (f64_bits: all of it; f16_bits, bf16_bits: 16 bits)
     transpose_f32(x, at, stride, tile, to, width)     a square block, turned: tile[to + r * width + c] = x[at + c * stride + r]
     ahead_f32(out, at)              how many elements lie between out[at] and the next cache line
+    lines_f32(x, at, i, n)          the first place from i on, n at most, at which a cache line of x[at:] begins; 0 for 0
+    apart_f32(x, at, step)          how many elements a cache line has; 0 if each of x[at], x[at + step], ... begins one
     stream_f32(out, at, line, n)    out[at + i] = line[i] for n elements; whole cache lines go past the caches
     fence_()                        orders such stores before what this thread writes next
     prefetch_f32(x, at, step, n)    asks for x[at], x[at + step], ... n elements, wherever they lie: soon they are in the caches
@@ -38,6 +40,8 @@ def python_scope(dtypes: dict[str, str]) -> dict[str, object]:
     scope |= {f"{name}_bits": lambda word, kind=dtypes[name]: np.int64(word).astype(np.int16).view(kind) for name in HALVES}
     scope |= {f"transpose_{name}": python_transpose(edge) for name, edge in EDGE.items()}
     scope |= {f"ahead_{name}": python_ahead for name in dtypes}
+    scope |= {f"lines_{name}": lambda x, at, i, n: min(i and i + python_ahead(x, at + i), n) for name in dtypes}
+    scope |= {f"apart_{name}": lambda x, at, step: LANES // x.itemsize for name in dtypes}
     scope |= {f"stream_{name}": lambda out, at, line, n: out.__setitem__(slice(at, at + n), line[:n]) for name in dtypes}
     scope |= {f"prefetch_{name}": lambda x, at, step, n: None for name in dtypes}
     scope["fence_"] = lambda: None
@@ -60,8 +64,9 @@ def python_transpose(edge: int):
 
 def builtins() -> dict[str, Builtin]:
     """The names with how they are typed and built."""
-    found = [*map(make_local, DTYPES), *map(make_bits, ("f32", "f64", *HALVES)), *map(make_transpose, EDGE),
-             *map(make_ahead, DTYPES), *map(make_stream, DTYPES), *map(make_prefetch, DTYPES), fence()]
+    found = [*map(make_bits, ("f32", "f64", *HALVES)), *map(make_transpose, EDGE), fence()]
+    for make in (make_local, make_ahead, make_lines, make_apart, make_stream, make_prefetch):
+        found += map(make, DTYPES)
     return {builtin.name: builtin for builtin in found}
 
 
@@ -102,11 +107,31 @@ def make_transpose(name: str) -> Builtin:
                    build)
 
 
+def bytes_ahead(builder, x, at):
+    """Emits how many bytes lie between x[at] and the next cache line."""
+    address = builder.ptrtoint(builder.gep(x, [at]), at.type)
+    return builder.and_(builder.neg(address), at.type(LANES - 1))
+
+
 def make_ahead(name: str) -> Builtin:
     def build(builder, kinds, out, at):
-        address = builder.ptrtoint(builder.gep(out, [at]), at.type)
-        return builder.udiv(builder.and_(builder.neg(address), at.type(LANES - 1)), at.type(item_bytes(name)))
+        return builder.udiv(bytes_ahead(builder, out, at), at.type(item_bytes(name)))
     return Builtin(f"ahead_{name}", 2, lambda out, at: ("i64", (out, "i64")), build)
+
+
+def make_lines(name: str) -> Builtin:
+    def build(builder, kinds, x, at, i, n):
+        ahead = builder.udiv(bytes_ahead(builder, x, builder.add(at, i)), at.type(item_bytes(name)))
+        place = builder.select(builder.icmp_signed("==", i, i.type(0)), i, builder.add(i, ahead))
+        return builder.select(builder.icmp_signed("<", place, n), place, n)
+    return Builtin(f"lines_{name}", 4, lambda x, at, i, n: ("i64", (x, "i64", "i64", "i64")), build)
+
+
+def make_apart(name: str) -> Builtin:
+    def build(builder, kinds, x, at, step):
+        apart = builder.or_(bytes_ahead(builder, x, at), bytes_ahead(builder, x, builder.add(at, step)))
+        return builder.select(builder.icmp_unsigned("==", apart, at.type(0)), at.type(0), at.type(LANES // item_bytes(name)))
+    return Builtin(f"apart_{name}", 3, lambda x, at, step: ("i64", (x, "i64", "i64")), build)
 
 
 def make_stream(name: str) -> Builtin:
@@ -114,13 +139,14 @@ def make_stream(name: str) -> Builtin:
 
     def build(builder, kinds, out, at, line, n):
         target, source = builder.bitcast(builder.gep(out, [at]), byte), builder.bitcast(line, byte)
-        before = builder.and_(builder.neg(builder.ptrtoint(target, word)), word(LANES - 1))
+        before = builder.and_(builder.ptrtoint(target, word), word(LANES - 1))
         apart = builder.or_(before, builder.xor(n, word(STREAM)))
-        with builder.if_else(builder.icmp_unsigned("==", apart, word(0))) as (whole, part):
-            with whole:
-                copy_lines(builder, target, source, STREAM * size)
-            with part:
-                copy_unaligned(builder, target, source, builder.mul(n, word(size)), before, size)
+        with builder.if_else(builder.icmp_unsigned("==", apart, word(0))) as (usual, other):
+            with usual:
+                for k in range(0, STREAM * size, LANES):
+                    copy_line(builder, *(builder.gep(base, [word(k)]) for base in (target, source)), LANES)
+            with other:
+                copy_lines(builder, target, source, builder.mul(n, word(size)), size)
     return Builtin(f"stream_{name}", 4, lambda out, at, line, n: (None, (out, "i64", line, "i64")), build)
 
 
@@ -134,7 +160,7 @@ def make_prefetch(name: str) -> Builtin:
         function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
         for k in range(kinds[3]):
             place = builder.gep(x, [builder.add(at, builder.mul(step, step.type(k)))])
-            builder.call(function, [builder.bitcast(place, byte), word(0), word(3), word(1)])   # to read; data, kept
+            builder.call(function, [builder.bitcast(place, byte), word(0), word(2), word(1)])   # to read, in the second cache
     return Builtin(f"prefetch_{name}", 4, sign, build, literal=True)
 
 
@@ -163,34 +189,37 @@ def item_bytes(name: str) -> int:
     return 1 if name == "b1" else int(name.lstrip("bfiu")) // 8
 
 
-def copy_lines(builder, target, source, count: int, aligned: int = LANES) -> None:
-    """Emits the copy of `count` bytes, whole cache lines, past the caches; the source's address is a multiple of `aligned`."""
+def copy_line(builder, target, source, aligned: int) -> None:
+    """Emits the copy of a cache line past the caches; the source's address is a multiple of `aligned`."""
     vector = ir.PointerType(ir.VectorType(ir.IntType(32), LANES // 4))
-    target, source = builder.bitcast(target, vector), builder.bitcast(source, vector)
-    hint = builder.module.add_metadata([ir.IntType(32)(1)])
-    for k in range(count // LANES):
-        value = builder.load(builder.gep(source, [ir.IntType(64)(k)]), align=aligned)
-        builder.store(value, builder.gep(target, [ir.IntType(64)(k)]), align=LANES).set_metadata("nontemporal", hint)
+    value = builder.load(builder.bitcast(source, vector), align=aligned)
+    stored = builder.store(value, builder.bitcast(target, vector), align=LANES)
+    stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
 
 
-def copy_unaligned(builder, target, source, count, before, size: int) -> None:
-    """Emits the copy of `count` bytes in elements of `size`, whole lines past the caches; the first begins after `before`."""
-    word = count.type
-    before = builder.select(builder.icmp_unsigned("<", before, count), before, count)
-    after = builder.add(before, builder.and_(builder.sub(count, before), word(-LANES)))   # where the last whole line ends
-    copy_part(builder, target, source, before, size)
-    start, test, body, end = (builder.block, *(builder.append_basic_block(name) for name in ("lines", "line", "part")))
+def copy_lines(builder, target, source, count, size: int) -> None:
+    """Emits the copy of `count` bytes in elements of `size`: whole cache lines of the target go past the caches."""
+    word, start = count.type, builder.block
+    test, body, whole, part, end = map(builder.append_basic_block, ("test", "body", "whole", "part", "end"))
     builder.branch(test)
     builder.position_at_end(test)
     place = builder.phi(word)
-    builder.cbranch(builder.icmp_unsigned("<", place, after), body, end)
+    place.add_incoming(word(0), start)
+    builder.cbranch(builder.icmp_unsigned("<", place, count), body, end)
     builder.position_at_end(body)
-    copy_lines(builder, builder.gep(target, [place]), builder.gep(source, [place]), LANES, size)
-    place.add_incoming(before, start)
-    place.add_incoming(builder.add(place, word(LANES)), body)
+    to, of, left = builder.gep(target, [place]), builder.gep(source, [place]), builder.sub(count, place)
+    ahead = builder.add(builder.and_(builder.not_(builder.ptrtoint(to, word)), word(LANES - 1)), word(1))   # to the next line
+    piece = builder.select(builder.icmp_unsigned("<", left, ahead), left, ahead)
+    builder.cbranch(builder.icmp_unsigned("==", piece, word(LANES)), whole, part)
+    builder.position_at_end(whole)
+    copy_line(builder, to, of, size)
+    place.add_incoming(builder.add(place, word(LANES)), builder.block)
+    builder.branch(test)
+    builder.position_at_end(part)
+    copy_part(builder, to, of, piece, size)
+    place.add_incoming(builder.add(place, piece), builder.block)
     builder.branch(test)
     builder.position_at_end(end)
-    copy_part(builder, builder.gep(target, [after]), builder.gep(source, [after]), builder.sub(count, after), size)
 
 
 def copy_part(builder, target, source, count, size: int) -> None:

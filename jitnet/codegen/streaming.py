@@ -24,6 +24,7 @@ class StreamingWriter(KernelWriter):
         self.streamed: Store | None = None   # the store that goes to a line on the stack first
         self.streamed_axis = ""              # the name of the axis that the line lies along
         self.first = "first"                 # the name of the place that the line begins with
+        self.line = STREAM                   # how many elements it can hold
 
     def large_store(self, stage: Stage, axis: Axis) -> Store | None:
         """The store of elements that are consecutive along an axis, of an output too large for the caches, in long pieces.
@@ -56,7 +57,7 @@ class StreamingWriter(KernelWriter):
     def streamed_names(self, store: Store) -> tuple[str, str]:
         """The dtype and the buffer's name of a store past the caches; a kernel with such a store has a line and a fence."""
         dtype = short_dtype(store.access.buffer.dtype)
-        self.header.append(f"    line = local_{dtype}({STREAM})")
+        self.header.append(f"    line = local_{dtype}({self.line})")
         self.footer.append("    fence_()")
         return dtype, self.buffer_names[store.access.buffer]
 

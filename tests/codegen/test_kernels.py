@@ -251,6 +251,21 @@ def test_outputs_written_past_the_caches(case, dtype, monkeypatch):
         np.testing.assert_array_equal(b, want)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.float16])
+def test_large_tiles_cut_at_cache_lines(dtype, monkeypatch):
+    """Arrays and rows of the output that begin anywhere in a line, outputs of smaller elements than what is turned."""
+    monkeypatch.setattr(nest, "PAST_CACHES", 0)
+    functions = [lambda x, y: x.T, lambda x, y: x + y.T, lambda x, y: x.T * y - x.T, lambda x, y: x < y.T,
+                 lambda x, y: x.T[1:, 2:] + x.T[:-1, :-2] * y[1:, 2:]]
+    compiled = [jit(f) for f in functions]
+    rng = np.random.default_rng(8)
+    for (n, m), start in (((515, 520), 0), ((515, 517), 3), ((130, 1000), 1), ((1001, 128), 4)):
+        x, y = (rng.integers(-9, 9, n * m + start).astype(dtype)[start:].reshape(shape) for shape in ((n, m), (m, n)))
+        for f, compiled_f in zip(functions, compiled, strict=True):
+            np.testing.assert_array_equal(compiled_f(x, y), f(x, y))
+            assert start or "stream_" in compiled_f.source(x, y)
+
+
 @pytest.mark.parametrize("case", REDUCED, ids=range(len(REDUCED)))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_passes_after_reductions_written_past_the_caches(case, dtype, monkeypatch):
