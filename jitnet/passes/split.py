@@ -5,6 +5,8 @@ that depends on the shape alone (never on the number of threads, so the bits do 
 result per chunk, the second combines them and does what followed the reduction.
 
 A GPU has room for thousands of rows at once, so there a few long rows are cut as well, and what one block does soon is not.
+There a kernel whose reductions read what others gave (softmax, variance, argmax) is cut too: two kernels for the reductions of
+each level, and one for what has all elements again. Every one of them computes anew what it needs of the elements.
 """
 from __future__ import annotations
 
@@ -27,6 +29,8 @@ LEAST_ROWS = 64        # a chunk of rows is no shorter: combining must stay chea
 GPU_PARTS = 1024       # chunks of all rows, or of all strips of columns, that fill a GPU
 GPU_CHUNK = 4096       # elements that one chunk of a row combines on a GPU at least, and a multiple of which it combines
 GPU_STRIP = 32         # columns that a block of a GPU takes at a time
+GPU_FEW = 32           # rows, or strips of columns, that leave most of a GPU idle: levels of reductions are worth their kernels
+GPU_LONG = 65536       # elements of such a row, or strip, that take one block longer than several launches (a reckoning)
 
 
 class PartialReduction(Op):
@@ -77,12 +81,14 @@ def chunk_size(nest: LoopNest) -> int | None:
 
 
 def gpu_chunk_size(nest: LoopNest) -> int | None:
-    """The same for a GPU, where sizes are numbers; None too when a chunk would hold all."""
-    if nest.form == "map" or len(nest.stages) > 2 or any(s.stores for s in nest.stages[1:]):
+    """The same for a GPU; None too when a chunk would hold all. A kernel with levels of reductions has to be worth it."""
+    if nest.form == "map":
         return None
     at_once = math.prod(a.extent for a in nest.rows) * (-(-nest.column.extent // GPU_STRIP) if nest.column else 1)
     elements, inner = (math.prod(a.extent for a in axes) for axes in (nest.inner, nest.inner[1:]))
     if not 0 < 2 * at_once <= GPU_PARTS or not elements:
+        return None
+    if has_levels(nest) and (at_once > GPU_FEW or elements * (GPU_STRIP if nest.column else 1) < GPU_LONG):
         return None
     step = GPU_CHUNK if nest.column is None else LEAST_ROWS
     chunk = -(-elements * at_once // (GPU_PARTS * step)) * step   # so that all chunks are about GPU_PARTS
@@ -90,15 +96,23 @@ def gpu_chunk_size(nest: LoopNest) -> int | None:
     return chunk if chunk < elements else None
 
 
+def has_levels(nest: LoopNest) -> bool:
+    """Does something with all elements of a row read what a reduction of it gave?"""
+    return len(nest.stages) > 2 or any(s.stores for s in nest.stages[1:])
+
+
 def split_kernel(eqn: Eqn, gpu: bool = False) -> list[Eqn]:
-    """The kernel itself, or the two kernels it is cut into."""
+    """The kernel itself, or the kernels it is cut into: two where its reductions do not read one another."""
     body, domain, reduce = (eqn.params[k] for k in ("body", "domain", "reduce"))
     along_rows = len(domain) - 1 in reduce and len(reduce) < len(domain)   # a row each: parallel as they are
     if (along_rows and not gpu) or not any(e.op.kind == "reduction" for e in body.eqns):
         return [eqn]
-    chunk = (gpu_chunk_size if gpu else chunk_size)(lower(body, domain, reduce))
+    nest = lower(body, domain, reduce)
+    chunk = (gpu_chunk_size if gpu else chunk_size)(nest)
     if chunk is None:
         return [eqn]
+    if has_levels(nest):
+        return split_levels(eqn, chunk)
     first: list[Eqn] = []
     combining: list[Eqn] = []
     parts: list[Var] = []      # what the first kernel leaves to the second
@@ -126,6 +140,49 @@ def split_kernel(eqn: Eqn, gpu: bool = False) -> list[Eqn]:
     return [kernel_eqn(eqn, first_body, domain, reduce, eqn.inputs, [*(outer[v] for v in early), *stored]),
             kernel_eqn(eqn, second_body, (parts[0].type.shape[0], *rows), (0,), (*eqn.inputs, *stored),
                        [outer[v] for v in second_body.outputs])]
+
+
+def split_levels(eqn: Eqn, chunk: int) -> list[Eqn]:
+    """The kernels of a kernel with levels of reductions; a level's reductions read nothing but what lower ones gave."""
+    body, domain, reduce = (eqn.params[k] for k in ("body", "domain", "reduce"))
+    rows, outer = [n for k, n in enumerate(domain) if k not in reduce], dict(zip(body.outputs, eqn.outputs))
+    whole = [v for v in body.outputs if v.type.size == math.prod(domain)]
+    rest = [v for v in body.outputs if v not in whole]
+    level: dict[Var, int] = {}      # of the reductions that a value depends on: how many follow one another
+    reductions: dict[int, list[Eqn]] = {}
+    for e in body.eqns:
+        below = max((level.get(a, 0) for a in e.inputs if type(a) is Var), default=0)
+        if e.op.kind == "reduction":
+            reductions.setdefault(below, []).append(e)
+        level.update(dict.fromkeys(e.outputs, below + (e.op.kind == "reduction")))
+    elements = [e for e in body.eqns if e.op.kind != "reduction"]
+    known: dict[Var, Var] = {}      # what a reduction gives in the body -> outside
+    made: list[Eqn] = []
+
+    def add(eqns, domain, reduce, outputs: dict[Var, Var], parts=()) -> None:
+        """A kernel with these outputs, which reads what reductions gave."""
+        inner = body.replace(inputs=(*body.inputs, *known, *(v for v, _ in parts)), eqns=tuple(eqns), outputs=tuple(outputs))
+        inputs = (*eqn.inputs, *known.values(), *(v for _, v in parts))
+        made.append(kernel_eqn(eqn, inner, domain, reduce, inputs, list(outputs.values())))
+
+    for number in sorted(reductions):
+        found, first, second = {}, [], []
+        for e in reductions[number]:
+            op, params = partial(e.op), {"axis": e.params["axis"], "chunk": chunk}
+            (t,) = op.out_types([a.type for a in e.inputs], params)
+            part = Var(t)
+            found[part] = Var(t)
+            first.append(e.replace(op=op, params=params, outputs=(part,)))
+            second.append(Eqn(e.op, (part,), {"axis": (0,)}, e.outputs, e.source))
+        add([*elements, *first], domain, reduce, found)
+        results = {v: outer.get(v) or Var(v.type) for e in reductions[number] for v in e.outputs}
+        late = {v: outer[v] for v in rest if v not in known | results} if number == max(reductions) else {}
+        count = next(iter(found)).type.shape[0]
+        add([*second, *(elements if late else ())], (count, *rows), (0,), results | late, tuple(found.items()))
+        known |= results
+    if whole:
+        add(elements, domain, (), {v: outer[v] for v in whole})
+    return made
 
 
 def kernel_eqn(eqn: Eqn, body: Graph, domain, reduce, inputs, outputs) -> Eqn:

@@ -125,6 +125,7 @@ def cases(n, edge, batches):
     yield "sum of 4 long rows", lambda np, x: np.sum(x, axis=1), [matrix.reshape(4, -1)], read, "bytes"
     yield "sum of columns", lambda np, x: np.sum(x, axis=0), [matrix], read, "bytes"
     yield "softmax of rows", softmax, [matrix], both, "bytes"
+    yield "softmax of 4 long rows", softmax, [matrix.reshape(4, -1)], both, "bytes"
     yield "layer norm of rows", normalize, [matrix], both, "bytes"
     yield "transpose", lambda np, x: x.T + 1.0, [matrix], both, "bytes"
     yield f"product {edge}", lambda np, x, w: x @ w, [x, w], flops, "flops"

@@ -2,11 +2,16 @@
 import numpy as np
 import pytest
 
+import jitnet
 from jitnet import ops
 from jitnet.ir import check_graph, eval_graph
 from jitnet.op import OPS
+from jitnet.passes import split as split_module
 from jitnet.passes.fuse import fuse
+from jitnet.passes.kernel import kernel_op
+from jitnet.passes.pipeline import pipeline
 from jitnet.passes.split import CHUNK, COLUMN_CHUNK, LEAST_ROWS, chunk_count, partial, split_reductions
+from jitnet.testing_kernels import interpreted_gpu
 from jitnet.types import F32, ArrayType
 
 
@@ -145,3 +150,37 @@ def test_a_few_long_rows_on_a_gpu(rng, graphs):
     graph = check_graph(split_reductions(fused, gpu=True))
     assert kernels(graph) == [["multiply", "partial_sum"], ["sum", "sqrt", "add"]]
     np.testing.assert_allclose(eval_graph(graph, x)[0], np.linalg.norm(x, axis=1) + 1, rtol=1e-6)
+
+
+LEVELS = {   # function -> kernels of two long rows on a GPU
+    "softmax": (lambda x: (e := np.exp(x - x.max(axis=1, keepdims=True))) / e.sum(axis=1, keepdims=True), 5),
+    "argmax": (lambda x: np.argmax(x, axis=1), 4),
+    "variance": (lambda x: np.var(x, axis=1), 4),
+    "normalized columns": (lambda x: (y := x.reshape(-1, 2)) / np.sqrt(np.sum((y - y.mean(axis=0)) ** 2, axis=0)), 5),
+    "several results": (lambda x: (x - x.max(axis=1, keepdims=True), x.max(axis=1), np.std(x, axis=1, keepdims=True)), None),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels_of_reductions_on_a_gpu(rng, name):
+    function, count = LEVELS[name]
+    x = rng.standard_normal((2, 70_000)).astype(np.float32)
+    graph = check_graph(pipeline(jitnet.jit(function).graph(x), gpu=True)[-1][1])
+    assert count in (None, sum(eqn.op is kernel_op for eqn in graph.eqns))
+    for found, wanted in zip(eval_graph(graph, x), jitnet.tree.leaves(function(x)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    for rows in ((2, 30_000), (64, 70_000)):   # short ones, and enough of them
+        few = pipeline(jitnet.jit(function).graph(np.ones(rows, np.float32)), gpu=True)[-1][1]
+        assert name == "normalized columns" or sum(eqn.op is kernel_op for eqn in few.eqns) <= 2
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_kernels_of_levels(monkeypatch, rng, name):
+    """The kernels of a GPU, on rows that are long for a small one."""
+    monkeypatch.setattr(split_module, "GPU_LONG", 64)
+    monkeypatch.setattr(split_module, "GPU_CHUNK", 32)
+    x, f = rng.standard_normal((2, 150)).astype(np.float32), jitnet.jit(LEVELS[name][0])
+    with interpreted_gpu():
+        found = f(jitnet.asarray(x, device="gpu"))
+        for a, b in zip(jitnet.tree.leaves(found), jitnet.tree.leaves(f(x)), strict=True):
+            np.testing.assert_allclose(a.numpy(), b, rtol=1e-5, atol=1e-6)
