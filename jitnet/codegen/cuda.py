@@ -15,7 +15,7 @@ from .cuda_reduce import ColumnsWriter
 from .cuda_rows import RowsWriter
 from .cuda_scatter import scatter_writer, scatters
 from .cuda_writer import CudaKernel
-from .nest import LoopNest
+from .nest import LoopNest, as_columns
 
 WRITERS = {"map": map_writer, "rows": RowsWriter, "columns": ColumnsWriter}
 
@@ -28,4 +28,5 @@ def cuda_kernel(nest: LoopNest, atomics: bool | None = None) -> CudaKernel:
     if nest.form == "map" and scatters(nest):
         allowed = config.switched_on("JITNET_GPU_ATOMICS") if atomics is None else atomics
         return scatter_writer(nest, allowed).cuda_kernel()
+    nest = as_columns(nest)
     return WRITERS[nest.form](nest).cuda_kernel()

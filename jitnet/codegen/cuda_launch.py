@@ -44,6 +44,7 @@ class LaunchShape:
     lanes: int = 1
     columns: int = 1
     kept_bytes: int = 0   # of dynamic shared memory for each row that is worth keeping there
+    together: int = 1     # rows that a block has at least, for what one of them loads the others find in the cache
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,15 @@ def squares(shape: LaunchShape, device: DeviceProperties) -> Launch:
     return Launch((bounded(shape.outer, device, BLOCK), 1, 1), (32, BLOCK // 32, 1))
 
 
-def row_block(inner: int) -> tuple[int, int]:
+def row_block(inner: int, together: int = 1) -> tuple[int, int]:
     """Threads along a row, rows in a block: few threads for a short row, a warp for a longer one, a block for a long one."""
-    x = max(power_of_two(ceil_div(inner, LEAST_SERIAL), 1, WARP), power_of_two(ceil_div(inner, SERIAL), 1, LONG_ROW))
-    return x, max(1, BLOCK // x)
+    most = LONG_ROW // together
+    x = max(power_of_two(ceil_div(inner, LEAST_SERIAL), 1, WARP), power_of_two(ceil_div(inner, SERIAL), 1, most))
+    return x, max(together, BLOCK // x)
 
 
 def rows(shape: LaunchShape, device: DeviceProperties) -> Launch:
-    x, y = row_block(shape.inner)
+    x, y = row_block(shape.inner, shape.together)
     kept = shape.kept_bytes * y
     return Launch((bounded(ceil_div(shape.outer, y), device, x * y), 1, 1), (x, y, 1), kept)
 

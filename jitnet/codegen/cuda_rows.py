@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..sizes import computed
 from .affine import Axis
 from .cuda_keep import MOST_BYTES, Kept, kept_values, pointer, slot_sizes
-from .cuda_launch import LaunchShape, ceil_div, row_block
+from .cuda_launch import LONG_ROW, WARP, LaunchShape, ceil_div, row_block
 from .cuda_names import VECTOR_BYTES
 from .cuda_reduce import TeamWriter
 from .cuda_writer import most_lanes
@@ -18,12 +18,19 @@ from .nest import Access, LoopNest, Node, Stage, Store
 
 MOST_WIDTH = 4     # elements of a vector: eight exponentials at once take more registers than there are
 LEAST_VECTOR = 4   # bytes
+SECTOR = 32        # bytes that a GPU's memory gives at once
 
 
-def bytes_kept(row_bytes: int, elements: int) -> int:
+def bytes_kept(row_bytes: int, elements: int, together: int) -> int:
     """Bytes of each row that is worth keeping in shared memory; 0 where rows of that many elements are too long."""
-    _, together = row_block(elements)
-    return row_bytes if row_bytes * together <= MOST_BYTES else 0
+    _, rows = row_block(elements, together)
+    return row_bytes if row_bytes * rows <= MOST_BYTES else 0
+
+
+def rows_together(nest: LoopNest) -> int:
+    """How many rows have elements in a sector of an operand that is read turned, such as y of x + y.T; 1 where none is."""
+    turned = [a for a in nest.accesses if a.buffer.role == "input" and nest.rows and a.strides.get(nest.rows[-1], 0) == 1]
+    return max((SECTOR // a.buffer.dtype.itemsize for a in turned if nest.inner[-1] in a.strides), default=1)
 
 
 class RowsWriter(TeamWriter):
@@ -38,11 +45,12 @@ class RowsWriter(TeamWriter):
         self.width = self.vector_width()
         self.length = self.kept_length()
         self.row_bytes = self.length * sum(slot_sizes(self.kept))
-        self.kept_bytes = computed(bytes_kept, self.row_bytes, self.reduced_elements())
+        self.together = min(rows_together(nest), LONG_ROW // WARP)
+        self.kept_bytes = computed(bytes_kept, self.row_bytes, self.reduced_elements(), self.together)
 
     def launch(self) -> LaunchShape:
         return LaunchShape("rows", outer=self.points(self.dims), inner=self.reduced_elements(),
-                           kept_bytes=self.kept_bytes)
+                           kept_bytes=self.kept_bytes, together=self.together)
 
     def lines_of(self) -> None:
         self.base_depth = 2

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -114,6 +114,20 @@ class LoopNest:
     chunk: Axis | None = None    # the chunk a grid point reduces, into an output with a leading axis of chunks
     split: int = 0               # iterations of the outermost reduced axis in a chunk; 0: no chunks
     tile: Axis | None = None     # map form: the row axis that is walked in squares with the inner one
+
+
+def as_columns(nest: LoopNest) -> LoopNest:
+    """The nest; where rows are read turned, as in the sum of x.T along its last axis, as one of columns.
+
+    Neighbouring threads then read neighbouring elements. Nests are made for a CPU, which has other reasons.
+    """
+    if nest.form != "rows" or not nest.rows:
+        return nest
+    *rows, column = nest.rows
+    strides = [a.strides for a in nest.accesses if a.buffer.role == "input"]
+    along_rows = any(abs(s.get(axis, 0)) == 1 for s in strides for axis in nest.inner)
+    along_columns = any(s.get(column, 0) == 1 for s in strides)
+    return replace(nest, form="columns", rows=rows, column=column) if along_columns and not along_rows else nest
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from ..codegen.loops import lower
-from ..codegen.nest import LoopNest
+from ..codegen.nest import LoopNest, as_columns
 from ..ir import Eqn, Graph, Var
 from ..op import Op
 from ..sizes import largest
@@ -84,6 +84,7 @@ def gpu_chunk_size(nest: LoopNest) -> int | None:
     """The same for a GPU; None too when a chunk would hold all. A kernel with levels of reductions has to be worth it."""
     if nest.form == "map":
         return None
+    nest = as_columns(nest)
     at_once = math.prod(a.extent for a in nest.rows) * (-(-nest.column.extent // GPU_STRIP) if nest.column else 1)
     elements, inner = (math.prod(a.extent for a in axes) for axes in (nest.inner, nest.inner[1:]))
     if not 0 < 2 * at_once <= GPU_PARTS or not elements:

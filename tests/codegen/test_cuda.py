@@ -198,6 +198,20 @@ def test_what_is_shown_without_a_gpu_is_what_one_runs(function):
     assert all(header in f.source(x, device="cuda") for header in headers)
 
 
+@pytest.mark.parametrize("function,template", [
+    (lambda x: np.sum(x.T, axis=1), "columns: 1 blocks of 32x8 threads"), (lambda x: softmax(x.T), "columns: 1 blocks of 32x8"),
+    (lambda x: np.argmax(x.T, axis=1), "columns: 1"), (lambda x: np.sum(x.T + x.T[:, :1], axis=1) + x.T[:, 2], "columns: 1"),
+    (lambda x: np.sum(np.tile(x[:30], 20) + np.tile(x[:30], 20).reshape(600, 30).T, axis=1), "rows: 4 blocks of 64x8 threads"),
+    (lambda x: softmax(x[:30] + x[:30].T), "rows: 1 blocks of 8x32 threads with")])
+def test_rows_that_are_read_turned(function, template):
+    """Neighbouring threads read neighbouring elements where all that is read allows it."""
+    x, f = np.linspace(-1, 1, 45 * 30, dtype=np.float32).reshape(45, 30), jitnet.jit(function)
+    with interpreted_gpu():
+        there = jitnet.asarray(x, device="gpu")
+        np.testing.assert_allclose(f(there).numpy(), f(x), rtol=1e-5, atol=1e-4)
+        assert f", {template}" in f.explain(there)
+
+
 def test_an_assembler_that_is_not_there(monkeypatch):
     monkeypatch.setattr(cuda_compile, "_nvjitlink", lambda: None)
     monkeypatch.setattr(cuda_compile, "_ptxas", lambda: None)
