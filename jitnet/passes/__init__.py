@@ -8,6 +8,7 @@ from .dead_code import dead_code
 from .expand import expand, inline_calls
 from .fold import fold
 from .hoist import hoist
+from .ranking import ranking
 from .running import running
 from .simplify import simplify
 from .widen import widen, widen_all_but_products
@@ -18,7 +19,7 @@ from .widen import widen, widen_all_but_products
 # leaves loops while those recomputations are still calls: they stay where they are.
 PASSES = (widen, expand, simplify, fold, common_subexpressions, hoist, inline_calls, simplify, fold, dead_code)
 # cuBLASLt multiplies halves, in tensor cores; what runs through NumPy would go to the host and back.
-GPU_PASSES = (widen_all_but_products, expand, running, *PASSES[2:])
+GPU_PASSES = (widen_all_but_products, expand, running, ranking, *PASSES[2:])
 
 
 def run_passes(graph: Graph, gpu: bool = False) -> list[tuple[str, Graph]]:

@@ -36,7 +36,8 @@ CASES = {
     "products": (step, lambda n: (W, normal(n, n, 6), normal(n + 1, n, 3))),
     "batches of products": (lambda x: np.swapaxes(x, 0, 1) @ x[0].T, lambda n: (normal(n, n, 3, 4),)),
     "places": (lambda x, i: x[i] + np.cumsum(x, axis=0), lambda n: (normal(n, n, 3), np.arange(n)[::-1].copy())),
-    "through NumPy": (lambda x: np.sort(x, axis=0) * 2, lambda n: (normal(n, n, 3),)),
+    "a sort": (lambda x: np.sort(x, axis=0) * 2, lambda n: (normal(n, n, 3),)),
+    "through NumPy": (lambda x: np.linalg.inv(x) * 2, lambda n: (normal(n, n, 3, 3),)),
     "a loop": (lambda x: jitnet.while_loop(lambda s: np.max(s) > 1, lambda s: s / 2, x), lambda n: (normal(n, n, 3),)),
 }
 
