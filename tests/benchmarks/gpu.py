@@ -10,6 +10,7 @@ import datetime
 import importlib
 import os
 import pathlib
+import re
 import sys
 import time
 
@@ -193,6 +194,13 @@ def copy_bandwidth(framework, n, least, runs):
 
 # ---- The page
 
+def driver_text():
+    """`driver 580.65.06 for CUDA 13.0`; without its release where the system does not tell."""
+    path = pathlib.Path("/proc/driver/nvidia/version")
+    release = re.search(r" \d{3}\.[\d.]+", path.read_text()) if path.exists() else None
+    return f"driver{release.group() if release else ''} for CUDA {'.'.join(map(str, driver().version()))}"
+
+
 def page(command, rows, results, bandwidth, absent):
     """docs/gpu.md: rows are cases, results are {case: {framework: seconds, or why not}}."""
     card, found = jitnet.gpu(0).properties, [who for who in NAMES if any(who in row for row in results.values())]
@@ -203,7 +211,7 @@ def page(command, rows, results, bandwidth, absent):
     lines = ["# GPU", "",
              f"Written by `{command}` on {datetime.date.today()}; do not edit.", "",
              f"- Card: {card.name}, compute capability {'.'.join(map(str, card.compute_capability))}, "
-             f"{card.multiprocessors} multiprocessors; driver for CUDA {'.'.join(map(str, driver().version()))}.",
+             f"{card.multiprocessors} multiprocessors; {driver_text()}.",
              f"- {', '.join(f'{k} {v}' for k, v in versions.items())}.",
              f"- Ceilings, measured in the same run: copy {bandwidth / 1e12:.2f} TB/s; float32 product {product / 1e12:.1f} "
              "TFLOP/s.",

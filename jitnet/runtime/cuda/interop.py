@@ -183,8 +183,6 @@ def _from_capsule(gpu: Gpu, capsule, name: str) -> DeviceBuffer:
 def _dtype(code: int, bits: int, lanes: int, name: str) -> np.dtype:
     if (code, bits, lanes) == (BFLOAT, 16, 1):
         return BF16
-    if (code, bits, lanes) == (BFLOAT, 16, 1):
-        return BF16
     letter = next((k for k, c in KINDS.items() if c == code), None)
     if letter is None or lanes != 1 or bits % 8:
         raise TraceTypeError(f"asarray: a {name} has a dtype that jitnet does not compile (DLPack's code {code}, {bits} bits)",
