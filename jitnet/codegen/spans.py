@@ -7,16 +7,18 @@ from .nest import Access, Buffer, LoopNest
 
 
 def spans(nest: LoopNest) -> tuple[Span, ...]:
-    """A Span per buffer, of one index of the outermost axis; () where a grid point touches what no axis says."""
-    if nest.form not in ("map", "rows") or nest.tile is not None or nest.split or nest.checks or not outermost(nest):
-        return ()
-    if any(access.dynamic for access in nest.accesses):
+    """A Span per buffer, of one index of the outermost axis; () where data says what a grid point touches."""
+    if nest.checks or any(access.dynamic for access in nest.accesses):
         return ()
     return tuple(span(nest, buffer) for buffer in nest.buffers)
 
 
 def outermost(nest: LoopNest) -> list:
-    """The axis that the grid counts first, in a list; none where there is a single row."""
+    """The axis that the grid counts first, in a list; none where there is a single row, or squares."""
+    if nest.split:
+        return [] if nest.rows else [nest.chunk]
+    if nest.tile is not None or nest.form == "columns":
+        return []
     return (nest.rows or (nest.inner if nest.form == "map" else []))[:1]
 
 
@@ -33,15 +35,18 @@ def _period(extent: int, outer: int) -> int:
 def span(nest: LoopNest, buffer: Buffer) -> Span:
     """The Span of one buffer."""
     itemsize = buffer.dtype.itemsize
-    (outer,) = outermost(nest)
-    walks = [walk(access, outer) for access in nest.accesses if access.buffer is buffer]
+    walks = [walk(access, nest) for access in nest.accesses if access.buffer is buffer]
     numbers = [n for numbers in walks for n in (len(numbers), *numbers)]
     return Span(computed(_nbytes, itemsize, *numbers), computed(_step, itemsize, *numbers), buffer.role != "input")
 
 
-def walk(access: Access, outer) -> list[int]:
-    """An access as numbers: base, extent and stride of the outermost axis, then of the others."""
-    numbers = [access.base, outer.extent, access.strides.get(outer, 0)]
+def walk(access: Access, nest: LoopNest) -> list[int]:
+    """An access as numbers: base, extent and stride of the outermost axis, how much of it belongs to an index of the grid, then
+    extents and strides of the others. A chunk of a reduction is so much of the outermost reduced axis."""
+    outer, width = next(iter(outermost(nest)), None), 1
+    if nest.split and outer not in access.strides:
+        outer, width = nest.inner[0], nest.split
+    numbers = [access.base, 1 if outer is None else outer.extent, access.strides.get(outer, 0), width]
     for axis, stride in access.strides.items():
         if axis is not outer:
             numbers += [axis.extent, stride]
@@ -49,13 +54,13 @@ def walk(access: Access, outer) -> list[int]:
 
 
 def _walks(numbers) -> list[tuple[int, int, int, int]]:
-    """Per access: stride of the outermost axis, and the first and the last element at its index 0, and in all."""
+    """Per access: stride of the grid's first index, and the first and the last element at its index 0, and in all."""
     found, at = [], 0
     while at < len(numbers):
-        count, base, extent, stride, *others = numbers[at:at + 1 + numbers[at]]
+        count, base, extent, stride, width, *others = numbers[at:at + 1 + numbers[at]]
         ends = [(n - 1) * s for n, s in zip(others[::2], others[1::2])]
         first, last = base + sum(min(e, 0) for e in ends), base + sum(max(e, 0) for e in ends)
-        found.append((stride, first, last, last + max((extent - 1) * stride, 0)))
+        found.append((width * stride, first, last + max((width - 1) * stride, 0), last + max((extent - 1) * stride, 0)))
         at += 1 + count
     return found
 

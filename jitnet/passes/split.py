@@ -19,12 +19,13 @@ from ..codegen.loops import lower
 from ..codegen.nest import LoopNest, as_columns
 from ..ir import Eqn, Graph, Var
 from ..op import Op
-from ..sizes import largest
+from ..sizes import largest, smallest
 from ..types import ArrayType
 from .kernel import kernel_op
 
 CHUNK = 32768          # elements that one chunk of a full reduction combines
-COLUMN_CHUNK = 32768  # elements (of all columns) in one chunk of a reduction over outer axes
+COLUMN_CHUNK = 16384   # elements (of all columns) in one chunk of a reduction over outer axes
+COLUMN_CHUNKS = 32     # with twice as many chunks and more, each is twice as large
 LEAST_ROWS = 64        # a chunk of rows is no shorter: combining must stay cheap
 GPU_PARTS = 1024       # chunks of all rows, or of all strips of columns, that fill a GPU
 GPU_CHUNK = 4096       # elements that one chunk of a row combines on a GPU at least, and a multiple of which it combines
@@ -76,7 +77,9 @@ def chunk_size(nest: LoopNest) -> int | None:
         return None
     columns = nest.column.extent if nest.column else 1
     inner = math.prod(a.extent for a in nest.inner[1:])
-    wanted = CHUNK if nest.form == "rows" else largest(LEAST_ROWS, COLUMN_CHUNK // largest(1, columns))
+    many = math.prod(a.extent for a in nest.inner) * columns // (COLUMN_CHUNKS * COLUMN_CHUNK)
+    elements = COLUMN_CHUNK * smallest(2, largest(1, many))
+    wanted = CHUNK if nest.form == "rows" else largest(LEAST_ROWS, elements // largest(1, columns))
     return largest(1, wanted // largest(1, inner)) * largest(1, inner)
 
 

@@ -192,12 +192,17 @@ def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *,
              tile_m, tile_n, len(batch))
     for extent, strides in zip(batch, batch_strides, strict=True):
         sizes += (extent, *strides)
-    flops = 2 * tile_m * tile_n * max(k, 1)
-    grain = max(1, (gemm.SERIAL // 2 if direct else SERIAL_FLOPS) // flops)  # several small matrices to a chunk
+    if direct:
+        grain = gemm.SERIAL // 2 // gemm.operations(tile_m, tile_n, k, dtype.itemsize)
+    else:
+        grain = SERIAL_FLOPS // (2 * tile_m * tile_n * max(k, 1))
+    grain = max(1, grain)  # several small matrices to a chunk
     spans = ()
-    if tile_n >= n and not batch:  # a tile is rows
+    if not batch:
         reach = [(rows - 1) * line + columns for rows, columns, line in (
             (k, m, lda) if transpose_a else (m, k, lda), (n, k, ldb) if transpose_b else (k, n, ldb), (m, n, ldc))]
-        spans = tuple(Span(dtype.itemsize * max(elements, 0), step, step > 0)
-                      for elements, step in zip(reach, (0, 0, dtype.itemsize * tile_m * ldc)))
+        rows = tile_n >= n  # a tile is rows
+        steps = (tile_m * lda if rows and not transpose_a else 0, 0, tile_m * ldc if rows else 0)
+        spans = tuple(Span(dtype.itemsize * max(elements, 0), dtype.itemsize * step, buffer == 2)
+                      for buffer, (elements, step) in enumerate(zip(reach, steps)))
     return KernelStep(kernel, (a, b, c), sizes, count, grain if count > grain else 0, spans)

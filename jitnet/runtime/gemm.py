@@ -16,7 +16,8 @@ from . import blas_code, cache, gemm_blocks, llvm
 NAME = "gemm"  # what the keys of these kernels begin with
 KINDS = {np.dtype(np.float32): ("f32", "float"), np.dtype(np.float64): ("f64", "double")}
 
-SERIAL = 3 << 20  # operations (float64 counts twice): below this, 20 us, a product is one tile
+SERIAL = 3 << 19  # operations (float64 counts twice): below this, 7 us, a product is one tile
+STORING = 8  # steps along k that take as long as it does to begin and to store a block
 PIECES = 4  # a product of middling size is cut into this many
 TILE = 24 << 20  # and a tile has no more than this: its rows of A stay in the second cache
 VECTOR = 1 << 15  # multiplications of a matrix by a vector
@@ -157,12 +158,12 @@ def tiles(m: int, n: int, k: int, item: int, turn_b: bool) -> tuple[int, int]:
     width = gemm_blocks.vector_bytes()
     tallest, panel = gemm_blocks.heights(width)[0], 2 * width // item
     rows, columns = max(m, 1), max(n, 1)
-    total = 2 * m * n * k * item // 4
+    total = operations(m, n, k, item)
     if total < SERIAL:
         return rows, columns
     target = min(max(total // PIECES, SERIAL // 2), TILE)
     least = (8 if turn_b else 2) * tallest  # a turned panel should serve many rows
-    while 2 * rows * columns * k * item // 4 > 1.1 * target:
+    while operations(rows, columns, k, item) > 1.1 * target:
         if columns > panel and (columns >= rows or rows <= 8 * tallest):  # few rows are many leftovers
             columns = _half(columns, panel)
         elif rows > least:
@@ -173,6 +174,12 @@ def tiles(m: int, n: int, k: int, item: int, turn_b: bool) -> tuple[int, int]:
         count = -(-m // rows)
         rows = 2 * -(-m // (2 * (count + count % 2)))
     return rows, columns
+
+
+def operations(m: int, n: int, k: int, item: int) -> int:
+    """How much work an m x n product over k is; vectors that are not full, and float64, count for what they cost."""
+    lanes = gemm_blocks.vector_bytes() // item
+    return 2 * m * -(-n // lanes) * lanes * (k + STORING) * item // 4
 
 
 def _half(count: int, multiple: int) -> int:

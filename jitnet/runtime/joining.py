@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PASSED = 6   # steps that one may run before, to be joined: every one is looked at for every step
+
 
 @dataclass(frozen=True)
 class Span:
@@ -30,21 +32,40 @@ class Joined:
 
 
 def join(steps) -> list:
-    """The steps, some of them as Joined."""
+    """The steps, some of them as Joined: a step with the last that it can be joined with, if those between do not mind."""
     found: list = []
     for step in steps:
-        both = joined(found[-1], step) if found else None
-        if both is None:
-            found.append(step)
+        for place in range(len(found) - 1, max(len(found) - 1 - PASSED, -1), -1):
+            both = joined(found[place], step)
+            if both is not None:
+                found[place] = both
+                break
+            if not independent(found[place], step):
+                found.append(step)
+                break
         else:
-            found[-1] = both
+            found.append(step)
     return found
+
+
+def independent(before, step) -> bool:
+    """May a step run before another one that comes before it?"""
+    links = [link for link, _ in before.links] if type(before) is Joined else [before]
+    if any(not getattr(s, "spans", ()) or writes_input(s) for s in (*links, step)):
+        return False
+    return not any((span.written or its.written) and overlap(slot, span, other, its)
+                   for link in links for slot, span in places(link) for other, its in places(step))
+
+
+def writes_input(step) -> bool:
+    """Does a step write into an argument of the caller? Those may be one another."""
+    return any(span.written and slot.kind == "input" for slot, span in places(step))
 
 
 def joined(before, step) -> Joined | None:
     """Two steps in one; None where they cannot be."""
-    if not getattr(step, "spans", ()) or any(span.written and slot.kind == "input" for slot, span in places(step)):
-        return None   # arguments of the caller may be one another
+    if not getattr(step, "spans", ()) or writes_input(step):
+        return None
     if type(before) is not Joined:
         if not getattr(before, "spans", ()) or not 0 < before.grain < before.extent or before.grain % before.period:
             return None

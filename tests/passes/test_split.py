@@ -118,7 +118,7 @@ def test_a_chunk_of_a_full_reduction(split):
     assert chunk(split("f32[1000000]", lambda x: ops.sum(x, axis=(0,)))[1]) == CHUNK
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(16, COLUMN_CHUNK // 16), (256, COLUMN_CHUNK // 256), (10**6, LEAST_ROWS)])
+@pytest.mark.parametrize(("columns", "rows"), [(16, COLUMN_CHUNK // 16), (256, 2 * COLUMN_CHUNK // 256), (10**6, LEAST_ROWS)])
 def test_a_chunk_of_columns_has_so_many_rows(split, columns, rows):
     for length in (10_000, 20_000):   # however many rows there are
         assert chunk(split(f"f32[{length},{columns}]", lambda x: ops.sum(x, axis=(0,)))[1]) == rows

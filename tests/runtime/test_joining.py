@@ -68,6 +68,36 @@ def test_a_step_that_would_overwrite_what_other_pieces_read(steps):
     assert len(join([first, dataclasses.replace(steps[1], buffers=(MIDDLE, Slot("arena", 0, 16000)))])) == 1
 
 
+def test_a_step_passes_others_that_do_not_mind(steps, array_type, rng):
+    first, second = steps
+    other = dataclasses.replace(first, buffers=(IN, Slot("arena", 0, 8 * N)))
+    (both, between) = join([first, other, second])
+    assert [link for link, _ in both.links] == [first, second] and between == other
+    x, t = rng.standard_normal(N, dtype=np.float32), array_type((N,))
+    assert Program([first, other, second], [t], [t], 16 * N).run([x])[0].tobytes() == ((x + 1) * 2).tobytes()
+
+
+@pytest.mark.parametrize("change", [
+    {"buffers": (OUT, Slot("arena", 0, 8 * N))},      # reads what the step writes
+    {"buffers": (IN, OUT)},                           # writes what the step writes
+    {"buffers": (IN, Slot("arena", 0, 4 * N - 4))},   # writes an element of what the step reads
+    {"buffers": (IN, IN)},                            # into an argument, which may be any other argument
+    {"spans": ()}])
+def test_a_step_does_not_pass_what_minds(steps, change):
+    first, second = steps
+    other = dataclasses.replace(first, grain=0, buffers=(IN, Slot("arena", 0, 8 * N)))
+    assert len(join([first, other, second])) == 2
+    assert len(join([first, dataclasses.replace(other, **change), second])) == 3
+
+
+def test_a_step_passes_a_few_others_at_most(steps):
+    first, second = steps
+    place = lambda i: Slot("arena", 0, 4 * N * (i + 2))
+    others = [dataclasses.replace(first, grain=0, buffers=(IN, place(i))) for i in range(joining.PASSED)]
+    assert len(join([first, *others[:-1], second])) == joining.PASSED
+    assert len(join([first, *others, second])) == joining.PASSED + 2
+
+
 def test_a_serial_step_begins_nothing(steps):
     assert len(join([dataclasses.replace(steps[0], grain=0), steps[1]])) == 2
 
@@ -85,6 +115,11 @@ def softmax(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
+def masked_and_sum(ct, h):
+    masked = np.where(h > 0, ct, 0)
+    return masked, masked.sum(axis=0)
+
+
 LAYERS = {
     "relu": lambda x, w, b: np.maximum(x @ w + b, 0),
     "softmax": lambda x, w, b: softmax(x @ w + b),
@@ -93,6 +128,8 @@ LAYERS = {
     "sum": lambda x, w, b: (x @ w + b).sum(axis=0),
     "turned": lambda x, w, b: np.maximum(x @ w, 0).T * 2,
     "shifted": lambda x, w, b: (x @ w)[1:] + (x @ w)[:-1],
+    "deeper": lambda x, w, b: np.tanh(np.maximum(x @ w + b, 0) @ w[:, :9].copy()[:80] * 2) @ w[:9],
+    "gradients": lambda x, w, b: masked_and_sum((x @ w) * b, x @ w),
     "descent": lambda x, w, b: w - 0.1 * (x.T @ np.maximum(x @ w, 0)),
 }
 
@@ -109,6 +146,19 @@ def test_layers_joined_and_apart(name, rows, rng, monkeypatch):
     for a, e, m in zip(*((v if isinstance(v, tuple) else (v,)) for v in (found, expected, meant)), strict=True):
         assert a.tobytes() == e.tobytes()
         np.testing.assert_allclose(a, m, rtol=2e-4, atol=2e-3)
+
+
+def test_layers_and_column_sums_are_one_step_each_piece(rng):
+    x, w = rng.standard_normal((1024, 96), dtype=np.float32), rng.standard_normal((96, 64), dtype=np.float32)
+    v, y = rng.standard_normal((64, 10), dtype=np.float32), rng.standard_normal((1024, 10), dtype=np.float32)
+    f = jitnet.jit(lambda x, w, v, y: softmax(np.maximum(x @ w, 0) @ v) - y)
+    f(x, w, v, y)
+    assert [len(step.links) for step in join(f.lower(x, w, v, y).program.steps)] == [4]
+    g = jitnet.jit(lambda y, v, h: masked_and_sum(y @ v.T, h))
+    h = rng.standard_normal((1024, 64), dtype=np.float32)
+    for a, b in zip(g(y, v, h), masked_and_sum(y @ v.T, h)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+    assert len(join(g.lower(y, v, h).program.steps)[0].links) == 2
 
 
 def test_explain_names_them(rng):
