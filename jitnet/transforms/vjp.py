@@ -12,12 +12,35 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import DerivativeError
-from ..ir import Graph, Var
+from ..ir import Eqn, Graph, Var
 from ..op_kinds import Control
 from ..ops import reshape
 from ..tracer import Trace, Tracer, current_trace, inline, trace
 from ..types import is_float
 from .values import active_outputs, add_derivatives, fresh, fresh_all, is_cheap, live, or_zeros, trace_flat
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An equation of the forward pass that cotangents go back through, with its operands and results."""
+
+    eqn: Eqn
+    values: list[Tracer]
+    outs: Sequence[Tracer]
+    flags: list[bool]         # the operands whose cotangents are wanted
+    pullback: Callable | None  # of control flow, which knows its own way back
+
+    def cotangents(self, cts: list) -> Sequence:
+        """The cotangents of the operands from those of the results; None: zero, or not wanted."""
+        eqn = self.eqn
+        if self.pullback is None and eqn.op.multiple_outputs:
+            cts = [or_zeros(ct, v.type) for ct, v in zip(cts, eqn.outputs)]
+        found = eqn.op.vjp(cts, self.outs, self.values, eqn.params, self.flags) if self.pullback is None else self.pullback(cts)
+        for atom, ct, flag in zip(eqn.inputs, found, self.flags, strict=True):
+            if flag and ct is not None and (ct.shape != atom.type.shape or ct.dtype != atom.type.dtype):
+                raise DerivativeError(f"{eqn.op.name}: its vjp rule gives {ct.type} for an input of type {atom.type}",
+                                      "the rule must give a cotangent of the type of each input")
+        return found
 
 
 def vjp_values(graph: Graph, args: Sequence, needed: Sequence[bool]) -> tuple[list, Callable]:
@@ -30,7 +53,7 @@ def vjp_values(graph: Graph, args: Sequence, needed: Sequence[bool]) -> tuple[li
     outer = here.source
     env: dict[Var, Tracer] = dict(zip(graph.inputs, fresh_all(args, graph.input_types)))
     active = {v for v, n in zip(graph.inputs, needed, strict=True) if n}
-    tape: list[tuple] = []
+    tape: list[Step] = []
     try:
         for eqn in graph.eqns:
             atoms = eqn.inputs
@@ -46,7 +69,7 @@ def vjp_values(graph: Graph, args: Sequence, needed: Sequence[bool]) -> tuple[li
                     outs, pull = eqn.op.pullback(values, flags, eqn.params)
                 else:
                     outs = here.emit(eqn.op, [v._atom for v in values], eqn.params, eqn.source)
-                tape.append((eqn, values, outs, flags, pull))
+                tape.append(Step(eqn, values, outs, flags, pull))
                 active.update(v for v, a in zip(eqn.outputs, outs_active) if a)
             env.update(zip(eqn.outputs, outs))
     finally:
@@ -57,23 +80,13 @@ def vjp_values(graph: Graph, args: Sequence, needed: Sequence[bool]) -> tuple[li
         here = current_trace()
         outer = here.source
         try:
-            for eqn, values, outs, flags, pull in reversed(tape):
-                out_cts = [table.pop(v, None) for v in eqn.outputs]
-                if not any(ct is not None for ct in out_cts):
+            for step in reversed(tape):
+                out_cts = [table.pop(v, None) for v in step.eqn.outputs]
+                if all(ct is None for ct in out_cts):
                     continue
-                here.source = eqn.source
-                if pull is not None:
-                    in_cts = pull(out_cts)
-                else:
-                    if eqn.op.multiple_outputs:
-                        out_cts = [or_zeros(ct, v.type) for ct, v in zip(out_cts, eqn.outputs)]
-                    in_cts = eqn.op.vjp(out_cts, outs, values, eqn.params, flags)
-                for atom, ct, flag in zip(eqn.inputs, in_cts, flags, strict=True):
+                here.source = step.eqn.source
+                for atom, ct, flag in zip(step.eqn.inputs, step.cotangents(out_cts), step.flags, strict=True):
                     if flag and ct is not None:
-                        if ct.shape != atom.type.shape or ct.dtype != atom.type.dtype:
-                            raise DerivativeError(f"{eqn.op.name}: its vjp rule gives {ct.type} for an input of type "
-                                                  f"{atom.type}",
-                                                  "the rule must give a cotangent of the type of each input")
                         table[atom] = add_derivatives(table.get(atom), ct)
         finally:
             here.source = outer
