@@ -243,6 +243,7 @@ class RowsWriter(ReduceWriter):
         self.put(depth, f"term_{name} = {name} - error_{name}")
         self.put(depth, f"next_{name} = total_{name} + term_{name}")
         self.put(depth, f"error_{name} = (next_{name} - total_{name}) - term_{name}")
+        self.put(depth, f"error_{name} = select_(error_{name} == error_{name}, error_{name}, f64(0))   # inf - inf: no error")
         self.put(depth, f"total_{name} = next_{name}")
 
 

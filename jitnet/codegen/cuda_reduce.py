@@ -273,6 +273,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.put(depth, f"term_{name} = {name} - error_{name}")
         self.put(depth, f"next_{name} = total_{name} + term_{name}")
         self.put(depth, f"error_{name} = (next_{name} - total_{name}) - term_{name}")
+        self.put(depth, f"error_{name} = select_(error_{name} == error_{name}, error_{name}, f64(0))   # inf - inf: no error")
         self.put(depth, f"total_{name} = next_{name}")
 
     def combine(self, stage: Stage) -> None:

@@ -225,3 +225,11 @@ def test_an_assembler_that_is_not_there(monkeypatch):
 def test_a_kernel_that_does_not_assemble():
     with pytest.raises(DeviceError, match="a GPU kernel does not assemble for sm_90: "):
         cuda_compile.assemble(".version 8.0\n.target sm_90\n.address_size 64\nnonsense\n", (9, 0))
+
+
+def test_infinite_sums():
+    """The compensated total of float64 has no error once it is infinite: inf - inf is NaN."""
+    x = np.ones(3000)
+    x[5] = np.inf
+    with interpreted_gpu():
+        assert float(jitnet.jit(np.sum)(jitnet.asarray(x, device="gpu"))) == np.inf

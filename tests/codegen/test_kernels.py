@@ -339,3 +339,17 @@ def test_rows_that_end_in_a_masked_vector(dtype, n):
         np.testing.assert_allclose(got, want, rtol=1e-5 if dtype == np.float32 else 1e-13)
     assert n == 1 or "masked_()" in jit(f).source(x)
     assert "masked_()" not in jit(light).source(x)
+
+
+@pytest.mark.parametrize("shape", [(4097,), (40_000,), (3, 9000), (9000, 3)])
+def test_infinite_sums_of_many_blocks(shape):
+    """The compensated total of float64 has no error once it is infinite: inf - inf is NaN."""
+    x = np.ones((3, *shape))
+    x[0].flat[5], x[1].flat[5], x[1].flat[-5], x[2] = np.inf, -np.inf, np.inf, np.finfo(float).max / 100
+    for axis in range(len(shape)):
+        f = jit(lambda x, axis=axis: (x.sum(axis=axis), x.mean(axis=axis), (x * x).sum(axis=axis)))
+        for part in x:
+            with np.errstate(all="ignore"):
+                wanted = f.__wrapped__(part)
+            for a, b in zip(f(part), wanted):
+                np.testing.assert_allclose(a, b, rtol=1e-12)
