@@ -52,13 +52,33 @@ from .testing_arrays import (
     same_array,
     set_default_context,
 )
+from .testing_statistics import (
+    assign_each,
+    assign_each2,
+    chi_square_check,
+    compare_ndarray_tuple,
+    compare_optimizer,
+    create_2d_tensor,
+    create_vector,
+    gen_buckets_probs_with_ppf,
+    get_atol,
+    get_etol,
+    get_rtol,
+    mean_check,
+    rand_coord_2d,
+    var_check,
+    verify_generator,
+)
 
-__all__ = ["almost_equal", "assert_almost_equal", "assert_almost_equal_ignore_nan", "assert_exception", "check_consistency",
-           "check_numeric_gradient", "check_speed", "check_symbolic_backward", "check_symbolic_forward",
-           "collapse_sum_like", "default_atols", "default_context", "default_dtype", "default_numeric_eps", "default_rtols",
-           "environment", "get_tolerance", "get_tols", "list_gpus", "np_reduce", "numeric_grad", "rand_ndarray",
+__all__ = ["almost_equal", "assert_almost_equal", "assert_almost_equal_ignore_nan", "assert_exception", "assign_each",
+           "assign_each2", "check_consistency", "check_numeric_gradient", "check_speed", "check_symbolic_backward",
+           "check_symbolic_forward", "chi_square_check", "collapse_sum_like", "compare_ndarray_tuple", "compare_optimizer",
+           "create_2d_tensor", "create_vector", "default_atols", "default_context", "default_dtype", "default_numeric_eps",
+           "default_rtols", "environment", "gen_buckets_probs_with_ppf", "get_atol", "get_etol", "get_rtol", "get_tolerance",
+           "get_tols", "list_gpus", "mean_check", "np_reduce", "numeric_grad", "rand_coord_2d", "rand_ndarray",
            "rand_shape_2d", "rand_shape_3d", "rand_shape_nd", "random_arrays", "random_sample", "random_uniform_arrays",
-           "retry", "same", "same_array", "same_symbol_structure", "set_default_context", "simple_forward"]
+           "retry", "same", "same_array", "same_symbol_structure", "set_default_context", "simple_forward", "var_check",
+           "verify_generator"]
 
 
 def same_symbol_structure(sym1: Symbol, sym2: Symbol) -> bool:

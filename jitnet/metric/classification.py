@@ -213,3 +213,45 @@ class NegativeLogLikelihood(_LogLikelihood):
 
     def __init__(self, eps=1e-12, name="nll-loss", output_names=None, label_names=None):
         super().__init__(eps, name, output_names, label_names)
+
+
+@register
+class PCC(EvalMetric):
+    """Matthews' correlation coefficient of any number of classes, of all batches together. Gorodkin 2004."""
+
+    def __init__(self, name="pcc", output_names=None, label_names=None):
+        super().__init__(name, output_names, label_names, has_global_stats=True)
+
+    def reset(self) -> None:
+        self._all = np.zeros((0, 0))
+        super().reset()
+
+    def reset_local(self) -> None:
+        self._local = np.zeros((0, 0))  # [prediction, label]
+        super().reset_local()
+
+    def update(self, labels, preds) -> None:
+        for label, pred in pairs(labels, preds):
+            pred = pred if pred.shape == label.shape else np.argmax(pred, axis=1)
+            label, pred = label.astype(np.int64).ravel(), pred.astype(np.int64).ravel()
+            check_label_shapes(label, pred)
+            self._local, self._all = _counted(self._local, pred, label), _counted(self._all, pred, label)
+        self.num_inst += 1
+        self.global_num_inst += 1
+        self.sum_metric = _correlation(self._local) * self.num_inst
+        self.global_sum_metric = _correlation(self._all) * self.global_num_inst
+
+
+def _counted(table: np.ndarray, pred: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The table with these pairs counted too, larger where there are more classes."""
+    more = max(int(pred.max(initial=-1)), int(label.max(initial=-1))) + 1 - len(table)
+    table = np.pad(table, (0, max(more, 0)))
+    np.add.at(table, (pred, label), 1)
+    return table
+
+
+def _correlation(table: np.ndarray) -> float:
+    """The correlation of predictions and labels; NaN while either is always the same class."""
+    n, predicted, labelled = table.sum(), table.sum(axis=1), table.sum(axis=0)
+    spread = float((predicted * (n - predicted)).sum() * (labelled * (n - labelled)).sum())
+    return float((table.diagonal() * n - predicted * labelled).sum()) / math.sqrt(spread) if spread else math.nan

@@ -175,3 +175,45 @@ def test_speed_is_a_time():
     assert tu.check_speed(mx.sym.tanh(x), {"x": np.ones((2, 2))}, N=1) > 0
     with pytest.raises(ValueError, match="whole"):
         tu.check_speed(x, typ="backward", x=(1,))
+
+
+def test_generators_are_verified():
+    rng = np.random.default_rng(0)
+    buckets, probs = tu.gen_buckets_probs_with_ppf(lambda q: 2 * q - 1, 4)
+    assert buckets == [(-1, -0.5), (-0.5, 0), (0, 0.5), (0.5, 1)] and probs == [0.25] * 4
+
+    def right(n):
+        return rng.uniform(-1, 1, n)
+
+    def wrong(n):
+        return rng.uniform(-1, 1, n) ** 3
+    assert len(tu.verify_generator(right, buckets, probs, nsamples=5000, nrepeat=3)) == 3
+    with pytest.raises(AssertionError, match=r"Generator test fails: 0 of 5 p-values exceed 0\.05"):
+        tu.verify_generator(wrong, buckets, probs, nsamples=5000)
+    p, counts, expected = tu.chi_square_check(lambda n: np.arange(n) % 3, [0, 1, 2], [1 / 3] * 3, nsamples=9)
+    assert (p, counts.tolist(), expected.tolist()) == (1, [3, 3, 3], [3, 3, 3])
+    assert tu.mean_check(right, 0, 3**-0.5, 10000) and not tu.mean_check(right, 0.1, 3**-0.5, 10000)
+    assert tu.var_check(rng.standard_normal, 1, 10000) and not tu.var_check(rng.standard_normal, 1.1, 10000)
+
+
+def test_p_value_is_that_of_scipy():
+    from scipy import stats
+    samples = np.repeat([0, 1, 2], [30, 40, 20])
+    found = tu.chi_square_check(lambda n: samples, [0, 1, 2], [0.3, 0.3, 0.4])[0]
+    assert found == pytest.approx(stats.chisquare([30, 40, 20], [27, 27, 36]).pvalue)
+
+
+def test_optimizers_are_compared():
+    np.random.seed(0)
+    sgd = mx.optimizer.SGD
+    tu.compare_optimizer(sgd(momentum=0.9), mx.optimizer.create("sgd", momentum=0.9), (3, 4), "float32")
+    with pytest.raises(AssertionError, match="differ beyond"):
+        tu.compare_optimizer(sgd(learning_rate=0.1), sgd(learning_rate=0.2), (3, 4), "float32")
+
+
+def test_small_arrays():
+    assert tu.create_2d_tensor(2, 3).asnumpy().tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert tu.create_vector(3).asnumpy().tolist() == [0, 1, 2]
+    assert tu.assign_each(np.ones((2, 1)), lambda v: v + 1).tolist() == [[2], [2]]
+    assert tu.assign_each2(np.ones(2), np.arange(2.0), lambda v, w: v + w).tolist() == [1, 2]
+    assert (tu.get_rtol(), tu.get_atol(), tu.get_etol(0.1)) == (1e-5, 1e-20, 0.1)

@@ -72,7 +72,7 @@ def metrics(mx):
              (create("nll_loss"), many, wide), (mx.metric.Perplexity(None), many, wide), (mx.metric.Perplexity(2), many, wide),
              (create("mae"), numbers, guesses), (create("mse"), numbers, guesses), (create("rmse"), numbers, guesses),
              (create("pearsonr"), numbers, guesses), (mx.metric.PearsonCorrelation(average="micro"), numbers, guesses),
-             (create("loss"), numbers, guesses), (create(["acc", "ce"]), many, wide),
+             (create("loss"), numbers, guesses), (create(["acc", "ce"]), many, wide), (create("pcc"), many, wide),
              (mx.metric.np(lambda label, pred: float(label.sum() - pred.sum())), numbers, guesses)]
     cases += [(create(name, average=average), labels, scores) for name in ("f1", "mcc") for average in ("macro", "micro")]
     for k, (metric, wanted, found) in enumerate(cases):
