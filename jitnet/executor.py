@@ -14,6 +14,7 @@ from .nd.invoke import hooks
 from .nd.late import Late
 from .nd.pending import before_write
 from .runtime.array import Array
+from .sym.inner import named_values, with_edges
 from .sym.program import programs
 from .sym.symbol import Symbol
 from .text import Text
@@ -82,6 +83,7 @@ class Executor:
         self._calls: dict = {}
         self._monitor: tuple[Callable, bool] | None = None
         self._shown: Executor | None = None
+        self._edges: tuple[Executor, list] | None = None
 
     # Arrays by name
 
@@ -202,6 +204,8 @@ class Executor:
             call(*[_value(ct) for ct in cts if ct is not None])
         for array in self._zeroed:
             array[:] = 0
+        if self._monitor is not None:
+            self._show_gradients(cts)
 
     def _backward_call(self, training: bool, given: tuple[bool, ...]) -> Call:
         arrays: list[NDArray] = []
@@ -296,7 +300,8 @@ class Executor:
     # Looking inside
 
     def set_monitor_callback(self, callback: Callable[[str, NDArray], None], monitor_all: bool = False) -> None:
-        """Calls callback(name, array) for every inner output at each forward; with monitor_all for the variables too."""
+        """Calls callback(name, array) for every inner output at each forward, and at each backward for the gradient that each
+        operator gives each of its inputs, `fc1_backward_output0`; with monitor_all for the inputs of the operators too."""
         self._monitor = None if callback is None else (callback, monitor_all)
 
     def _show_internals(self, training: bool) -> np.ndarray:
@@ -311,10 +316,39 @@ class Executor:
         for copied, state in zip(shown.aux_arrays, self.aux_arrays):
             copied[:] = state
         shown._run(training, False, key)
-        for (node, _), name, array in zip(inner._entries, shown._output_names, shown.outputs):
-            if everything or node.op is not None:
-                callback(name, array)
+        for name, array in named_values(shown._values(), inner._entries, everything):
+            callback(name, array)
         return key
+
+    def _values(self) -> dict[tuple[int, int], NDArray]:
+        """(id of a node, number of its output) -> array, of the outputs."""
+        return {(id(node), k): array for (node, k), array in zip(self._symbol._entries, self.outputs)}
+
+    def _show_gradients(self, cts: Sequence[NDArray | None]) -> None:
+        """Shows the gradients inside the last backward, which were computed from `cts`."""
+        if self._shown is None:
+            return  # the forward came before the monitor
+        training, key = self._last
+        if self._edges is None:
+            symbol, edges = with_edges(self._symbol, self._shown._values())
+            values = self._shown._values()
+            bound = dict(zip(map(id, self._symbol._arguments()), self.arg_arrays))
+            bound |= {id(node): values[id(source), k].zeros_like() for _, node, (source, k) in edges}
+            new = {id(node) for _, node, _ in edges}
+            nodes = symbol._arguments()
+            args = [bound[id(node)] for node in nodes]
+            inner = Executor(symbol, self._ctx, args, [a.zeros_like() if id(n) in new else None for n, a in zip(nodes, args)],
+                             ["write" if id(n) in new else "null" for n in nodes], [a.copy() for a in self.aux_arrays],
+                             self._group2ctx)
+            found = dict(zip(map(id, nodes), inner.grad_arrays))
+            self._edges = inner, [(name, found[id(node)]) for name, node, _ in edges]
+        inner, named = self._edges
+        for copied, state in zip(inner.aux_arrays, self.aux_arrays):
+            copied[:] = state
+        inner._run(training, True, key)
+        inner.backward(list(cts))
+        for name, gradient in named:
+            self._monitor[0](name, gradient)
 
     def graph(self, is_train: bool = False):
         """The Graph of a forward pass."""

@@ -61,7 +61,8 @@ def chi_square_check(generator: Callable[[int], np.ndarray], buckets: Buckets, p
 
 
 def verify_generator(generator: Callable[[int], np.ndarray], buckets: Buckets, probs: Sequence[float],
-                     nsamples: int = 1_000_000, nrepeat: int = 5, success_rate: float = 0.2, alpha: float = 0.05) -> list[float]:
+                     nsamples: int = 1_000_000, nrepeat: int = 5, success_rate: float = 0.2,
+                     alpha: float = 0.05) -> list[float]:
     """The p-values of `nrepeat` chi-square tests; AssertionError when fewer than `success_rate` of them exceed `alpha`."""
     results = [chi_square_check(generator, buckets, probs, nsamples) for _ in range(nrepeat)]
     found = [p for p, _, _ in results]

@@ -6,6 +6,7 @@ symbols with the same graph, types and gradients share them.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,13 +37,15 @@ def body(entries: Sequence[Entry], arguments: Sequence[Node], states: Sequence[N
         key = arrays[-1] if random else None
         variables = [*arguments, *states]
         values: dict[tuple[int, int], object] = {(id(n), 0): a for n, a in zip(variables, arrays)}
-        for number, node in enumerate(nodes):
+        draw = itertools.count()
+        for node in nodes:
             if node.op is None:
                 continue
             options = dict(filled.get(id(node), node.params))
             if node.op.mode:
                 options["training"] = training
             if node.op.random:
+                number = next(draw)  # among those that may draw: whatever else is in the graph, the numbers stay the same
                 options["key"] = fold_in(key, number) if node.op.draws(options) else None
             with speaking_of(node.source):  # equations and errors point at the line that made the node
                 results = node.op.body(*[values[id(n), k] for n, k in node.inputs], **options)

@@ -151,6 +151,25 @@ def test_monitor_sees_inner_outputs():
     assert seen == [("fc1_output", (2, 3)), (seen[1][0], (2, 3)), ("fc2_output", (2, 2)), ("softmax_output", (2, 2))]
 
 
+def test_monitor_sees_the_gradient_of_every_input():
+    """Of each input apart: x is read three times, and its own gradient is the sum of what the monitor sees."""
+    x = mx.sym.Variable("x")
+    dropped = mx.sym.Dropout(x, p=0.5, name="d")
+    net = mx.sym.elemwise_mul(mx.sym.elemwise_add(dropped, x, name="s"), x, name="p")
+    ex = net.simple_bind(mx.cpu(), x=(100,))
+    seen = {}
+    ex.set_monitor_callback(lambda name, array: seen.update({name: array.asnumpy()}))
+    values = np.linspace(1, 2, 100, dtype=np.float32)
+    ex.forward(is_train=True, x=values)
+    ex.backward(mx.nd.arange(100))
+    assert list(seen) == ["d_output", "s_output", "p_output", "p_backward_output0", "p_backward_output1", "s_backward_output0",
+                          "s_backward_output1", "d_backward_output"]
+    np.testing.assert_allclose(seen["p_backward_output1"], np.arange(100) * seen["s_output"], rtol=1e-6)
+    np.testing.assert_allclose(seen["d_backward_output"], seen["s_backward_output0"] * seen["d_output"] / values, rtol=1e-5)
+    total = seen["p_backward_output1"] + seen["s_backward_output1"] + seen["d_backward_output"]
+    np.testing.assert_allclose(ex.grad_dict["x"].asnumpy(), total, rtol=1e-5)
+
+
 def test_eval_and_looking_inside():
     a = mx.sym.Variable("a")
     assert (a * 2).eval(a=mx.nd.array([1.0, 2.0]))[0].asnumpy().tolist() == [2.0, 4.0]
@@ -271,7 +290,7 @@ def test_the_monitor_sees_the_draw_of_the_forward_itself():
     seen = {}
     ex.set_monitor_callback(lambda name, array: seen.update({name: array.asnumpy()}), monitor_all=True)
     out, = ex.forward(is_train=True, x=np.ones(1000, "f"))
-    assert list(seen) == ["x", "d_output", "s_output"]
+    assert list(seen) == ["x", "d_data", "d_output", "s_data", "s_output"]
     np.testing.assert_allclose(out.asnumpy(), seen["d_output"].sum(keepdims=True), rtol=1e-6)
 
 
