@@ -49,6 +49,13 @@ def test_three_steps_and_a_last_piece_that_is_shorter(steps, array_type, rng):
     assert Program([first, second, third], [t], [t], 4 * N).run([x])[0].tobytes() == ((x + 1) * 4).tobytes()
 
 
+def test_what_follows_a_write_into_an_argument_stays_apart(steps):
+    """The argument's memory may be that of any other argument, which another piece reads."""
+    first, second = steps
+    into, after = (dataclasses.replace(s, buffers=b) for s, b in ((first, (MIDDLE, IN)), (second, (IN, OUT))))
+    assert join([into, after]) == [into, after]
+
+
 @pytest.mark.parametrize("change", [
     {"buffers": (MIDDLE, IN)},                         # into an argument, which may be any other argument
     {"buffers": (Slot("arena", 0, 4), OUT)},           # one element further on
