@@ -26,6 +26,7 @@ from . import llvm as objects
 TRIPLE = "nvptx64-nvidia-cuda"
 MOST_THREADS = 512        # of a block: leaves every thread 128 registers
 BOUND = f".maxntid {MOST_THREADS}"
+FEW_LOCAL_BYTES = 16      # of a thread: four registers, which stay in the first cache; half of the threads would be the price
 NEWEST_PTX = 88           # PTX ISA of CUDA 12.9: every driver from 575 on takes it, those of CUDA 13 too
 PTX_OF = {(8, 0): 70, (8, 6): 71, (8, 7): 74, (8, 9): 78, (9, 0): 78, (10, 0): 86, (10, 1): 86, (10, 3): 88, (12, 0): 87}
 """Compute capability -> the oldest PTX ISA that knows it."""
@@ -41,10 +42,10 @@ def machine_code(ptx: str, cc: tuple[int, int]) -> bytes:
     """The cubin of a kernel, whose threads find as many others as their registers allow.
 
     Two of the largest blocks are to run at once, which leaves a thread 64 registers: more threads hide more of the time that
-    memory takes. Where 64 do not suffice, one block may have them all.
+    memory takes. Where 64 do not suffice, but for a few words, one block may have them all.
     """
     cubin = assemble(ptx.replace(BOUND, f"{BOUND}\n.minnctapersm 2", 1), cc)
-    if resources(cubin).local_bytes:
+    if resources(cubin).local_bytes > FEW_LOCAL_BYTES:
         cubin = min(cubin, assemble(ptx, cc), key=lambda cubin: resources(cubin).local_bytes)
     return cubin
 

@@ -67,7 +67,8 @@ def test_kernels_compile_and_assemble(name):
                 assert cubin[:4] == b"\x7fELF"
                 used = cuda_compile.resources(cubin)
                 assert 0 < used.registers <= 128
-                assert used.local_bytes == 0 or name == "many_numbers", f"sm_{cc[0]}{cc[1]} runs out of registers"
+                few = used.local_bytes <= cuda_compile.FEW_LOCAL_BYTES
+                assert few or name == "many_numbers", f"sm_{cc[0]}{cc[1]} runs out of registers"
 
 
 def test_products_are_fused_into_sums_of_reductions_alone():
