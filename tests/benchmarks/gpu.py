@@ -1,17 +1,23 @@
-"""`python tests/benchmarks/gpu.py` measures jitnet on the first GPU, against what else is installed, and writes docs/gpu.md.
+"""`python tests/benchmarks/gpu.py` tests and measures jitnet on the first GPU, and writes docs/gpu.md.
 
-Every framework runs in this process on the same card, one after the other, with arrays that are on the card already. A time is
-that of many calls started one after the other and one wait at the end, per call: the best of several such runs. The page is
-written anew after every measurement, jitnet's own come first, and peers have --minutes: whatever ends the run, what was
-measured is there.
+First tests/gpu runs, in a process of its own: what it finds is in the page, and whatever that is, measuring goes on. Then every
+framework that is installed runs the cases of gpu_cases.py in this process, jitnet first, one after the other. A time is that of
+many calls started one after the other and one wait at the end, per call: the best of several such runs.
+
+The page is written anew after the tests and after every measurement, and each part has its share of --minutes: whatever ends
+the run, what was found until then is there.
 """
 import argparse
+import contextlib
 import datetime
 import importlib
 import os
 import pathlib
 import re
+import signal
+import subprocess
 import sys
+import threading
 import time
 
 import numpy
@@ -20,120 +26,80 @@ import jitnet
 from jitnet.runtime.cuda.driver import driver
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from cases_network import descend, mlp_inputs, mlp_loss
+from gpu_cases import CAPTURED, MAKE, NAMES, STEP, cases
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "gpu.md"
-NAMES = ("jitnet", "torch", "torch.compile", "jax", "cupy")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "gpu.md"
 LEAST = 0.05        # seconds of one run
 RUNS = 7
+TESTS = 0.3         # share of the time that the tests may take
+SHARES = {"jitnet": 2, "torch": 1, "torch.compile": 3, "jax": 1, "cupy": 1}   # of the rest
+LONGEST = 60        # seconds of one measurement, with compiling
 
 
-# ---- Frameworks: namespace, arrays, compiling, waiting, a training step
+# ---- Tests
 
-class Jitnet:
-    def __init__(self):
-        self.np, self.compile = numpy, jitnet.jit
-        self.put, self.copy = lambda x: jitnet.asarray(x, device="gpu"), lambda x: x.copy()
-        self.wait = lambda out: jitnet.gpu(0).synchronize()
+def tested(seconds):
+    """What `pytest tests/gpu` found within that many seconds: a line for the page, and one for each failure."""
+    command = [sys.executable, "-m", "pytest", "-v", "--tb=no", "-p", "no:cacheprovider", "tests/gpu"]
+    start, found, cut = time.monotonic(), {}, threading.Event()
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    # What failures look like comes by the standard error output, as it happens; a line here is one test.
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path})
 
-    def step(self, loss):
-        def step(layers, x, labels):
-            value, gradients = jitnet.value_and_grad(lambda layers: loss(numpy, layers, x, labels))(layers)
-            return value, descend(layers, gradients)
-        return jitnet.jit(step)
+    def end():
+        cut.set()
+        process.kill()
 
-
-class Torch:
-    def __init__(self, compiled=False):
-        import torch
-
-        import torch_numpy
-
-        if not torch.cuda.is_available():
-            raise ImportError("this torch has no CUDA")
-        self.torch, self.np = torch, torch_numpy
-        self.compile = (lambda f: torch.compile(f, mode="max-autotune-no-cudagraphs")) if compiled else lambda f: f
-        self.compile_step = (lambda f: torch.compile(f, mode="reduce-overhead")) if compiled else lambda f: f
-        self.put, self.copy = lambda x: torch.from_numpy(x).cuda(), lambda x: x.clone()
-        self.wait = lambda out: torch.cuda.synchronize()
-
-    def step(self, loss):
-        torch = self.torch
-
-        class Arange:   # positions on the card, as the loss asks for them
-            def __getattr__(_, name):
-                return (lambda n: torch.arange(n, device="cuda")) if name == "arange" else getattr(self.np, name)
-
-        def step(layers, x, labels):
-            flat = [p.detach().requires_grad_() for layer in layers for p in layer]
-            value = loss(Arange(), list(zip(flat[::2], flat[1::2])), x, labels)
-            gradients = torch.autograd.grad(value, flat)
-            new = [p.detach() - 0.05 * g for p, g in zip(flat, gradients)]
-            return value.detach(), list(zip(new[::2], new[1::2]))
-        return self.compile_step(step)
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    last = ""
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last = line.strip() or last
+        outcome = re.match(r"tests/gpu/\S*::(.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b", line)
+        if outcome:
+            found[outcome.group(1)] = outcome.group(2).lower()
+    code = process.wait()
+    timer.cancel()
+    return tests_text(found, time.monotonic() - start, cut.is_set(), code, last)
 
 
-class Jax:
-    def __init__(self):
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")   # it would take most of the card's memory
-        import jax
-
-        if jax.default_backend() != "gpu":
-            raise ImportError("this JAX has no GPU")
-        self.jax, self.np, self.compile, self.put = jax, jax.numpy, jax.jit, jax.device_put
-        self.wait, self.copy = jax.block_until_ready, lambda x: jax.numpy.array(x, copy=True)
-
-    def step(self, loss):
-        def step(layers, x, labels):
-            value, gradients = self.jax.value_and_grad(lambda layers: loss(self.np, layers, x, labels))(layers)
-            return value, descend(layers, gradients)
-        return self.jax.jit(step)
+def tests_text(found, seconds, cut, code, last):
+    """The lines of the page: found is {test: outcome}, code pytest's exit status, last what it printed at the end."""
+    kinds = [kind for kind in ("passed", "failed", "error", "skipped", "xfail", "xpass") if kind in found.values()]
+    counts = ", ".join(f"{sum(f == kind for f in found.values())} {kind}" for kind in kinds) or "none ran"
+    text = f"- Tests on the card (`python -m pytest tests/gpu`): {counts}, in {seconds:.0f} s"
+    if cut:
+        text += "; cut off then, for the time that they may take was over"
+    elif code not in (0, 1):
+        text += f"; ended with status {code}: {last}"
+    return [f"{text}.", *[f"  - {kind}: `{name}`" for name, kind in found.items() if kind in ("failed", "error")]]
 
 
-class CuPy:
-    def __init__(self):
-        cupy = importlib.import_module("cupy")
-        self.np, self.compile, self.put, self.copy = cupy, lambda f: f, cupy.asarray, lambda x: x.copy()
-        self.wait = lambda out: cupy.cuda.Device().synchronize()
+# ---- Time
+
+class OutOfTime(Exception):
+    """A measurement took longer than it may."""
 
 
-MAKE = {"jitnet": Jitnet, "torch": Torch, "torch.compile": lambda: Torch(compiled=True), "jax": Jax, "cupy": CuPy}
+@contextlib.contextmanager
+def at_most(seconds):
+    """Ends what runs inside after that many seconds by OutOfTime, where the system has alarms."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
+    def ring(*_):
+        raise OutOfTime(f"not done after {seconds:.0f} s")
 
-# ---- Cases: (name, function(np, *arrays), arrays(n), bytes moved or operations, unit)
-
-def normalize(np, x):
-    d = x - np.mean(x, axis=1, keepdims=True)
-    return d / np.sqrt(np.mean(d * d, axis=1, keepdims=True) + 1e-5)
-
-
-def softmax(np, x):
-    e = np.exp(x - np.max(x, axis=1, keepdims=True))
-    return e / np.sum(e, axis=1, keepdims=True)
-
-
-def cases(n, edge, batches):
-    """The cases for about n floats, products of matrices with that edge, and training steps of those batch sizes."""
-    rng, rows = numpy.random.default_rng(0), max(1, n // 4096)
-    matrix = rng.standard_normal((rows, 4096), dtype="float32")
-    vector = matrix.reshape(-1)
-    x, w, b = (rng.standard_normal(s, dtype="float32") for s in ((edge, edge), (edge, edge), (edge,)))
-    both, read, small = 2 * matrix.nbytes, matrix.nbytes, [numpy.ones(8, "float32")] * 3
-    flops = 2 * edge ** 3
-    yield "elementwise chain", lambda np, x: np.tanh(x) * 0.5 + np.exp(-x * x), [vector], both, "bytes"
-    yield "sum of all", lambda np, x: np.sum(x), [vector], read, "bytes"
-    yield "sum of rows", lambda np, x: np.sum(x, axis=1), [matrix], read, "bytes"
-    yield "sum of 4 long rows", lambda np, x: np.sum(x, axis=1), [matrix.reshape(4, -1)], read, "bytes"
-    yield "sum of columns", lambda np, x: np.sum(x, axis=0), [matrix], read, "bytes"
-    yield "softmax of rows", softmax, [matrix], both, "bytes"
-    yield "softmax of 4 long rows", softmax, [matrix.reshape(4, -1)], both, "bytes"
-    yield "layer norm of rows", normalize, [matrix], both, "bytes"
-    yield "transpose", lambda np, x: x.T + 1.0, [matrix], both, "bytes"
-    yield f"product {edge}", lambda np, x, w: x @ w, [x, w], flops, "flops"
-    yield f"product {edge}, bias, relu", lambda np, x, w, b: np.maximum(x @ w + b, 0.0), [x, w, b], flops, "flops"
-    yield "call of a small kernel", lambda np, x, y, z: x * y + z, small, 0, ""
-    for batch in batches:
-        yield f"MLP step, batch {batch}", mlp_loss, mlp_inputs(rng, batch, 784, 128, 64, 10), 0, "step"
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def mapped(function, tree):
@@ -164,16 +130,20 @@ def seconds(framework, call, least=LEAST, runs=RUNS):
     return best
 
 
-def measured(framework, case, least, runs):
+def measured(framework, case, least, runs, until):
     """Seconds of one call of a case, or why there are none."""
     _, function, arrays, _, unit = case
+    left = until - time.monotonic()
+    if left <= 0:
+        return "no time left"
     try:
-        given = mapped(framework.put, list(arrays))
-        if unit == "step":
-            compiled = framework.step(function)
-        else:
-            compiled = framework.compile(lambda *xs, f=function, np=framework.np: f(np, *xs))
-        return seconds(framework, lambda: compiled(*given), least, runs)
+        with at_most(min(LONGEST, left)):
+            given = mapped(framework.put, list(arrays))
+            if unit == "step":
+                compiled = framework.step(function)
+            else:
+                compiled = framework.compile(lambda *xs, f=function, np=framework.np: f(np, *xs))
+            return seconds(framework, lambda: compiled(*given), least, runs)
     except Exception as error:  # what cannot do a case does not end the run
         return reason(error)
 
@@ -185,8 +155,9 @@ def reason(error):
 def copy_bandwidth(framework, n, least, runs):
     """Bytes read and written per second by a framework's copy of n floats; 0 where it cannot."""
     try:
-        x = framework.put(numpy.ones(n, "float32"))
-        return 2 * 4 * n / seconds(framework, lambda: framework.copy(x), least, runs)
+        with at_most(LONGEST):
+            x = framework.put(numpy.ones(n, "float32"))
+            return 2 * 4 * n / seconds(framework, lambda: framework.copy(x), least, runs)
     except Exception as error:
         print("copy:", reason(error), flush=True)
         return 0.0
@@ -201,31 +172,61 @@ def driver_text():
     return f"driver{release.group() if release else ''} for CUDA {'.'.join(map(str, driver().version()))}"
 
 
-def page(command, rows, results, bandwidth, absent):
-    """docs/gpu.md: rows are cases, results are {case: {framework: seconds, or why not}}."""
+def product_rate(rows, results):
+    """The most operations per second of any product."""
+    return max((work / t for name, _, _, work, unit in rows if unit == "flops" for t in results[name].values()
+                if isinstance(t, float)), default=0.0)
+
+
+def shares_of_ceilings(rows, results, bandwidth):
+    """{case: jitnet's share of what the card's memory or its product units give at most}."""
+    ceilings = {"bytes": bandwidth, "flops": product_rate(rows, results)}
+    return {name: work / results[name]["jitnet"] / ceilings[unit] for name, _, _, work, unit in rows
+            if isinstance(results[name].get("jitnet"), float) and ceilings.get(unit)}
+
+
+def verdicts(rows, results, bandwidth):
+    """A line for each thing that is to be reached: (what, {case: reached?})."""
+    share = shares_of_ceilings(rows, results, bandwidth)
+    ours = {name: row["jitnet"] for name, row in results.items() if isinstance(row.get("jitnet"), float)}
+    faster = {name: t <= results[name]["torch.compile"] for name, t in ours.items()
+              if isinstance(results[name].get("torch.compile"), float)}
+    steps = {name: met for name, met in faster.items() if name.startswith(STEP)}
+    yield ("at least 85% of copy bandwidth, elementwise and sums of rows",
+           {name: share[name] >= 0.85 for name in ("elementwise chain", "sum of rows") if name in share})
+    yield "no slower than torch.compile, kernels and products", {name: met for name, met in faster.items() if name not in steps}
+    yield "no slower than torch.compile with CUDA graphs, training steps", steps
+    yield "a call of a captured program under 10 us", {CAPTURED: ours[CAPTURED] < 10e-6} if CAPTURED in ours else {}
+
+
+def verdict_text(met):
+    missed = [name for name, is_met in met.items() if not is_met]
+    return "not measured" if not met else f"missed by {', '.join(missed)}" if missed else f"reached ({len(met)} of {len(met)})"
+
+
+def page(command, tests, rows, results, bandwidth, absent):
+    """docs/gpu.md: tests are lines, rows are cases, results are {case: {framework: seconds, or why not}}."""
     card, found = jitnet.gpu(0).properties, [who for who in NAMES if any(who in row for row in results.values())]
     versions = {name: importlib.import_module(name).__version__ for name in ("jitnet", "torch", "jax", "cupy")
-                if any(who.startswith(name) for who in found)}
-    product = max((work / t for name, _, _, work, unit in rows if unit == "flops" for t in results[name].values()
-                   if isinstance(t, float)), default=0.0)
+                if name == "jitnet" or any(who.startswith(name) for who in found)}
+    share = shares_of_ceilings(rows, results, bandwidth)
     lines = ["# GPU", "",
              f"Written by `{command}` on {datetime.date.today()}; do not edit.", "",
              f"- Card: {card.name}, compute capability {'.'.join(map(str, card.compute_capability))}, "
              f"{card.multiprocessors} multiprocessors; {driver_text()}.",
-             f"- {', '.join(f'{k} {v}' for k, v in versions.items())}.",
-             f"- Ceilings, measured in the same run: copy {bandwidth / 1e12:.2f} TB/s; float32 product {product / 1e12:.1f} "
-             "TFLOP/s.",
+             f"- {', '.join(f'{k} {v}' for k, v in versions.items())}.", *tests,
+             f"- Ceilings, measured in the same run: copy {bandwidth / 1e12:.2f} TB/s; float32 product "
+             f"{product_rate(rows, results) / 1e12:.1f} TFLOP/s.",
              "- Times in microseconds per call. *Of ceiling*: jitnet's share of the ceiling. *Ratio*: the best peer's time "
              "over jitnet's.", "",
              f"| case | {' | '.join(found)} | of ceiling | ratio |", f"|---|{'---|' * (len(found) + 2)}"]
-    for name, _, _, work, unit in rows:
+    for name, *_ in rows:
         row = results[name]
         cells = [f"{1e6 * row[who]:.1f}" if isinstance(row.get(who), float) else "-" for who in found]
-        ours, ceiling = row.get("jitnet"), {"bytes": bandwidth, "flops": product}.get(unit)
-        share = f"{work / ours / ceiling:.0%}" if ceiling and isinstance(ours, float) else ""
-        peers = [t for who, t in row.items() if who != "jitnet" and isinstance(t, float)]
+        ours, peers = row.get("jitnet"), [t for who, t in row.items() if who != "jitnet" and isinstance(t, float)]
         ratio = f"{min(peers) / ours:.2f}" if peers and isinstance(ours, float) else ""
-        lines.append(f"| {name} | {' | '.join(cells)} | {share} | {ratio} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {f'{share[name]:.0%}' if name in share else ''} | {ratio} |")
+    lines += ["", "To be reached:", "", *[f"- {what}: {verdict_text(met)}" for what, met in verdicts(rows, results, bandwidth)]]
     failures = [f"- {name}, {who}: {why}" for name, row in results.items() for who, why in row.items() if isinstance(why, str)]
     failures += [f"- {who}: {why}" for who, why in absent.items()]
     return "\n".join([*lines, *(["", "Not measured:", "", *failures] if failures else [])]) + "\n"
@@ -234,7 +235,8 @@ def page(command, rows, results, bandwidth, absent):
 def framework_of(name, absent):
     """A framework on the card; None when it is not installed, sees no card or does not start."""
     try:
-        return MAKE[name]()
+        with at_most(LONGEST):
+            return MAKE[name]()
     except ImportError:
         return None
     except Exception as error:
@@ -242,29 +244,41 @@ def framework_of(name, absent):
         return None
 
 
-def main(arguments=None):
+def parsed(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small arrays and short runs: to see that everything runs")
-    parser.add_argument("--minutes", type=float, default=8, help="after so many, peers start no further measurement")
+    parser.add_argument("--minutes", type=float, default=9, help="what all of it may take; one measurement may end later")
     parser.add_argument("--output", type=pathlib.Path, default=PAGE)
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    options = parsed(arguments)
+    end = time.monotonic() + 60 * options.minutes
     jitnet.gpu(0)
     least, runs = (1e-4, 1) if options.quick else (LEAST, RUNS)
     sizes = (1 << 14, 64, (8,)) if options.quick else (1 << 28, 8192, (64, 1024))
     command = "python tests/benchmarks/gpu.py" + (" --quick" if options.quick else "")
-    start, rows, bandwidth, absent = time.monotonic(), list(cases(*sizes)), 0.0, {}
+    tests = tested(60 * options.minutes * TESTS)
+    rows, bandwidth, absent, shares = list(cases(*sizes)), 0.0, {}, dict(SHARES)
     results = {name: {} for name, *_ in rows}
+
+    def write():
+        options.output.write_text(page(command, tests, rows, results, bandwidth, absent))
+
+    write()
     for who in NAMES:
         framework = framework_of(who, absent)
+        left, share = max(0.0, end - time.monotonic()), shares.pop(who)
+        until = time.monotonic() + left * share / (share + sum(shares.values()))
         if framework is None:
             continue
         bandwidth = max(bandwidth, copy_bandwidth(framework, sizes[0], least, runs))
         for case in rows:
-            late = who != "jitnet" and time.monotonic() - start > 60 * options.minutes
-            found = results[case[0]][who] = "no time left" if late else measured(framework, case, least, runs)
+            found = results[case[0]][who] = measured(framework, case, least, runs, until)
             print(f"{case[0]}, {who}: {f'{1e6 * found:.1f} us' if isinstance(found, float) else found}", flush=True)
-            options.output.write_text(page(command, rows, results, bandwidth, absent))
-    options.output.write_text(page(command, rows, results, bandwidth, absent))
+            write()
+    write()
 
 
 if __name__ == "__main__":
