@@ -20,6 +20,7 @@ import numpy as np
 
 from .codegen.names import SCALAR_FUNCTIONS
 from .types import BF16
+from .types import DTYPES as ALL_DTYPES
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
 DIGITS, LEAST = {"f32": 24, "f64": 53}, {"f32": -125, "f64": -1021}
@@ -176,12 +177,14 @@ def samples(name: str, dtype: str, count: int, seed: int = 0) -> tuple[np.ndarra
 @functools.cache
 def compiled(name: str, dtype: str) -> Callable:
     """The function as a kernel over whole arrays of `dtype`."""
-    arity = SCALAR_FUNCTIONS[name][0]
+    from .codegen.math import FUNCTIONS
+
+    arity, result = SCALAR_FUNCTIONS[name][0], FUNCTIONS[name, dtype][1] or dtype
     arguments = ", ".join(f"x{k}[i]" for k in range(arity))
     lines = [f"    x{k} = buffer_{dtype}(buffers, {k})" for k in range(arity)]
-    lines += [f"    out = buffer_{dtype}(buffers, {arity})", "    for i in range(start, stop):"]
+    lines += [f"    out = buffer_{result}(buffers, {arity})", "    for i in range(start, stop):"]
     lines += [f"        out[i] = {name}_({arguments})"]
-    return from_source("\n".join(["def kernel(buffers, sizes, start, stop):", *lines, ""]), DTYPES[dtype])
+    return from_source("\n".join(["def kernel(buffers, sizes, start, stop):", *lines, ""]), ALL_DTYPES[result])
 
 
 def from_source(source: str, out_dtype) -> Callable:
@@ -307,14 +310,25 @@ def measure_half(name: str, dtype: str) -> float:
 
 def accuracy_table(count: int, names: Iterable[str] = CASES) -> str:
     """The Markdown table of docs/accuracy.md."""
-    rows = ["| function | budget | float32 | at | float64 | at | points each |", "|---|---|---|---|---|---|---|"]
+    rows = ["| function | budget | float32 | at | float64 | at | points each | GPU code |", "|---|---|---|---|---|---|---|---|"]
     for name in names:
         cells = []
         for dtype in DTYPES:
             found = measure(name, dtype, count)
             cells += [f"{found.worst:.3f}", ", ".join(f"{v:.9g}" if dtype == "f32" else f"{v:.17g}" for v in found.at)]
-        rows.append(f"| `{name}` | {CASES[name].budget:g} | {' | '.join(cells)} | {found.points} |")
+        rows.append(f"| `{name}` | {CASES[name].budget:g} | {' | '.join(cells)} | {found.points} | {gpu_cell(name, count)} |")
     return "\n".join(rows) + "\n"
+
+
+def gpu_cell(name: str, count: int) -> str:
+    """Whether the PTX of a function gives at the same points what the CPU gives."""
+    from .testing_ptx import on_gpu, same_bits
+
+    differ = 0
+    for dtype in DTYPES:
+        args = samples(name, dtype, count)
+        differ += np.count_nonzero(~same_bits(on_gpu(name, dtype)(*args), compiled(name, dtype)(*args)))
+    return f"{differ} differ" if differ else "same bits"
 
 
 def exhaustive_table(names: Iterable[str] = CASES) -> str:

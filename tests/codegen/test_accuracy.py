@@ -120,12 +120,13 @@ def test_the_table_of_the_docs_is_what_the_command_writes():
     rows = [line.split("|") for line in sampled.splitlines() if line.startswith("| `")]
     assert [row[1].strip(" `") for row in rows] == list(CASES)
     for row, case in zip(rows, CASES.values(), strict=True):
-        assert float(row[3]) <= case.budget and float(row[5]) <= case.budget
+        assert float(row[3]) <= case.budget and float(row[5]) <= case.budget and row[8].strip() == "same bits"
     for row in (line.split("|") for line in every.splitlines() if line.startswith("| `")):
         assert float(row[3]) <= CASES[row[1].strip(" `")].budget
     for row in (line.split("|") for line in halves.splitlines() if line.startswith("| `")):
         assert float(row[2]) <= 0.501 and float(row[3]) <= 0.5001
-    assert "| `sqrt` | 0.5 | 0.500 |" in accuracy_table(60, ["sqrt"])
+    table = accuracy_table(60, ["sqrt"])
+    assert "| `sqrt` | 0.5 | 0.500 |" in table and table.endswith(" | same bits |\n")
 
 
 def minimax():

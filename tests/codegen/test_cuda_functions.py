@@ -1,21 +1,26 @@
 """Every scalar function and random programs as GPU code: exact instructions, no calls, accepted by the assembler.
 
-The programs' values come from the interpreter of GPU kernels. Each is compiled for one of the three architectures;
-JITNET_NIGHTLY=1: for all of them, and more programs.
+What a function's PTX computes has the bits of the CPU's function, for all sorts of arguments. The programs' values come from
+the interpreter of GPU kernels. Each is compiled for one of the three architectures; JITNET_NIGHTLY=1: for all of them, and
+more programs.
 """
 import os
 
+import ml_dtypes
+import numpy as np
 import pytest
 
 from jitnet.codegen import math
 from jitnet.codegen.cuda import cuda_kernel
-from jitnet.codegen.names import DTYPES, SCALAR_FUNCTIONS
+from jitnet.codegen.names import SCALAR_FUNCTIONS
 from jitnet.runtime import cuda_compile
 from jitnet.runtime.device import Device
 from jitnet.testing_compiled import check_compiled, gradient_graph
 from jitnet.testing_kernels import interpreted_gpu
 from jitnet.testing_programs import Recorder, random_arguments, random_graph
-from jitnet.types import F32, F64
+from jitnet.testing_ptx import compiled_ptx, same_bits, source_of
+from jitnet.testing_ulp import compiled, from_source
+from jitnet.types import DTYPES, F32, F64, is_float
 
 NIGHTLY = os.environ.get("JITNET_NIGHTLY", "0") not in ("", "0")
 ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
@@ -33,17 +38,63 @@ def assembled(source, cc):
     return ptx
 
 
+def arguments(dtype, count, seed):
+    """Values of a dtype: any bits, special ones, ordinary ones, small whole numbers."""
+    rng, kind = np.random.default_rng(seed), DTYPES[dtype]
+    if kind.kind == "b":
+        return rng.integers(0, 2, count).astype(bool)
+    anything = rng.integers(0, 256, count * kind.itemsize, dtype=np.uint8).view(kind)
+    if not is_float(kind):
+        return np.where(rng.integers(0, 2, count) == 1, anything, rng.integers(0, 70, count).astype(kind))
+    info = ml_dtypes.finfo(kind)
+    special = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 0.5, 2.5, -2.5, 1e4, info.max, info.tiny,
+                        info.smallest_subnormal], kind)
+    ordinary, whole = rng.normal(0, 3, count).astype(kind), rng.integers(-9, 9, count).astype(kind)
+    return np.choose(rng.integers(0, 4, count), [anything, rng.choice(special, count), ordinary, whole])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_function(dtype):
     """The functions that codegen/math.py builds for the CPU, as they are: neither approximations nor flushed denormals."""
     for k, name in enumerate(n for n in sorted(SCALAR_FUNCTIONS) if (n, dtype) in math.FUNCTIONS):
         arity, result = SCALAR_FUNCTIONS[name][0], math.FUNCTIONS[name, dtype][1] or dtype
-        inputs = ", ".join(f'x{i}: "{dtype}*"' for i in range(arity))
-        values = ", ".join(f"x{i}[0]" for i in range(arity))
+        dtypes = [dtype] * arity + [result]
+        source = source_of(f"{name}_({', '.join(f'x{i}' for i in range(arity))})", dtypes[:-1], result)
+        args = [arguments(dtype, 600, 7 * k + i) for i in range(arity)]
         for cc in architectures(k):
-            ptx = assembled(f'def kernel({inputs}, out0: "{result}*"):\n    out0[0] = {name}_({values})\n', cc)
+            ptx = assembled(source, cc)
             for word in (".approx", ".ftz", ".extern"):
                 assert word not in ptx, f"{name} of {dtype} for {cc}"
+            there, here = compiled_ptx(ptx, dtypes)(*args), compiled(name, dtype)(*args)
+            assert same_bits(there, here).all(), f"{name} of {dtype} for {cc}"
+
+
+@pytest.mark.parametrize("source", DTYPES)
+def test_every_cast(source):
+    """Floats in the range of an integer type: beyond it any integer may come."""
+    for k, (target, kind) in enumerate(DTYPES.items()):
+        x = arguments(source, 600, k)
+        if is_float(DTYPES[source]) and kind.kind in "iu":
+            low, high = float(np.iinfo(kind).min), float(np.iinfo(kind).max) * 0.999
+            with np.errstate(invalid="ignore"):
+                x = np.where((x.astype(float) >= low) & (x.astype(float) <= high), x, DTYPES[source].type(1))
+        text = ("def kernel(buffers, sizes, start, stop):\n"
+                f"    x, out = buffer_{source}(buffers, 0), buffer_{target}(buffers, 1)\n"
+                f"    for i in range(start, stop):\n        out[i] = {target}(x[i])\n")
+        ptx = cuda_compile.compile_ptx(source_of(f"{target}(x0)", [source], target), ARCHITECTURES[k % 3])
+        assert same_bits(compiled_ptx(ptx, [source, target])(x), from_source(text, kind)(x)).all(), target
+
+
+def test_what_is_found_in_ptx():
+    """A constant that is off by one bit; a product that may be fused into a sum; an approximation."""
+    x = np.linspace(-3, 3, 600, dtype=np.float32)
+    ptx = cuda_compile.compile_ptx(source_of("exp_(x0)", ["f32"], "f32"), (9, 0))
+    assert same_bits(compiled_ptx(ptx, ["f32", "f32"])(x), compiled("exp", "f32")(x)).all()
+    off = ptx.replace("0f3E2AAA47", "0f3E2AAA48")
+    assert off != ptx and not same_bits(compiled_ptx(off, ["f32", "f32"])(x), compiled("exp", "f32")(x)).all()
+    for exact, loose in (("mul.rn.f32", "mul.f32"), ("mul.rn.f32", "mul.rn.ftz.f32"), ("fma.rn.f32", "fma.rz.f32")):
+        with pytest.raises(ValueError, match="not known here: " + loose):
+            compiled_ptx(ptx.replace(exact, loose), ["f32", "f32"])
 
 
 @pytest.mark.parametrize("seed", range(300 if NIGHTLY else 9))
