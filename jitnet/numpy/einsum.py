@@ -40,11 +40,12 @@ def contract(x, xs, y, ys, out):
 
 
 def _sum_names(x, names, gone):
+    """(x summed over the axes of some names, the names that are left)."""
     if not gone:
         return x, list(names)
-    return ops.cast(value, dtype=x.dtype) if (value := ops.sum(x, axis=tuple(k for k, n in enumerate(names)
-                                                                             if n in gone))).dtype != x.dtype \
-        else value, [n for n in names if n not in gone]
+    value = ops.sum(x, axis=tuple(k for k, n in enumerate(names) if n in gone))
+    value = value if value.dtype == x.dtype else ops.cast(value, dtype=x.dtype)
+    return value, [n for n in names if n not in gone]
 
 
 def _order(x, names, order):
@@ -96,7 +97,31 @@ def _subscripts(text: str, arrays):
     else:
         every = [n for term_names in names for n in term_names]
         out = dots + sorted(n for n in set(every) if every.count(n) == 1 and n not in dots)
+    _check_names(text, arrays, names, out, dots)
     return names, out
+
+
+def _check_names(text: str, arrays, names, out, dots) -> None:
+    """TraceValueError unless every name is a letter, the output has each once, of an operand, and each has one size (or 1)."""
+    size: dict[str, int] = {}
+    for k, (array, own) in enumerate(zip(arrays, names)):
+        for name, n in zip(own, array.shape):
+            if name not in dots and not (name.isascii() and name.isalpha()):
+                raise TraceValueError(f"einsum: {name!r} in {text!r} is no letter", "name the axes by letters from a to Z")
+            first = array.shape[own.index(name)]
+            if n != first:
+                raise TraceValueError(f"einsum: {name!r} has the sizes {first} and {n} in operand {k}, whose diagonal it takes",
+                                      "the axes of a diagonal are of one size: give them other names, or slice the operand")
+            if n != 1 and size.setdefault(name, n) != n:
+                what = f"an axis of `...` in {text!r}" if name in dots else f"{name!r} in {text!r}"
+                raise TraceValueError(f"einsum: {what} has the sizes {size[name]} and {n}",
+                                      "axes of one name have one size, or 1: check the order of the names")
+    every = {n for own in names for n in own}
+    wrong = next((n for n in out if n not in every or out.count(n) > 1), None)
+    if wrong is not None:
+        raise TraceValueError(f"einsum: the output of {text!r} names {wrong!r}"
+                              + (" twice" if wrong in every else ", which no operand has"),
+                              "name each axis of the result once, by a name that an operand has")
 
 
 @implements(np.einsum)

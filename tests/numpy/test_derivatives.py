@@ -4,6 +4,7 @@ import pytest
 
 import jitnet
 import jitnet.numpy as jnp
+from jitnet.errors import TraceValueError
 from jitnet.testing import check_grads
 
 RNG = np.random.default_rng(3)
@@ -109,3 +110,25 @@ def test_random_einsums(same):
     same(lambda x, y: [np.einsum("...ij,...jk->...ik", x, y), np.einsum(x, [0, 1, 2], y, [2, 3], [0, 3]),
                        np.einsum("i...->...", x)],
          rng.normal(size=(2, 3, 4)), rng.normal(size=(4, 5)))
+
+
+SIZES = "axes of one name have one size, or 1: check the order of the names"
+ONCE = "name each axis of the result once, by a name that an operand has"
+
+
+@pytest.mark.parametrize(("text", "shapes", "what", "hint"), [
+    ("ij,jk", [(4, 3), (4, 3)], "'j' in 'ij,jk' has the sizes 3 and 4", SIZES),
+    ("...i,...i", [(4, 3), (5, 3)], "an axis of `...` in '...i,...i' has the sizes 4 and 5", SIZES),
+    ("ii", [(4, 3)], "'i' has the sizes 4 and 3 in operand 0, whose diagonal it takes",
+     "the axes of a diagonal are of one size: give them other names, or slice the operand"),
+    ("ij->k", [(4, 3)], "the output of 'ij->k' names 'k', which no operand has", ONCE),
+    ("ij->ii", [(4, 3)], "the output of 'ij->ii' names 'i' twice", ONCE),
+    ("i$", [(4, 3)], "'$' in 'i$' is no letter", "name the axes by letters from a to Z"),
+])
+def test_errors_of_einsum(text, shapes, what, hint):
+    arrays = [np.ones(shape) for shape in shapes]
+    with pytest.raises(ValueError):
+        np.einsum(text, *arrays)
+    with pytest.raises(TraceValueError) as info:
+        jitnet.jit(lambda *xs: np.einsum(text, *xs))(*arrays)
+    assert (info.value.what, info.value.hint) == (f"einsum: {what}", hint)
