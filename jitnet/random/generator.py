@@ -13,7 +13,8 @@ from ..errors import TraceTypeError, TraceValueError
 from ..jit import jit
 from ..ops import iota, threefry
 from ..sizes import constant, index, largest
-from ..tracer import Tracer, current_trace
+from ..tracer import Trace, Tracer, current_trace
+from ..transforms.values import fresh
 from ..types import HALVES, broadcast_shapes, known_dtype
 from . import distributions
 from .stream import U64, stream
@@ -30,7 +31,8 @@ class Generator:
     compiled function it is advanced there too; inside `vmap`, `grad`, `scan` and their like, return it to have the advanced
     state. `split(n)` makes n independent generators in one: a batch, which `vmap` takes apart.
 
-    seed: an integer (any size; hashed to a key), or None for one from the operating system.
+    seed: an integer (any size; hashed to a key), or None for one from the operating system. One that a compiled function makes
+    from an integer gives the same numbers at every call, as it would without `jit`.
 
     >>> import numpy as np, jitnet
     >>> g = jitnet.random.Generator(0)
@@ -47,13 +49,15 @@ class Generator:
 
     def __init__(self, seed: int | None = None):
         if seed is None:
+            _check_runs_once(current_trace(), None, "one without a seed is made")
             seed = secrets.randbits(64)
         try:
             seed = operator.index(seed)
         except TypeError:
             raise TraceTypeError(f"Generator: the seed is an integer, not a {type(seed).__name__}",
                                  "pass an int, or None for a seed from the operating system") from None
-        self.state = np.array([key_of(seed), 0], U64)
+        state = np.array([key_of(seed), 0], U64)
+        self.state = state if current_trace() is None else fresh(state)   # the trace's own: it starts anew at every call
 
     @classmethod
     def from_state(cls, state) -> Generator:
@@ -107,11 +111,7 @@ class Generator:
         if trace is None:
             return _compiled(state, parameters, name=name, shape=shape, dtype=dtype.str)
         home = state.owner if isinstance(state, Tracer) else None
-        while trace is not home and trace is not None:
-            if not trace.once:
-                raise TraceValueError(f"Generator: one from outside is used while `{trace.name}` is traced, and would give the "
-                                      f"same numbers each time that runs", "pass it to the function as an argument")
-            trace = trace.parent
+        _check_runs_once(trace, home, "one from outside is used")
         if home is None:  # traced anew at each call, as `grad` outside `jit` is
             out = _draw(np.array(state), parameters, name, shape, dtype)
             state[...] = _advanced(np.array(state), shape)
@@ -360,6 +360,16 @@ def _shape(size, default: tuple[int, ...] = ()) -> tuple[int, ...]:
 
 def _single():
     raise TraceTypeError("Generator: it is one generator, not a batch", "make a batch with `split(n)`")
+
+
+def _check_runs_once(trace: Trace | None, home: Trace | None, what: str) -> None:
+    """TraceValueError when something between two traces runs more often than it is traced."""
+    while trace is not home and trace is not None:
+        if not trace.once:
+            raise TraceValueError(f"Generator: {what} while `{trace.name}` is traced, and would give the same numbers each "
+                                  "time that runs", "pass it to the function as an argument")
+        trace = trace.parent
+
 
 
 def key_of(seed: int) -> int:

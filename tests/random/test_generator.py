@@ -80,6 +80,19 @@ def test_inside_a_gradient_the_generator_advances():
         np.testing.assert_array_equal(g.state, expected.state)
 
 
+def test_one_made_in_a_compiled_function_starts_anew_at_every_call():
+    def draw(x):
+        g = Generator(3)
+        return x + g.random(4), g.integers(9), Generator(3).random()
+
+    compiled = jitnet.jit(draw)
+    for _ in range(2):
+        for found, expected in zip(compiled(1.0), draw(1.0), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    rounds = jitnet.scan(lambda c, _: (c, Generator(3).random()), 0.0, None, length=2)[1]
+    np.testing.assert_array_equal(rounds, [Generator(3).random()] * 2)
+
+
 def test_split_is_a_batch_for_vmap():
     g = Generator(5)
     children = g.split(4)
@@ -261,6 +274,7 @@ def test_second_draw_compiles_nothing():
     (lambda g: len(g), "Generator: it is one generator, not a batch"),
     (lambda g: jitnet.jit(lambda x: x + g.random())(1.0), "Generator: one from outside is used while `<lambda>` is traced"),
     (lambda g: jitnet.vmap(lambda x: x + g.random())(np.ones(3)), "Generator: one from outside is used while"),
+    (lambda g: jitnet.jit(lambda x: x + Generator().random())(1.0), "Generator: one without a seed is made while"),
 ])
 def test_errors(call, message):
     g = Generator(0)
