@@ -34,7 +34,8 @@ from numpy import matmul as matmul, matvec as matvec, maximum as maximum, minimu
 from numpy import multiply as multiply, negative as negative, nextafter as nextafter, not_equal as not_equal
 from numpy import positive as positive, pow as pow, power as power, rad2deg as rad2deg, radians as radians
 from numpy import reciprocal as reciprocal, remainder as remainder, right_shift as right_shift, rint as rint, sign as sign
-from numpy import signbit as signbit, sin as sin, sinh as sinh, sqrt as sqrt, square as square, subtract as subtract
+from numpy import signbit as signbit, sin as sin, sinh as sinh, spacing as spacing, sqrt as sqrt, square as square
+from numpy import subtract as subtract
 from numpy import tan as tan, tanh as tanh, true_divide as true_divide, trunc as trunc, vecdot as vecdot, vecmat as vecmat
 
 from .elementwise import angle as angle, clip as clip, fix as fix, isclose as isclose, nan_to_num as nan_to_num, round as round

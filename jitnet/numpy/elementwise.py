@@ -202,6 +202,15 @@ def ldexp(x, n):
 
 # Exponentials, angles and steps
 
+@implements(np.spacing)
+def spacing(x):
+    """The distance to the next float further from 0, with the sign of x (of float16 NumPy measures upwards)."""
+    x = _float(x)
+    size = ops.abs(x)
+    step = ops.nextafter(size, _like(math.inf, x)) - size
+    return ops.where(ops.equal(x, 0), step, ops.copysign(step, x))
+
+
 @implements(np.logaddexp2)
 def logaddexp2(x, y):
     """log2(2**x + 2**y) without overflow on the way."""

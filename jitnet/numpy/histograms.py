@@ -114,6 +114,7 @@ def bincount(x, /, weights=None, minlength=0):
         raise TraceTypeError("bincount: the size of the result depends on the values of a traced array",
                              "pass minlength=, larger than every element")
     x = as_array(x)
+    x = x if x.dtype != np.bool_ else astype(x, I64)
     w = ops.full(x.shape, 1, I64) if weights is None else astype(as_array(weights), np.float64)
     return ops.scatter_add(ops.full((minlength,), 0, w.dtype), w, x, axes=(0,))
 
