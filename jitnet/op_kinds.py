@@ -6,11 +6,12 @@ code generator and the tests need to know.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from .errors import TraceTypeError
+from .errors import TraceTypeError, user_source
 from .op import NUMPY_FUNCTIONS, Op, Samples
 from .promotion import float_rule, ufunc_rule
 from .types import BOOL, I64, ArrayType, broadcast_shapes, normalize_axes, promote
@@ -118,9 +119,12 @@ class Elementwise(Op):
 
 def _broadcast_hint(types) -> str:
     a, b = types[0], types[-1]
+    name = "x"
     if a.ndim == 2 and b.ndim == 1 and a.shape[0] == b.shape[0]:
-        return "line the axes up with `reshape`, or add one with `b[:, None]`"
-    return "line the axes up with `reshape`, or add one with `x[:, None]`"
+        line = user_source()
+        last = re.search(r" [-+*/] ([A-Za-z_]\w*)$", line.text) if line else None   # `return h + bias`
+        name = last[1] if last else "b"
+    return f"line the axes up with `reshape`, or add one with `{name}[:, None]`"
 
 
 def _broadcast_like(x, like):

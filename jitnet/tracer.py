@@ -185,6 +185,7 @@ def _no_value(what: str, instead: str = "use `jitnet.where`, `jitnet.cond` or `j
 
 
 _KEEP = "keep the array: `astype`, functions of NumPy in place of `math`, `jitnet.numpy.zeros` for an array that is written to"
+_ONE_NUMBER = "a 0-d array is one number: use it as it stands, or `reshape(-1)`"
 _LOOP = "use `jitnet.fori_loop` for a loop, `jitnet.numpy.take` to pick from a list"
 
 
@@ -273,12 +274,12 @@ class Tracer(Operators):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TraceTypeError("len() of a 0-d array", "a 0-d array is one number")
+            raise TraceTypeError("len() of a 0-d array", _ONE_NUMBER)
         return self.shape[0]
 
     def __iter__(self):
         if not self.shape:
-            raise TraceTypeError("iteration over a 0-d array", "a 0-d array is one number")
+            raise TraceTypeError("iteration over a 0-d array", _ONE_NUMBER)
         return (self[i] for i in range(self.shape[0]))
 
     def must_fit(self, dtype: np.dtype) -> None:

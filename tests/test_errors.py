@@ -165,13 +165,14 @@ def region(h, bias, i, z):
     return h
 
 
+ONE_NUMBER = "a 0-d array is one number: use it as it stands, or `reshape(-1)`"
 KEEP = ("keep the array: `astype`, functions of NumPy in place of `math`, `jitnet.numpy.zeros` for an array that is written "
         "to, or mark the argument static with `static_argnames`")
 
 
 CASES = [
     (broadcast, TraceTypeError, "add: shapes do not broadcast: f32[4,3] and f32[4]", "return h + bias",
-     "line the axes up with `reshape`, or add one with `b[:, None]`"),
+     "line the axes up with `reshape`, or add one with `bias[:, None]`"),
     (matmul, TraceTypeError, "matmul: shapes do not fit: f32[4,3] and f32[4]", "return h @ bias",
      "the last axis of the first must equal the second-last (or only) of the second"),
     (matmul_of_matrices, TraceTypeError, "matmul: shapes do not fit: f32[4,3] and f32[4,3]", "return np.matmul(h, h)",
@@ -212,7 +213,7 @@ CASES = [
     (axis_of_scalar, TraceTypeError, "sum: there is no axis 1 in an array of 0 dimensions", "return z.sum(axis=1)",
      "a 0-d array has no axes"),
     (reshape, TraceTypeError, "reshape: f32[4,3] does not fit into shape (5, -1)", "return h.reshape(5, -1)",
-     "it has 12 elements"),
+     "it has 12 elements: give sizes whose product is that"),
     (transpose, TraceTypeError, "transpose: (0, 0) is no order of the axes of f32[4,3]", "return h.transpose(0, 0)",
      "name each of 0 to 1 once"),
     (broadcast_to, TraceTypeError, "broadcast_to: f32[4,3] does not broadcast to shape (4, 5)",
@@ -244,8 +245,8 @@ CASES = [
     (empty, TraceTypeError, "max: an empty axis has no max: f32[0,3]", "return h[:0].max()", "check the size before reducing"),
     (into_integers, TraceTypeError, "add: a f64 result cannot be written into a i64 array", "i += 0.5",
      "convert the array first: `x = x.astype(...)`"),
-    (length, TraceTypeError, "len() of a 0-d array", "return len(z)", "a 0-d array is one number"),
-    (unpack, TraceTypeError, "iteration over a 0-d array", "a, b = z", "a 0-d array is one number"),
+    (length, TraceTypeError, "len() of a 0-d array", "return len(z)", ONE_NUMBER),
+    (unpack, TraceTypeError, "iteration over a 0-d array", "a, b = z", ONE_NUMBER),
     (in_place_shape, TraceTypeError, "add: shapes do not broadcast: f32[4] and f32[4,3]", "bias += h",
      "line the axes up with `reshape`, or add one with `x[:, None]`"),
     (region, TraceValueError, "could not broadcast a value of shape (4,) into a region of shape (3,)", "h[0] = bias",

@@ -82,8 +82,8 @@ def _expanded(key, x) -> list:
             raise TraceIndexError(f"a {type(k).__name__} cannot index an array",
                                   "use integers, slices, None, ..., integer arrays or masks")
     if used > x.ndim:
-        raise TraceIndexError(f"too many indices: {used} for an array of {x.ndim} dimensions", f"its type is {x.type}"
-                              if isinstance(x, Tracer) else "")
+        raise TraceIndexError(f"too many indices: {used} for an array of {x.ndim} dimensions",
+                              f"give {x.ndim} at most" if x.ndim else "a 0-d array takes `x[()]` and `x[...]` alone")
     fill = [slice(None)] * (x.ndim - used)
     return out[:dots] + fill + out[dots + 1:] if dots is not None else out + fill
 

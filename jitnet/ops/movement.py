@@ -20,11 +20,11 @@ def _reshape_shape(types, params):
                              "leave at most one size to be inferred with -1")
     if -1 in shape:
         known = -math.prod(shape)
-        if known == 0 or t.size % known:
-            raise TraceTypeError(f"reshape: {t} does not fit into shape {shape}", f"it has {t.size} elements")
-        shape = tuple(t.size // known if n == -1 else n for n in shape)
-    if math.prod(shape) != t.size:
-        raise TraceTypeError(f"reshape: {t} does not fit into shape {shape}", f"it has {t.size} elements")
+        if known and t.size % known == 0:
+            shape = tuple(t.size // known if n == -1 else n for n in shape)
+    if math.prod(shape) != t.size or -1 in shape:
+        raise TraceTypeError(f"reshape: {t} does not fit into shape {shape}",
+                             f"it has {t.size} elements: give sizes whose product is that")
     return {"shape": shape}
 
 

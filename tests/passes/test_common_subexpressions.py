@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from jitnet.passes.common_subexpressions import common_subexpressions
+from jitnet.passes.common_subexpressions import _Keys, common_subexpressions
 
 ONES, AGAIN, OTHER = np.ones(4, np.float32), np.ones(4, np.float32), np.array([1, 1, 1, 2], np.float32)
 
@@ -92,3 +92,10 @@ def test_recomputations_are_kept_apart(graphs):
         return a, b
     """, body=body)
     assert common_subexpressions(graph) is graph
+
+
+def test_static_numbers_are_told_apart_by_their_bits():
+    keys = _Keys()
+    for one, other in [(0.0, -0.0), (1, True), (1.0, 1), (np.float32(1), 1.0)]:
+        assert keys.params({"p": one}) != keys.params({"p": other})
+    assert keys.params({"p": float("nan")}) == keys.params({"p": float("nan")})
