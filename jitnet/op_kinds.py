@@ -109,12 +109,16 @@ class Elementwise(Op):
                 for rule, x, need in itertools.zip_longest(self.jvp_rule, inputs, needed)]
 
     def batch(self, size, inputs, batched, params):
-        from .ops import reshape
+        return [self(*batches_aligned(inputs, batched), **params)]
 
-        rank = max([x.ndim - b for x, b in zip(inputs, batched)])
-        aligned = [reshape(x, shape=(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])) if b and x.ndim <= rank else x
-                   for x, b in zip(inputs, batched)]
-        return [self(*aligned, **params)]
+
+def batches_aligned(inputs: Sequence, batched: Sequence[bool]) -> list:
+    """The operands with axes of size 1 behind the batch axis of those that have one, so that what follows it broadcasts."""
+    from .ops import reshape
+
+    rank = max([x.ndim - b for x, b in zip(inputs, batched)])
+    return [reshape(x, shape=(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])) if b and x.ndim <= rank else x
+            for x, b in zip(inputs, batched)]
 
 
 def _broadcast_hint(types) -> str:
@@ -140,8 +144,7 @@ def unbroadcast(ct, shape: tuple[int, ...]):
     from .ops import broadcast_to, reshape, sum
 
     extra = len(ct.shape) - len(shape)
-    if extra < 0 or any(n != m and n == 1 for n, m in zip(ct.shape[extra:],
-                                                          shape)):  # a rule that returned less than the full shape
+    if extra < 0 or any(n == 1 != m for n, m in zip(ct.shape[extra:], shape)):   # a rule that gave less than the full shape
         return unbroadcast(broadcast_to(ct, shape=broadcast_shapes(ct.shape, shape)), shape)
     axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and ct.shape[extra + i] != 1)
     ct = sum(ct, axis=axes) if axes else ct

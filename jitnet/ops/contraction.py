@@ -6,9 +6,9 @@ import math
 import numpy as np
 
 from ..errors import TraceTypeError
-from ..op_kinds import between, contraction, unbroadcast
+from ..op_kinds import batches_aligned, between, contraction, unbroadcast
 from ..types import ArrayType, broadcast_shapes
-from .movement import broadcast_to, reshape, transpose
+from .movement import reshape, transpose
 
 
 def _matmul_type(types, params):
@@ -51,11 +51,7 @@ def _matmul_jvp(tangents, out, x, y):
 
 
 def _matmul_batch(size, inputs, batched, params):
-    rank = max(x.ndim - b for x, b in zip(inputs, batched))
-    aligned = [reshape(x, shape=(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])) if b else x for x,
-               b in zip(inputs, batched)]
-    out = matmul(*aligned)
-    return [out if out.ndim == rank + 1 else broadcast_to(out, shape=(size, *out.shape))]
+    return [matmul(*batches_aligned(inputs, batched))]
 
 
 @contraction(type_rule=_matmul_type, jvp=_matmul_jvp, vjp=_matmul_vjp, batch=_matmul_batch, samples=between(-2, 2))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import DerivativeError, TraceTypeError
-from ..op_kinds import between, call, unbroadcast
+from ..op_kinds import batches_aligned, between, call, unbroadcast
 from ..promotion import float_rule
 from ..types import ArrayType, broadcast_shapes, promote
 from .contraction import matmul, swap
@@ -122,9 +122,7 @@ def _solve_vjp(ct, out, a, b):
 
 
 def _solve_batch(size, inputs, batched, params):
-    rank = max(x.ndim - flag for x, flag in zip(inputs, batched))
-    return [solve(*(reshape(x, shape=(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])) if flag else x
-                    for x, flag in zip(inputs, batched)))]
+    return [solve(*batches_aligned(inputs, batched))]
 
 
 @call(type_rule=_solve_type, dtype_rule=_floats, jvp=_solve_jvp, vjp=_solve_vjp, batch=_solve_batch, samples=between(-2, 2))

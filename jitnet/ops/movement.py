@@ -201,8 +201,8 @@ def _concatenate_params(types, params):
 
 def _concatenate_type(types, params):
     axis = params["axis"]
-    return types[0].with_shape(builtins.sum(t.shape[a] for t in types) if a == axis else n for a,
-                               n in enumerate(types[0].shape))
+    total = builtins.sum(t.shape[axis] for t in types)
+    return types[0].with_shape(total if a == axis else n for a, n in enumerate(types[0].shape))
 
 
 def _concatenate_vjp(ct, out, *arrays, axis):
@@ -246,8 +246,7 @@ def _update_batch(size, inputs, batched, params):
 
 
 @movement(type_rule=lambda types, p: types[0], canonical_rule=_update_params, dtype_rule=_first_dtype, jvp="linear",
-          vjp=_update_vjp,
-          batch=_update_batch, samples=between(-3, 3))
+          vjp=_update_vjp, batch=_update_batch, samples=between(-3, 3))
 def update_slice(x, v, *, start, step=None):
     """x with v in place of the region that begins at `start` and takes every `step`-th element (at least 1) per axis."""
     out = np.array(x)

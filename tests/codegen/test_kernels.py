@@ -353,3 +353,12 @@ def test_infinite_sums_of_many_blocks(shape):
                 wanted = f.__wrapped__(part)
             for a, b in zip(f(part), wanted):
                 np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "large"), [("f4", 2.0 ** 24), ("f8", 2.0 ** 53)])
+def test_sums_keep_what_is_small_beside_a_large_block(dtype, large):
+    """The total over blocks is kept in double for float32, and compensated for float64: each one would vanish by itself."""
+    x = np.zeros((2, 64 * 4096), dtype)
+    x[:, 0], x[:, 4096::4096] = large, 1   # 63 ones, each in a block of its own
+    for total in (*jit(lambda x: x.sum(axis=1))(x), jit(lambda x: x.sum())(x[0])):
+        assert abs(float(total) - large - 63) <= 1
