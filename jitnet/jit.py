@@ -349,8 +349,9 @@ class JitFunction(Generic[P, R]):
 
     @cutting
     def source(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
-        """The source of the kernels for these arguments: Python text that runs.
+        """The source of the kernels for these arguments: Python text that runs, a function of the flat arguments.
 
+        Arrays of more than 4 kB that the function holds are its keywords, const_k = `f.lower(...).program.consts[k]`.
         device="cuda", or arrays on a GPU: that of GPU kernels, with or without a GPU; it runs in Numba's CUDA simulator.
         """
         compiled = self.lower(*args, **kwargs)

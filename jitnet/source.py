@@ -12,7 +12,8 @@
         return out_0
 
 The kernels are the very text that is compiled; in Python they run on flat arrays, slowly and with the same meaning. What runs
-through a library instead is called by the name of its op.
+through a library instead is called by the name of its op. Arrays that the function holds stand in the text when they are short;
+long ones are keyword arguments of it, `const_0`, and lie in `f.lower(...).program.consts`.
 """
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from .ir import Eqn
 from .printing import identifier, place
 from .types import BF16, ArrayType
 
+LONGEST = 4096   # bytes of a constant that the text holds
 HEADER = '''from jitnet.codegen.intrinsics import *
 
 import numpy as np
@@ -79,13 +81,17 @@ class Program:
         return f"{self.kernels[info.source]}([{views}], {list(step.sizes)}, 0, {step.extent})"
 
     def text(self, name: str) -> str:
-        self.put(0, f"def {name}({', '.join(self.arguments)}):")
+        consts = {f"const_{k}": c for k, c in enumerate(self.program.consts)}
+        long = [c for c, value in consts.items() if value.nbytes > LONGEST]
+        self.put(0, f"def {name}({', '.join([*self.arguments, *(['*', *long] if long else [])])}):")
         self.put(1, f"# {', '.join(map(str, self.graph.input_types))}")
+        for c in long:
+            self.put(1, f"# {c}: {ArrayType(consts[c].shape, consts[c].dtype)}, too long to be written here")
         for out, (shape, dtype) in zip(self.outputs, self.program.outputs):
             self.put(1, f"{out} = np.empty({shape}, {_dtype(dtype)})")
         self.put(1, f"arena = np.zeros({self.program.arena_bytes}, np.uint8)")
-        for k, c in enumerate(self.program.consts):
-            self.put(1, f"const_{k} = {_constant(c)}")
+        for c in [c for c in consts if c not in long]:
+            self.put(1, f"{c} = {_constant(consts[c])}")
         self.block(self.program.steps, 1)
         self.put(1, f"return {', '.join(self.outputs) or '()'}")
         return "\n".join(self.lines) + "\n"
@@ -190,9 +196,7 @@ def _constant(value: np.ndarray) -> str:
     """A constant as an expression that gives its very bits."""
     if value.size <= 16 and np.isfinite(value).all():
         return f"np.array({value.tolist()}, {_dtype(value.dtype)})"
-    if value.nbytes <= 4096:
-        return f"np.frombuffer(bytes.fromhex({value.tobytes().hex()!r}), {_dtype(value.dtype)}).reshape({value.shape})"
-    return f"...  # {ArrayType(value.shape, value.dtype)}, too long to be written here"
+    return f"np.frombuffer(bytes.fromhex({value.tobytes().hex()!r}), {_dtype(value.dtype)}).reshape({value.shape})"
 
 
 def _dtype(dtype) -> str:

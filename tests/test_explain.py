@@ -205,6 +205,18 @@ def test_text_helpers():
     assert columns([("a", "10"), ("bbb", "2")], right=(1,)) == ["a    10", "bbb   2"] and columns([]) == []
 
 
+def test_source_takes_long_constants_as_keywords():
+    short, long = np.arange(5.0), np.linspace(0, 1, 40 * 15).reshape(40, 15)
+    f = jitnet.jit(lambda x: (x * short).sum() + x[:, 0] @ long)
+    x, namespace = np.ones((40, 5)), {}
+    exec(f.source(x), namespace)
+    consts = {f"const_{k}": c for k, c in enumerate(f.lower(x).program.consts) if c.nbytes > 4096}
+    assert [c.shape for c in consts.values()] == [(40, 15)]
+    np.testing.assert_allclose(namespace["lambda_"](x, **consts), f(x), rtol=1e-12)
+    with pytest.raises(TypeError, match="const_"):
+        namespace["lambda_"](x)
+
+
 def test_source_of_a_lambda_is_python():
     f = jitnet.jit(jitnet.grad(lambda w: (w * w).sum()))
     compile(f.source(X), "source", "exec")

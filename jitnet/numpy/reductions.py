@@ -31,8 +31,9 @@ def _axes(axis, x, name):
 
 def _keep(value, x, axes, keepdims):
     """The result with its reduced axes put back as size 1 where keepdims says so."""
-    return ops.reshape(value, shape=tuple(1 if a in axes else n for a,
-                                          n in enumerate(x.shape))) if given(keepdims) and keepdims else value
+    if not (given(keepdims) and keepdims):
+        return value
+    return ops.reshape(value, shape=tuple(1 if a in axes else n for a, n in enumerate(x.shape)))
 
 
 def _like(value, x):
