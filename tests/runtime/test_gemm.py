@@ -179,6 +179,7 @@ def test_tiles_are_whole_panels_and_enough_of_them():
             assert 1 <= rows <= m and 1 <= columns <= n
             assert (rows == m or rows % 2 == 0) and (columns == n or columns % panel == 0)
             assert -(-m // rows) * -(-n // columns) >= 2
+    assert gemm.tiles(1024, 128, 784, 4, True)[0] > gemm.tiles(1024, 128, 784, 4, False)[0]  # a turned panel serves more rows
     assert gemm.tiles(64, 64, 128, 4, False) == (64, 64) and gemm.tiles(0, 0, 0, 4, False) == (1, 1)
 
 
