@@ -32,6 +32,7 @@ from .runtime import cache, native
 from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, follow, is_away, is_gpu, known_device
+from .runtime.forks import waited_for
 from .runtime.program import StatusError
 from .text import Text, a_type
 from .tracebacks import cut, cutting, leaving
@@ -47,7 +48,7 @@ MISS = object()  # what a native entry gives when none of its programs fits
 LOOKING_INSIDE = ("graph", "lower", "steps", "source", "explain", "memory")
 MAX_RECORDS = 4096  # programs kept per function; the oldest goes first
 RECONNECT_AFTER = 16  # a native entry holds few programs: one that ran so often from Python comes back into it
-_compiling = threading.RLock()  # one for all functions: tracing one may compile another
+_compiling = waited_for(threading.RLock())  # one for all functions: tracing one may compile another
 
 
 class JitFunction(Generic[P, R]):

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import speaking_of, user_source
 from ..operators import Operator, dispatch
+from ..runtime.forks import renewed
 from . import late, memory
 from .base import Base, pending_array
 from .plan import MISSING, plan, signature
@@ -29,7 +30,7 @@ FRAMES = 4  # of jitnet on top of the user's: the function that was called, `inv
 LONGEST = 2000  # operators that wait at most: a loop that never asks for a value does not fill the memory
 
 _queues: list[weakref.ref] = []  # of all threads that record
-_publishing = threading.Lock()
+_publishing = renewed(threading.Lock())
 
 
 class Recording(Steps):

@@ -22,6 +22,7 @@ from ..errors import Source, speaking_of
 from ..jit import JitFunction, jit
 from ..operators import Operator
 from ..operators.dispatch import COMPILE_FROM
+from ..runtime.forks import renewed
 from ..transforms import vjp
 from ..types import SHORT_NAMES, ArrayType
 
@@ -245,7 +246,7 @@ def _add(cts: dict, place, ct) -> None:
 
 
 _plans: dict[tuple, Plan] = {}
-_making = threading.Lock()
+_making = renewed(threading.Lock())
 
 
 def plan(nodes: Sequence, steps: Sequence[tuple], outputs: tuple, given: tuple = (), like: tuple = (),

@@ -18,11 +18,12 @@ from ..errors import OperatorError
 from ..operators import find
 from ..random.generator import key_of
 from ..random.stream import GOLDEN, MASK
+from ..runtime.forks import renewed
 from .functions import function
 from .invoke import hooks
 from .ndarray import NDArray
 
-_lock = threading.Lock()
+_lock = renewed(threading.Lock())
 _seed = 0
 _streams: dict[Context, list[int]] = {}  # context -> [key of the seed, draws so far]
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import config
 from ..collector import count_as_old
-from . import llvm, parallel_compile
+from . import forks, llvm, parallel_compile
 
 MAGIC = b"jitnet object 1\n"
 DEFAULT_BOUND = 512 << 20
@@ -73,9 +73,9 @@ _memory: dict[str, Kernel] = {}
 _pending: dict[str, Callable[[], bytes]] = {}
 _ahead: dict[str, parallel_compile.Child] = {}
 _built: dict[str, bytes] = {}
-_compiling = threading.RLock()
-if hasattr(os, "register_at_fork"):  # in a child: a thread that compiles does not live on, its lock would; nor is a child ours
-    os.register_at_fork(after_in_child=lambda: globals().update(_compiling=threading.RLock(), _ahead={}))
+_compiling = forks.waited_for(threading.RLock())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: globals().update(_ahead={}))   # they are the parent's children
 _counts = _Counts()
 _writes = 0
 _warned: set[str] = set()

@@ -6,6 +6,7 @@ import weakref
 from dataclasses import dataclass
 
 from ..errors import DeviceError
+from .forks import renewed
 
 
 class _Defaults(threading.local):
@@ -16,7 +17,7 @@ class _Defaults(threading.local):
 
 
 _defaults = _Defaults()
-_lock = threading.Lock()
+_lock = renewed(threading.Lock())
 _away = 0   # `with` blocks under way, in any thread, whose device is not the CPU
 _followers: weakref.WeakSet = weakref.WeakSet()   # what has a shortcut for the CPU: `.follow(away)` is told when not to take it
 

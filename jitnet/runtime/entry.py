@@ -22,9 +22,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from . import layout, native
+from .forks import renewed
 from .program import RELEASE_FROM, Program
 
 NATIVE_ORDER = {"<": sys.byteorder == "little", ">": sys.byteorder == "big", "=": True, "|": True}
+_changing = renewed(threading.RLock())   # reentrant: a finalizer may call
 WEAK_KINDS = {float: layout.KIND_FLOAT, int: layout.KIND_INT, bool: layout.KIND_BOOL}
 
 
@@ -138,7 +140,6 @@ class Entry:
     def __init__(self, fallback: Callable, on_error: Callable | None = None, name: str = "call", doc: str | None = None):
         self.fallback, self.on_error = fallback, on_error or _raise
         self._records: list[_Record] = []
-        self._lock = threading.Lock()
         if not available():
             self.call = functools.partial(_python_call, self)
             return
@@ -168,12 +169,12 @@ class Entry:
         if single_output is not False and len(program.outputs) != int(single_output or 0):
             raise ValueError(f"single_output={single_output} does not fit a program with {len(program.outputs)} outputs")
         record = _Record(program, weak_scalars or {}, same or {}, wrapped or {}, written, single_output, wrap_outputs)
-        with self._lock:
+        with _changing:
             self._set([record, *self._in_order()[:layout.MAX_RECORDS - 1]])
 
     def clear(self) -> None:
         """Forgets all programs; those that run now finish."""
-        with self._lock:
+        with _changing:
             self._set([])
 
     def __len__(self) -> int:

@@ -8,15 +8,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import os
 import threading
 from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
-lock = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a thread that compiles does not live on in a child, its lock would
-    os.register_at_fork(after_in_child=lambda: globals().update(lock=threading.Lock()))
+from .forks import renewed
+
+lock = renewed(threading.Lock())
 _serial = itertools.count()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import config
-from . import cache, layout, llvm, threads
+from . import cache, forks, layout, llvm, threads
 
 SYMBOLS = {"jitnet_allocate": 2, "jitnet_free": 2, "jitnet_memory_malloc": 2, "jitnet_memory_calloc": 3,
            "jitnet_memory_realloc": 3, "jitnet_memory_free": 3, "jitnet_take_frame": 1, "jitnet_free_frames": 1,
@@ -151,7 +151,7 @@ class _MemoryHandler:
 
 
 _api: Api | None = None
-_api_lock = threading.Lock()
+_api_lock = forks.renewed(threading.Lock())
 
 
 def api() -> Api:
@@ -162,8 +162,17 @@ def api() -> Api:
             if _api is None:
                 made = Api()
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
+                if hasattr(os, "register_at_fork"):
+                    os.register_at_fork(after_in_child=_renew_memory)
                 _api = made
     return _api
+
+
+def _renew_memory() -> None:
+    """In a child: blocks that another thread was just taking or bringing back are left alone."""
+    words = _api.words
+    if words[layout.HELD_LOCK]:
+        words[layout.HELD_COUNT] = words[layout.HELD_BYTES] = words[layout.HELD_LOCK] = 0
 
 
 def release_memory() -> None:

@@ -16,6 +16,8 @@ import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from . import forks
+
 Job = tuple[str, Callable[[], bytes]]
 """(key, build): the name of an object, and what makes it."""
 
@@ -40,7 +42,7 @@ class Child:
         self.ended, self.rest = False, b""   # the rest: an object that has not come whole
         reader, writer = os.pipe()
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), forks.at_once():
                 for kind in (DeprecationWarning, RuntimeWarning):   # Python's and JAX's about threads: see above
                     warnings.simplefilter("ignore", kind)
                 self.process = os.fork()

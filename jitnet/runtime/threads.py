@@ -22,11 +22,12 @@ import numpy as np
 
 from .. import config
 from . import layout
+from .forks import renewed
 
 POOLS = ("own", "tbb", "omp", "workqueue")
 MODULES = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
 
-_lock = threading.Lock()
+_lock = renewed(threading.Lock())
 _words: np.ndarray | None = None  # the table that native code reads
 _wanted: int | None = None
 _backend: str | None = None

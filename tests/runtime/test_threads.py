@@ -94,6 +94,32 @@ def test_fork_from_another_thread():
     assert run(code, JITNET_NUM_THREADS="2", PYTHONWARNINGS="ignore") == ["[0]", "True"]
 
 
+TRACING = """
+import jitnet
+inside, forked = threading.Event(), threading.Event()
+def slow(x):
+    inside.set()
+    forked.wait({seconds})
+    return x + 1
+tracing = threading.Thread(target=lambda: jitnet.jit(slow)(np.ones(3)))
+tracing.start(); inside.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)
+    os._exit(0 if jitnet.jit(lambda x: x * 2 - 1)(np.ones(3)).sum() == 3 else 3)
+forked.set(); tracing.join()
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), jitnet.jit(lambda x: x - 1)(np.ones(3)).sum())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize(("seconds", "patience"), [(0.1, 60), (60, 0.05)])
+def test_child_compiles_though_another_thread_was_compiling(seconds, patience):
+    """The fork waits for the other thread, or where that waits for the fork, goes on without it."""
+    setup = f"import numpy as np, os, signal, threading\nfrom jitnet.runtime import forks\nforks.PATIENCE = {patience}\n"
+    assert run(TRACING.format(seconds=seconds), setup=setup, PYTHONWARNINGS="ignore") == ["0", "0.0"]
+
+
 def test_number_of_threads_from_the_environment():
     assert run("print(threads.get_num_threads())", JITNET_NUM_THREADS="3") == ["3"]
     assert int(run("print(threads.get_num_threads())", JITNET_NUM_THREADS="")[0]) >= 1
