@@ -222,7 +222,7 @@ def _nan_position(numpy_function, op, far):
         x = ops.where(numbers, x, np.asarray(far, x.dtype)) if is_float(x.dtype) else x
         return (argmax if op is ops.argmax else argmin)(x, axis, out, keepdims=keepdims)
     position.__name__ = numpy_function.__name__
-    position.__doc__ = f"{op.__doc__[:-1]}; NaN is passed over."
+    position.__doc__ = f"{op.__name__} of the numbers; NaN is passed over."
     return position
 
 

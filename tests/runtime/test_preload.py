@@ -27,6 +27,13 @@ def test_with_an_empty_cache_the_compiler_is_loaded_and_with_a_filled_one_it_is_
     assert python(CALL + "; import sys; print('numba' in sys.modules)", JITNET_CACHE_DIR=folder).split() == ["12.0", "False"]
 
 
+def test_python_without_docstrings_and_assertions():
+    code = "import jitnet.nd, jitnet.sym, jitnet.testing; print(jitnet.numpy.nanargmax([1.0, 2.0]))"
+    ran = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, timeout=120,
+                         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert (ran.stdout.strip(), ran.stderr) == ("1", "")
+
+
 def test_without_a_cache_the_compiler_is_loaded():
     assert python(LOADED, JITNET_CACHE="0") == "True"
     assert python(CALL, JITNET_CACHE="0") == "12.0"
