@@ -9,6 +9,7 @@ from .errors import TraceTypeError
 from .op import NUMPY_FUNCTIONS
 from .op_kinds import Elementwise
 from .symbols import SymFloat, SymInt, SymScalar
+from .tracebacks import cutting
 from .types import broadcast_shapes, known_dtype, same_kind, short_dtype
 
 NUMBERS = {int: int, float: float, bool: bool, SymInt: int, SymFloat: float}
@@ -52,6 +53,7 @@ def operator(ufunc: np.ufunc, reflected: bool = False) -> Callable:
     """A Python operator of Tracer: what the ufunc does with traced values."""
     handler = bind = None
 
+    @cutting
     def method(self, *others):
         nonlocal handler, bind
         if handler is None:
@@ -78,6 +80,7 @@ def in_place(ufunc: np.ufunc) -> Callable:
     """An augmented assignment of Tracer: writes into the array itself, as NumPy does."""
     plain = operator(ufunc)
 
+    @cutting
     def method(self, other):
         out = plain(self, other)
         if out is NotImplemented or not self.mutable:

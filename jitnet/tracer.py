@@ -9,6 +9,7 @@ A Python scalar stays weak (NumPy 2): `weak` holds its class until an array give
 """
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from .errors import LeakedTracerError, Source, TraceBranchError, TraceOverflowEr
 from .ir import Const, Eqn, Graph, Var, interpret
 from .op import METHODS, NUMPY_FUNCTIONS, Op
 from .text import a_type
+from .tracebacks import cutting
 from .traced_operators import Operators, operand_dtype
 from .types import I64, ArrayType
 
@@ -98,14 +100,8 @@ class Trace:
         """The atom that stands for a tracer in this trace; captures it when it belongs to an enclosing one."""
         if tracer.owner is self:
             return tracer.current()
-        if not tracer.owner.open:
-            raise LeakedTracerError(f"a traced value of `{tracer.owner.name}` ({tracer.type}) is used after its trace has "
-                                    f"ended",
-                                    "return it from the function instead of keeping it in a global, an attribute or a list")
         if self.parent is None or tracer.owner not in _stack():
-            raise LeakedTracerError(f"a traced value of `{tracer.owner.name}` ({tracer.type}) is used in another thread's "
-                                    f"trace",
-                                    "pass it to the function as an argument")
+            raise leaked(tracer)
         atom = self.parent.lift(tracer)
         if type(atom) is Const:
             return atom
@@ -138,14 +134,20 @@ class Trace:
         return Graph((*self.inputs, *self.captured.values()), tuple(self.eqns), tuple(outputs), self.name, ("trace",))
 
 
+def leaked(tracer: Tracer, name: str = "") -> LeakedTracerError:
+    """What is wrong with the use of a traced value outside its trace; name: of the op that it is used in."""
+    what = f"{name and name + ': '}a traced value of `{tracer.owner.name}` ({tracer.type}) is used "
+    if tracer.owner.open:
+        return LeakedTracerError(what + "in another thread", "use it in the thread that traces the function")
+    return LeakedTracerError(what + "after its trace has ended",
+                             "return it from the function instead of keeping it in a global, an attribute or a list")
+
+
 def bind(op: Op, arrays: Sequence, params) -> Any:
     """Applies an op to traced values: converts operands, writes the equation, returns the output Tracer or a tuple of them."""
     stack = _stack()
     if not stack:
-        leaked = next(a for a in arrays if isinstance(a, Tracer))
-        raise LeakedTracerError(f"{op.name}: a traced value of `{leaked.owner.name}` ({leaked.type}) is used after its trace "
-                                f"has ended",
-                                "return it from the function instead of keeping it in a global, an attribute or a list")
+        raise leaked(next(a for a in arrays if isinstance(a, Tracer)), op.name)
     trace = stack[-1]
     atoms, dtypes = [], []
     for a in arrays:
@@ -178,6 +180,7 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
 
 
 def _no_value(what: str, instead: str = "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`"):
+    @cutting
     def method(self, *_, **__):
         raise TraceBranchError(f"{what} needs the value of a traced {self.type}, which is known only when the compiled "
                                f"function runs", f"{instead}, or mark the argument static with `static_argnames`")
@@ -235,20 +238,21 @@ class Tracer(Operators):
         return self._atom.type.nbytes
 
     @property
+    @cutting
     def T(self):
         return self.transpose()
 
     @property
+    @cutting
     def mT(self):
         return self.swapaxes(-1, -2)
 
     @property
+    @cutting
     def flat(self):
         return self.reshape(-1)
 
-    @property
-    def real(self):
-        return self
+    real = property(lambda self: self)
 
     @property
     def imag(self):
@@ -259,12 +263,10 @@ class Tracer(Operators):
     def __repr__(self) -> str:
         return f"Tracer<{self.type}>"
 
-    def __copy__(self) -> Tracer:
-        return self.copy()
+    __copy__ = cutting(lambda self: self.copy())
+    __deepcopy__ = cutting(lambda self, memo: self.copy())
 
-    def __deepcopy__(self, memo) -> Tracer:
-        return self.copy()
-
+    @cutting
     def __reduce__(self):
         raise LeakedTracerError(f"a traced value of `{self.owner.name}` ({self.type}) has no elements that could be "
                                 "pickled", "pickle what the function returns")
@@ -280,7 +282,7 @@ class Tracer(Operators):
     def __iter__(self):
         if not self.shape:
             raise TraceTypeError("iteration over a 0-d array", _ONE_NUMBER)
-        return (self[i] for i in range(self.shape[0]))
+        return map(self.__getitem__, range(self.shape[0]))
 
     def must_fit(self, dtype: np.dtype) -> None:
         """Notes that a Python integer meets an array of that dtype: a value beyond its range is an error, as in NumPy."""
@@ -335,11 +337,13 @@ class Tracer(Operators):
         self._atom = value.current()
         self.version += 1
 
+    @cutting
     def __getitem__(self, key):
         from .numpy.indexing import getitem
 
         return getitem(self, key)
 
+    @cutting
     def __setitem__(self, key, value):
         from .numpy.indexing import setitem
 
@@ -347,11 +351,13 @@ class Tracer(Operators):
 
     # NumPy's protocols
 
+    @cutting
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         from .numpy.protocol import array_ufunc
 
         return array_ufunc(ufunc, method, inputs, kwargs)
 
+    @cutting
     def __array_function__(self, function, types, args, kwargs):
         handler = NUMPY_FUNCTIONS.get(function)
         if handler is None:
@@ -365,6 +371,7 @@ class Tracer(Operators):
 
         return numpy
 
+    @cutting
     def __array__(self, *_, **__):
         raise TraceBranchError(f"a NumPy function needs the values of a traced {self.type}, which are known only when the "
                                f"compiled function runs",
@@ -385,7 +392,7 @@ class Tracer(Operators):
             from .numpy.protocol import method_named  # the import fills the table
 
             method = method_named(name)
-        return lambda *args, **kwargs: method(self, *args, **kwargs)
+        return cutting(functools.partial(method, self))
 
 
 # Tracing a function

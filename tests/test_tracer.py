@@ -190,7 +190,7 @@ def test_another_thread():
         return [x]
 
     trace(f, [V], "f")
-    assert errors == ["a traced value of `f` (f64[3]) is used in another thread's trace"]
+    assert errors == ["a traced value of `f` (f64[3]) is used in another thread"]
 
 
 def test_values_are_not_known():

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import TraceAttributeError, TraceTypeError
 from ..op import METHODS, NUMPY_FUNCTIONS, has_priority
 from ..traced_operators import write_into
-from ..tracer import Tracer, current_trace
+from ..tracer import Tracer, current_trace, leaked
 from ..types import broadcast_shapes, known_dtype
 
 SPECIAL: dict[str, Callable] = {}     # name of a ufunc of scipy.special -> what runs on traced values
@@ -68,6 +68,8 @@ def fresh(x):
     """A new array with the value of x: writing into it leaves x alone. Costs no equation."""
     if isinstance(x, Tracer):
         trace = current_trace()
+        if trace is None:
+            raise leaked(x, "copy")
         return Tracer(trace, trace.lift(x))
     return np.array(x) if isinstance(x, np.ndarray) else x
 
