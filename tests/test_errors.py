@@ -1,5 +1,8 @@
 """Errors while tracing, whole messages: what is wrong, the user's own line, a way out."""
+import copy
+import os
 import re
+import traceback
 
 import numpy as np
 import pytest
@@ -273,6 +276,23 @@ def test_leaked_value():
     assert re.sub(r":\d+:", ":N:", str(info.value)) == (
         "add: a traced value of `first` (f32[4]) is used after its trace has ended\n  test_errors.py:N: kept[0] + 1\n"
         "  return it from the function instead of keeping it in a global, an attribute or a list")
+
+
+LEAKED = {
+    "operator": lambda x: 1 + x, "ufunc": lambda x: np.sin(x), "function": lambda x: np.concatenate([x, x]),
+    "method": lambda x: x.sum(axis=0), "index": lambda x: x[0], "write": lambda x: x.fill(0), "rows": lambda x: list(x),
+    "in place": lambda x: x.__iadd__(1), "turned": lambda x: x.T, "copy": lambda x: copy.copy(x),
+    "deepcopy": lambda x: copy.deepcopy([x]), "method copy": lambda x: x.copy(), "product": lambda x: x @ x}
+
+
+@pytest.mark.parametrize("use", LEAKED)
+def test_leaked_value_shows_the_users_frames_alone(use):
+    kept = []
+    trace(lambda x: kept.append(x) or [x], [V], "first")
+    with pytest.raises(LeakedTracerError, match="after its trace has ended") as info:
+        LEAKED[use](kept[0])
+    files = [frame.filename for frame in traceback.extract_tb(info.value.__traceback__)]
+    assert not [file for file in files if os.path.dirname(jitnet.__file__) in file]
 
 
 def test_kinds_are_builtin_kinds():

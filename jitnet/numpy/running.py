@@ -167,8 +167,9 @@ def sort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
 
 @implements(np.argsort, method="argsort")
 def argsort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
-    """Positions that sort along an axis; equals keep their order."""
-    x, axis = _flat(as_array(a), axis)
+    """Positions that sort along an axis; equals keep their order. Of a number, [0]."""
+    x = as_array(a)
+    x, axis = _flat(x if x.ndim else ops.reshape(x, shape=(1,)), axis)
     if not descending:
         return ops.argsort(x, axis=axis)
     n = x.shape[axis]

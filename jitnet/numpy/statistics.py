@@ -49,8 +49,14 @@ def _at(rows, position, method, dtype):
     part = position - low
     if method not in BETWEEN or part == 0 or low + 1 >= n:
         return astype(take(low), dtype)
-    a, b = take(low), take(low + 1)
-    return a + (b - a) * np.asarray(0.5 if method == "midpoint" else part, dtype)
+    return _between(take(low), take(low + 1), np.asarray(0.5 if method == "midpoint" else part, dtype))
+
+
+def _between(a, b, part):
+    """The number between a and b, part of the way; part is neither 0 nor 1."""
+    gap = b - a
+    # an infinite end is the result, as is one between equal infinities, whose gap is NaN
+    return ops.where(ops.isfinite(gap), a + gap * part, a * (1 - part) + b * part)
 
 
 def _quantile_dtype(x, q):
@@ -262,7 +268,7 @@ def nanquantile(a, q, axis=None, out=None, overwrite_input=False, method="linear
         i = astype(low, I64)
         first, second = (astype(take_along(rows, k, rows.ndim - 1), dtype) for k in (i, ops.minimum(i + 1, n - 1)))
         part = astype(position - low, dtype)
-        value = ops.where(ops.equal(part, 0), first, first + (second - first) * part)
+        value = ops.where(ops.equal(part, 0), first, _between(first, second, part))
         values.append(ops.reshape(value, shape=shape))
     return into(out, _stacked(values, q), "nanquantile")
 

@@ -89,6 +89,11 @@ CALLS = {
                                                        (np.quantile, [0.3]), (np.quantile, np.float32(0.3)),
                                                        (np.percentile, 30), (np.percentile, [30, 50]))],
                             X.astype(np.float32), I),
+    "medians next to infinities": (lambda x: [np.median(x, axis=1), np.nanmedian(x, axis=1)],
+                                   np.array([[np.inf] * 4, [-np.inf, -np.inf, 1, 2], [-np.inf, 1, 2, np.inf],
+                                             [-np.inf, -np.inf, np.inf, np.inf], [3, np.inf, 1, np.inf]])),
+    "quantiles next to infinities": (lambda x: np.quantile(x, 0.3, axis=1), np.array([[-np.inf, 1, 2], [-np.inf, 5, np.inf]])),
+    "order of a number": (lambda x: [np.argsort(x), np.argsort(x, axis=0), x.argsort()], np.float64(3)),
     "median of nan": (lambda x: [np.median(x), np.median(x, axis=0)], N),
     "covariance": (lambda x: [np.cov(x), np.corrcoef(x), np.cov(x, rowvar=False), np.cov(x[0]), np.cov(x, ddof=0)], X[:, :, 0]),
     # shapes
