@@ -9,6 +9,7 @@ A call goes the shortest way that knows it:
 """
 from __future__ import annotations
 
+import copy
 import functools
 import threading
 import time
@@ -388,6 +389,9 @@ class BoundJit(functools.partial):
 
     def __repr__(self) -> str:
         return f"<bound jit {self.func._name} of {self.args[0]!r}>"
+
+    def __deepcopy__(self, memo) -> BoundJit:
+        return BoundJit(self.func, copy.deepcopy(self.args[0], memo))
 
 
 def _result(outs, structure: tuple, arrays: bool):

@@ -1,4 +1,5 @@
 """Compiled methods: attributes that hold arrays are arguments, all others and the class of a class method are static."""
+import copy
 import dataclasses
 import inspect
 
@@ -189,6 +190,15 @@ class Activated:
     @jitnet.jit
     def __call__(self, x):
         return getattr(np, self.activation)(x * self.w + self.bias)
+
+
+def test_a_copy_of_a_bound_method_is_bound_to_a_copy():
+    layer = Layer(2)
+    bound = copy.deepcopy(layer.update)
+    bound(np.ones(3))
+    assert layer.w.tolist() == [0, 1, 2] and bound.args[0].w.tolist() == [-1, 0, 1]
+    copy.copy(layer.update)(np.ones(3))
+    assert layer.w.tolist() == [-1, 0, 1]
 
 
 def test_dataclasses_with_fields_that_are_no_arrays():

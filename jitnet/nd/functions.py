@@ -59,7 +59,7 @@ def function(op: Operator, name: str) -> Callable:
 
     made = _as_out(op, call) if op.random and not op.input_names else call
     made.__name__ = made.__qualname__ = name
-    made.__doc__ = document(op)
+    made.__module__, made.__doc__ = __package__, document(op)   # where pickle finds it again
     return made
 
 
@@ -159,6 +159,7 @@ def arithmetic(name: str, wide: str, number: str, turned: str | None = None) -> 
             return int(found) if isinstance(found, bool) else found
         raise TypeError(f"nd.{name}: types {type(lhs).__name__} and {type(rhs).__name__} do not go together")
     call.__name__ = call.__qualname__ = name
+    call.__module__ = __package__
     call.__doc__ = f"{wide_op.body.__doc__} Either argument may be a number; arrays broadcast."
     return call
 

@@ -63,6 +63,7 @@ def function(op: Operator, public: str) -> Callable:
         return apply(op, inputs, given, name, attributes, hint)
 
     call.__name__ = call.__qualname__ = public
+    call.__module__ = __package__   # where pickle finds it again
     from ..nd.functions import document
 
     call.__doc__ = document(op) + "\nname: the name of the node (made up without one). attr: attributes of the node."
@@ -184,6 +185,7 @@ def arithmetic(name: str, same: str, number: str, turned: str | None, python: Ca
             return python(left, right)
         raise TypeError(f"types ({type(left)}, {type(right)}) not supported")
     call.__name__ = call.__qualname__ = name
+    call.__module__ = __package__
     call.__doc__ = f"{same_op.body.__doc__} Either argument may be a number."
     return call
 

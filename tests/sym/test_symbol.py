@@ -28,6 +28,11 @@ def test_arguments_are_in_the_order_of_a_depth_first_walk():
     assert mx.sym.Group([s, a]).name is None
 
 
+def test_functions_are_pickled_by_name():
+    for f in (mx.nd.relu, mx.nd.maximum, mx.nd.linalg_gemm2, mx.sym.FullyConnected, mx.sym.maximum):
+        assert pickle.loads(pickle.dumps(f)) is f
+
+
 def test_json_and_pickle_keep_everything():
     a = mx.sym.Variable("a", shape=(2, 3), lr_mult=2.0)
     with mx.AttrScope(ctx_group="g"):
