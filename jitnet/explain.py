@@ -229,6 +229,8 @@ def _between(producer: Eqn, readers: list[Eqn], graph: Graph, before: dict[Eqn, 
 
 def _reason(producer: Eqn, var: Var, readers: list[Eqn]) -> str | None:
     if _origin(producer, var).op.name.startswith("partial_"):
+        if var.type.shape[0] == 1:   # kernels are the same for every size
+            return "a reduction of few rows, cut into chunks where it is long (here there is one): the next step combines them"
         return "one long reduction, cut into chunks that run in parallel: the next step combines them"
     if producer.op.kind == "control":
         return f"a result of {producer.op.name}, whose body is a program of its own"

@@ -57,6 +57,13 @@ def test_explain_names_what_stands_between():
     assert "sort is a step of its own" in jitnet.jit(g).explain(X)
 
 
+def test_explain_says_what_a_reduction_is_cut_into():
+    f = jitnet.jit(lambda x: np.sum(np.exp(x)))
+    short, long = f.explain(np.ones(5)), f.explain(np.ones(100_000))
+    assert "a reduction of few rows, cut into chunks where it is long (here there is one): the next step combines them" in short
+    assert "one long reduction, cut into chunks that run in parallel: the next step combines them" in long
+
+
 def test_explain_says_when_numpy_runs():
     f = jitnet.jit(lambda x: np.sort(x + 1, axis=1) * 2)
     text = f.explain(X)

@@ -24,6 +24,7 @@ import numpy as np
 
 from .. import config
 from ..collector import count_as_old
+from ..errors import user_source
 from . import forks, llvm, parallel_compile
 
 MAGIC = b"jitnet object 1\n"
@@ -312,8 +313,10 @@ def _write(key: str, image: bytes) -> None:
             temporary.unlink()
         if str(folder()) not in _warned:
             _warned.add(str(folder()))
-            warnings.warn(f"jitnet keeps compiled kernels in memory only: {folder()} cannot be written ({error.strerror}); "
-                          "set JITNET_CACHE_DIR to a folder that can", RuntimeWarning, stacklevel=2)
+            line = user_source()
+            warnings.warn_explicit(f"jitnet keeps compiled kernels in memory only: {folder()} cannot be written "
+                                   f"({error.strerror}); set JITNET_CACHE_DIR to a folder that can", RuntimeWarning,
+                                   line.file if line else __file__, line.line if line else 1)
         return
     if _writes % SWEEP_EVERY == 0:
         _sweep(path.parent.parent)

@@ -143,7 +143,7 @@ def test_folder_that_cannot_be_written_warns_once_and_goes_on(tmp_path, monkeypa
     with pytest.warns(RuntimeWarning, match="in memory only") as caught:
         assert run(cache.get_kernel(source(2)), [1]) == [2]
         assert run(cache.get_kernel(source(3)), [1]) == [3]
-    assert len(caught) == 1 and str(blocked) in str(caught[0].message)
+    assert len(caught) == 1 and str(blocked) in str(caught[0].message) and caught[0].filename == __file__
 
 
 def test_switched_off(fresh, monkeypatch):
