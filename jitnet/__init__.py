@@ -22,7 +22,7 @@ from .runtime.threads import get_num_threads as get_num_threads, set_num_threads
 from .transforms import checkpoint as checkpoint, custom_jvp as custom_jvp, custom_vjp as custom_vjp, grad as grad
 from .transforms import hessian as hessian, jacfwd as jacfwd, jacrev as jacrev, jvp as jvp, linearize as linearize
 from .transforms import stop_gradient as stop_gradient, value_and_grad as value_and_grad, vjp as vjp, vmap as vmap
-from . import context as context, errors as base
+from . import base as base, context as context
 from .errors import MXNetError as MXNetError
 from .later import missing as _missing
 

@@ -153,6 +153,8 @@ def mark_variables(variables, gradients, grad_reqs="write") -> None:
 
 def _attach_grad(self: NDArray, grad_req: str = "write", stype: str | None = None) -> None:
     """Gives the array a gradient of zeros, which `backward` writes (or adds to), and makes it the start of a recording."""
+    if stype not in (None, "default"):
+        raise MXNetError(f"attach_grad: gradients are dense, there is no storage type {stype!r}", "leave stype out")
     mark_variables([self], [NDArray(full(self, 0), self._ctx)], grad_req)
 
 
@@ -213,6 +215,41 @@ def grad(heads, variables, head_grads=None, retain_graph: bool | None = None, cr
         for node in nodes:
             node.free()
     return results
+
+
+def get_symbol(x: NDArray):
+    """The Symbol of what was recorded to compute an array: arrays are its variables var0, var1, ... in the order of their use.
+
+    >>> import jitnet as mx
+    >>> x = mx.nd.ones(2)
+    >>> x.attach_grad()
+    >>> with mx.autograd.record():
+    ...     y = mx.nd.exp(x) * 2
+    >>> mx.autograd.get_symbol(y).list_arguments()
+    ['var0']
+    """
+    from .sym import make, var
+
+    head = source_of(x)
+    if head is None:
+        raise OperatorError("get_symbol: the array is not in a recorded graph", "compute it inside `with autograd.record():`")
+    made: dict[tuple, object] = {}  # key of a source, or id of a constant -> its symbol
+
+    def symbol_of(source, value):
+        key = ("constant", id(value)) if source is None else Gradients.key(source)
+        if key not in made:
+            made[key] = var(f"var{sum(len(k) == 1 or k[0] == 'constant' for k in made)}")
+        return made[key]
+
+    for number, node in enumerate(tape.below([head])):
+        if isinstance(node, PythonNode) or not hasattr(node.call, "operator"):
+            raise OperatorError(f"get_symbol: step {number} is a Function or a recorded gradient, which is no operator",
+                                "ask for the symbol of what it was computed from; `Symbol.gradient` gives gradients as symbols")
+        op = node.call.operator
+        given = {name: value for name, value in node.call.params(node.scalars).items() if name in op.schema.names}
+        outs = make.apply(op, [symbol_of(s, v) for s, v in zip(node.sources, node.values)], given, f"node_{number}")
+        made |= {(id(node), k): outs[k] for k in range(len(outs))}
+    return symbol_of(head, x)
 
 
 def _heads(heads, head_grads) -> tuple[list[NDArray], list[NDArray | None]]:

@@ -164,6 +164,15 @@ class ReshapeError(MXNetError, AssertionError):
     """An executor that cannot take the new shapes as it was asked to; MXNet 1.x raises either kind, by version."""
 
 
+class NotImplementedForSymbol(MXNetError, NotImplementedError):
+    """What works on arrays alone."""
+
+    def __init__(self, function, alias: str = ""):
+        name = f"{function.__name__} (namely operator \"{alias}\")" if alias else function.__name__
+        super().__init__(f"Function {name} is not implemented for Symbol and only available in NDArray.",
+                         "bind the symbol and look at the outputs")
+
+
 class OperatorIndexError(MXNetError, IndexError):
     """A position that an operator was given lies outside its array."""
 

@@ -400,3 +400,26 @@ def test_writes_in_place_are_refused_while_recording(write):
             exec(write, {"x": x, "y": y, "nd": nd})
     assert values(y) == [2.0, 4.0]
     assert values(x) == [1.0, 2.0]
+
+
+def test_the_symbol_of_what_was_recorded():
+    x, w = marked([[1.0, 2.0], [3.0, 4.0]]), nd.array([[0.5, 1], [2, -1], [1, 1]])
+    with autograd.record():
+        h = nd.FullyConnected(x, w, no_bias=True, num_hidden=3) * 0.37
+        left, right = nd.split(h, num_outputs=2, axis=0)
+        y = nd.softmax(left + right, axis=-1) ** 2
+        slope, = autograd.grad(y, x, create_graph=True)
+    symbol = autograd.get_symbol(y)
+    assert symbol.list_arguments() == ["var0", "var1"]
+    found, = symbol.eval(var0=nd.array(x.asnumpy()), var1=w)
+    np.testing.assert_allclose(found.asnumpy(), y.asnumpy(), rtol=1e-5)
+    assert autograd.get_symbol(x).list_arguments() == ["var0"]
+    with pytest.raises(MXNetError, match="get_symbol: the array is not in a recorded graph"):
+        autograd.get_symbol(w)
+    with pytest.raises(MXNetError, match="a Function or a recorded gradient"):
+        autograd.get_symbol(slope)
+
+
+def test_gradients_are_dense():
+    with pytest.raises(MXNetError, match="there is no storage type 'csr'"):
+        nd.ones((2,)).attach_grad(stype="csr")

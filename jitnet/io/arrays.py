@@ -117,7 +117,8 @@ class NDArrayIter(DataIter):
         if self.cursor + self.batch_size > self.num_data and self.last_batch_handle != "pad":
             self._carried = self._rows(np.arange(self.cursor, self.num_data))
             raise StopIteration
-        return DataBatch(self.getdata(), self.getlabel(), self.getpad(), None)
+        data, label = ([x] if isinstance(x, NDArray) else x for x in (self.getdata(), self.getlabel()))
+        return DataBatch(data, label, self.getpad(), None)
 
     def getdata(self) -> list[NDArray]:
         return self._batch(self.data)

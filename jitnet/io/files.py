@@ -6,10 +6,22 @@ import struct
 
 import numpy as np
 
+from ..nd.creation import array
+from ..nd.ndarray import NDArray
 from .arrays import NDArrayIter
 
 
-class CSVIter(NDArrayIter):
+class _FileIter(NDArrayIter):
+    """What reads files has one array of data and one of labels; `getdata` and `getlabel` give them alone, as in MXNet."""
+
+    def getdata(self) -> NDArray:
+        return super().getdata()[0]
+
+    def getlabel(self) -> NDArray:
+        return super().getlabel()[0]
+
+
+class CSVIter(_FileIter):
     """Batches of the rows of a file of comma separated numbers, each reshaped to `data_shape`. Labels likewise, 0 without one.
 
     A last batch that is not full is filled up from the start; its `pad` says with how many rows. round_batch: the next epoch
@@ -23,7 +35,7 @@ class CSVIter(NDArrayIter):
         if tuple(label_shape) == (1,):
             labels = labels.reshape(-1)
         self.round_batch = round_batch
-        super().__init__({data_name: data}, {label_name: labels}, batch_size)
+        super().__init__({data_name: array(data, dtype=dtype)}, {label_name: array(labels, dtype=dtype)}, batch_size)
 
     def reset(self) -> None:
         """Starts the next epoch: after the rows that filled up the last batch under `round_batch`, else at the first row."""
@@ -40,7 +52,7 @@ def _table(path, shape, dtype) -> np.ndarray:
     return rows.reshape(len(rows), *shape)
 
 
-class MNISTIter(NDArrayIter):
+class MNISTIter(_FileIter):
     """Batches of images (1, 28, 28), or (784,) under `flat`, from 0 to 1, and their labels, from files in MNIST's format, as
     they are or with gzip. The last batch is left out where it is not full. seed: of the order under `shuffle`."""
 

@@ -195,10 +195,10 @@ class Module(BaseModule):
         for kind, known, given in parts:
             extra = [name for name in given or () if name not in known]
             missing = [name for name in known if given is not None and name not in given]
-            if extra and not allow_extra:
-                raise ValueError(f'Find name "{extra[0]}" that is not in the {kind}')
             if missing and not allow_missing:
                 raise RuntimeError(f"{sorted(missing)[0]} is not presented")
+            if extra and not allow_extra:
+                raise ValueError(f'Find name "{extra[0]}" that is not in the {kind}')
             for name in known:
                 if given and name in given and given[name].shape != known[name].shape:
                     raise ValueError(f"Shape not match! {name}, need: {known[name].shape}, received: {given[name].shape}")
@@ -325,7 +325,8 @@ class Module(BaseModule):
         """Computes the outputs of a batch, of any batch size. is_train: by default whether the module is bound for training."""
         self._check()
         group = self._exec_group
-        labels = data_batch.label if self._label_shapes and data_batch.label else None
+        labels = getattr(data_batch, "label", None) if self._label_shapes else None  # a batch may be any object with `data`
+        labels = labels or None
         if len(data_batch.data) != len(self._data_shapes):
             raise ValueError(f"the batch has {len(data_batch.data)} arrays of data, the module takes {len(self._data_shapes)}: "
                              f"{', '.join(self._data_names)}")
@@ -338,9 +339,9 @@ class Module(BaseModule):
 
     def _follow(self, batch: DataBatch, labels) -> None:
         """Binds the shapes of a batch that differ from those bound."""
-        data = batch.provide_data or [DataDesc(d.name, x.shape, d.dtype, d.layout)
-                                      for d, x in zip(self._data_shapes, batch.data)]
-        if batch.provide_label:
+        data = getattr(batch, "provide_data", None) or [DataDesc(d.name, x.shape, d.dtype, d.layout)
+                                                        for d, x in zip(self._data_shapes, batch.data)]
+        if getattr(batch, "provide_label", None):
             found = batch.provide_label
         elif labels is not None:
             found = [DataDesc(d.name, x.shape, d.dtype, d.layout) for d, x in zip(self._label_shapes, labels)]

@@ -16,6 +16,7 @@ from .utilities import concatenate as concatenate, histogram as histogram, movea
 from .utilities import onehot_encode as onehot_encode, split_v2 as split_v2, waitall as waitall
 from . import random as random, utilities as _utilities
 from .creation import from_numpy as from_numpy, full as full, linspace as linspace, ones as ones, zeros as zeros
+from .creation import to_dlpack_for_read as to_dlpack_for_read, to_dlpack_for_write as to_dlpack_for_write
 
 if _TYPE_CHECKING:  # the operators, which are made of their records below
     def __getattr__(name: str) -> _Any: ...
@@ -28,7 +29,8 @@ globals().update({name: made for name, made in _made.items() if not name.startsw
 globals().update(_functions.ARITHMETIC)
 _functions.add_methods()
 linalg = _Namespace(**{name.removeprefix("linalg_"): made for name, made in _made.items() if name.startswith("linalg_")})
-contrib = _Namespace(boolean_mask=_utilities.boolean_mask, isnan=_utilities.isnan, **{
+contrib = _Namespace(boolean_mask=_utilities.boolean_mask, isnan=_utilities.isnan,
+                     isinf=_utilities.isinf, isfinite=_utilities.isfinite, **{
     name.removeprefix("_contrib_"): made for name, made in _made.items() if name.startswith("_contrib_")})
 op = _Namespace(**_made)
 utils = _Namespace(save=save, load=load, zeros=zeros, empty=empty, array=array)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..context import Context, known_context
-from ..errors import OperatorError
+from ..errors import MXNetError, OperatorError
 from . import memory
 from .ndarray import NDArray
 
@@ -17,7 +17,18 @@ def _dtype(dtype) -> np.dtype:
     return np.dtype(np.float32 if dtype is None else dtype)
 
 
-def _made(data: np.ndarray, ctx: Context | None) -> NDArray:
+def _dense(stype: str | None) -> None:
+    if stype not in (None, "default"):
+        raise MXNetError(f"arrays are dense, there is no storage type {stype!r}", "leave stype out")
+
+
+def _made(data: np.ndarray, ctx: Context | None, out: NDArray | None = None) -> NDArray:
+    """An NDArray of new memory, or `out` with these values."""
+    if out is not None:
+        if out.shape != data.shape:
+            raise OperatorError(f"out has the shape {list(out.shape)}, the values {list(data.shape)}", "give out their shape")
+        out[:] = data
+        return out
     ctx = known_context(ctx)
     return NDArray(memory.placed(data, ctx), ctx)
 
@@ -39,22 +50,21 @@ def array(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
     return _made(data, ctx)
 
 
-def zeros(shape, ctx: Context | None = None, dtype=None, **_) -> NDArray:
-    """Zeros. The shape is a tuple, or a number for one axis."""
-    return _made(np.zeros(_shape(shape), _dtype(dtype)), ctx)
+def zeros(shape, ctx: Context | None = None, dtype=None, stype: str | None = None, out: NDArray | None = None) -> NDArray:
+    """Zeros, in a new array or in `out`. The shape is a tuple, or a number for one axis."""
+    _dense(stype)
+    return _made(np.zeros(_shape(shape), _dtype(dtype)), ctx, out)
 
 
-def ones(shape, ctx: Context | None = None, dtype=None, **_) -> NDArray:
-    """Ones. The shape is a tuple, or a number for one axis."""
-    return _made(np.ones(_shape(shape), _dtype(dtype)), ctx)
+def ones(shape, ctx: Context | None = None, dtype=None, stype: str | None = None, out: NDArray | None = None) -> NDArray:
+    """Ones, in a new array or in `out`. The shape is a tuple, or a number for one axis."""
+    _dense(stype)
+    return _made(np.ones(_shape(shape), _dtype(dtype)), ctx, out)
 
 
 def full(shape, val, ctx: Context | None = None, dtype=None, out: NDArray | None = None) -> NDArray:
     """An array with `val` everywhere."""
-    if out is not None:
-        out[:] = val
-        return out
-    return _made(np.full(_shape(shape), val, _dtype(dtype)), ctx)
+    return _made(np.full(_shape(shape), val, _dtype(dtype)), ctx, out)
 
 
 def empty(shape, ctx: Context | None = None, dtype=None) -> NDArray:
@@ -77,9 +87,9 @@ def linspace(start, stop, num: int, endpoint: bool = True, ctx: Context | None =
     return _made(np.linspace(start, stop, num, endpoint=endpoint).astype(_dtype(dtype)), ctx)
 
 
-def eye(N, M=0, k=0, ctx: Context | None = None, dtype=None) -> NDArray:
+def eye(N, M=0, k=0, ctx: Context | None = None, dtype=None, out: NDArray | None = None) -> NDArray:
     """Ones on the diagonal number k, zeros elsewhere; N rows and M columns (M = 0: N)."""
-    return _made(np.eye(int(N), int(M) or None, int(k), dtype=_dtype(dtype)), ctx)
+    return _made(np.eye(int(N), int(M) or None, int(k), dtype=_dtype(dtype)), ctx, out)
 
 
 def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
@@ -88,8 +98,31 @@ def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
 
 
 def from_dlpack(dlpack) -> NDArray:
-    """An NDArray that shares the memory of an array of any library with DLPack."""
-    return _shared(np.from_dlpack(dlpack))
+    """An NDArray that shares the memory of an array of any library with DLPack, or of a DLPack capsule."""
+    return _shared(np.from_dlpack(dlpack) if hasattr(dlpack, "__dlpack__") else np.asarray(_Capsule(dlpack)))
+
+
+def to_dlpack_for_read(data: NDArray):
+    """A DLPack capsule that shares the memory of an array, for a library that reads it. Most take the array itself."""
+    return data.to_dlpack_for_read()
+
+
+to_dlpack_for_write = to_dlpack_for_read
+
+
+class _Capsule:
+    """The array of a DLPack capsule on the CPU as an object that NumPy takes; it may be written, as in MXNet."""
+
+    def __init__(self, capsule):
+        self.capsule = capsule
+        self.array = np.from_dlpack(self)  # which is read-only: capsules of the old kind do not say whether they may be written
+        self.__array_interface__ = self.array.__array_interface__ | {"data": (self.array.ctypes.data, False)}
+
+    def __dlpack__(self, **_):
+        return self.capsule
+
+    def __dlpack_device__(self):
+        return 1, 0
 
 
 def _shared(data: np.ndarray) -> NDArray:

@@ -187,6 +187,20 @@ class NDArray(Base):
     def __setitem__(self, key, value) -> None:
         indexing.write(self, key, value)
 
+    def flatten(self, inplace: bool = False) -> NDArray:
+        """All axes but the first merged, in a new array, or with `inplace` in a view."""
+        return self.reshape(0, -1) if inplace else invoke(find("Flatten"), (self,), {})
+
+    def expand_dims(self, axis: int, inplace: bool = False) -> NDArray:
+        """A new axis of size 1, in a new array, or with `inplace` in a view."""
+        out = invoke(find("expand_dims"), (self,), find("expand_dims").schema.parse({"axis": axis}))
+        return self.reshape(out.shape) if inplace else out
+
+    def squeeze(self, axis=None, inplace: bool = False) -> NDArray:
+        """Without the axes of size 1, or those named, in a new array, or with `inplace` in a view."""
+        out = invoke(find("squeeze"), (self,), find("squeeze").schema.parse({"axis": axis}))
+        return self.reshape(out.shape) if inplace else out
+
     def split_v2(self, indices_or_sections, axis: int = 0, squeeze_axis: bool = False):
         """Parts along an axis: so many equal ones, or cut at the indices of a tuple."""
         op = find("_split_v2")
@@ -217,6 +231,12 @@ class NDArray(Base):
     def __dlpack_device__(self):
         return self._data.__dlpack_device__()
 
+    def to_dlpack_for_read(self):
+        """A DLPack capsule that shares the memory. Most libraries take the array itself."""
+        return self.__dlpack__()
+
+    to_dlpack_for_write = to_dlpack_for_read
+
     def __repr__(self) -> str:
         return f"\n{self._data!s}\n<{type(self).__name__} {'x'.join(map(str, self.shape))} @{self._ctx}>"
 
@@ -229,10 +249,9 @@ class NDArray(Base):
         return (self[k] for k in range(len(self)))
 
     def __bool__(self) -> bool:
-        if self._data.size == 1:
-            return bool(self.asscalar())
-        raise ValueError("The truth value of an NDArray with " + ("no" if not self._data.size else "multiple")
-                         + " elements is ambiguous.")
+        if self._data.size > 1:
+            raise ValueError("The truth value of an NDArray with multiple elements is ambiguous.")
+        return bool(self._data.size and self.asscalar())
 
     def __float__(self) -> float:
         return float(self.asscalar())

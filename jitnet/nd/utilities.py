@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import OperatorError
 from ..operators import find
 from . import indexing
 from .invoke import invoke
@@ -28,10 +29,19 @@ def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = Tr
 
 def moveaxis(tensor: NDArray, source: int | Sequence[int], destination: int | Sequence[int]) -> NDArray:
     """The array with axes moved to other places; the others stay in order."""
-    one = lambda a: [a % tensor.ndim] if isinstance(a, int) else [k % tensor.ndim for k in a]
-    sources, destinations = one(source), one(destination)
+    def axes(given) -> list[int]:
+        given = [given] if isinstance(given, int) else list(given)
+        wrong = next((k for k in given if not -tensor.ndim <= k < tensor.ndim), None)
+        if wrong is not None:
+            raise OperatorError(f"moveaxis: axis {wrong} is out of bounds for {tensor.ndim} axes", "count from 0, or from -1")
+        given = [k % tensor.ndim for k in given]
+        if len(set(given)) != len(given):
+            raise OperatorError(f"moveaxis: repeated axis in {given}", "name each axis once")
+        return given
+    sources, destinations = axes(source), axes(destination)
     if len(sources) != len(destinations):
-        raise ValueError("`source` and `destination` arguments must have the same number of elements")
+        raise OperatorError("moveaxis: `source` and `destination` arguments must have the same number of elements",
+                            f"they have {len(sources)} and {len(destinations)}")
     order = [k for k in range(tensor.ndim) if k not in sources]
     for place, axis in sorted(zip(destinations, sources)):
         order.insert(place, axis)
@@ -64,3 +74,13 @@ def boolean_mask(data: NDArray, index: NDArray, axis: int = 0) -> NDArray:
 def isnan(data: NDArray) -> NDArray:
     """1 where an element is NaN, else 0."""
     return data != data
+
+
+def isinf(data: NDArray) -> NDArray:
+    """1 where an element is an infinity, else 0."""
+    return data.abs() == np.inf
+
+
+def isfinite(data: NDArray) -> NDArray:
+    """1 where an element is neither NaN nor an infinity, else 0."""
+    return data.abs() < np.inf

@@ -45,8 +45,22 @@ def stack(*data, axis, num_args):
     return np.stack(data, axis=axis)
 
 
+def _infer_split(op, ins, outs, params):
+    """Equal parts have one shape, from which that of the whole follows, and the other way round."""
+    (whole,), outs = infer.forward(op, ins, outs, params)
+    part = None
+    for k, shape in enumerate(outs):
+        part = infer.merge(shape, part, f"output {k}")
+    if part is not None:
+        n, drop = params["num_outputs"], params["squeeze_axis"]
+        axis = normalize_axis(params["axis"], len(part) + drop, op.name)
+        sizes = (*part[:axis], n, *part[axis:]) if drop else (*part[:axis], part[axis] * n, *part[axis + 1:])
+        whole = infer.merge(whole, sizes, "data")
+    return [whole], [part] * len(outs)
+
+
 @operator("SliceChannel", params={"num_outputs": Int(low=1), "axis": Int(1), "squeeze_axis": Bool(False)}, aliases=("split",),
-          output_count=lambda p: p["num_outputs"], method=True)
+          output_count=lambda p: p["num_outputs"], shape_rule=_infer_split, method=True)
 def split(data, *, num_outputs, axis, squeeze_axis):
     """Equal parts along an axis; `squeeze_axis` drops that axis where parts have the size 1."""
     n = data.shape[normalize_axis(axis, data.ndim, "split")]

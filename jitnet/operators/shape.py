@@ -162,6 +162,9 @@ def broadcast_like(lhs, rhs, *, lhs_axes, rhs_axes):
     """`lhs` repeated along axes of size 1 up to the sizes of `rhs`, or along lhs_axes to the sizes of rhs_axes."""
     if lhs_axes is None or rhs_axes is None:
         return np.broadcast_to(lhs, rhs.shape)
+    if not lhs_axes or len(lhs_axes) != len(rhs_axes):
+        raise OperatorError(f"broadcast_like: lhs_axes {lhs_axes} and rhs_axes {rhs_axes} do not go together",
+                            "give as many axes of lhs as of rhs, at least one")
     shape = list(lhs.shape)
     for k, n in zip(lhs_axes, rhs_axes, strict=True):
         shape[k] = rhs.shape[n]

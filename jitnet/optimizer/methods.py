@@ -11,6 +11,8 @@ from .optimizer import Optimizer, register, zeros_like
 class SGD(Optimizer):
     """Gradient descent, with momentum where that is not 0."""
 
+    _copy_last = True
+
     def __init__(self, momentum=0.0, lazy_update=True, **kwargs):
         super().__init__(**kwargs)
         self.momentum, self.lazy_update = momentum, lazy_update

@@ -136,11 +136,15 @@ class Optimizer:
         """The states of a new weight: None, an NDArray, or a tuple of them."""
 
     def create_state_multi_precision(self, index, weight: NDArray):
-        """(copy of the weight in 32 bits, its states) of a weight of float16 under `multi_precision`, else `create_state`."""
+        """(copy of the weight in 32 bits, its states) of a weight of float16 under `multi_precision`, else `create_state`.
+
+        SGD and NAG have (its states, copy of the weight), as in MXNet's files of states.
+        """
         if weight.dtype == np.float16:
             if self.multi_precision:
                 copy = weight.astype(np.float32)
-                return copy, self.create_state(index, copy)
+                state = self.create_state(index, copy)
+                return (state, copy) if self._copy_last else (copy, state)
             logging.warning("steps on float16 weights lose precision: pass multi_precision=True to the optimizer")
         return self.create_state(index, weight)
 
@@ -168,14 +172,16 @@ class Optimizer:
         if self._fused():
             many = isinstance(index, (list, tuple))
             weights, states = (weight, state) if many else ([weight], [state])
-            flat = [[*_flat(s[1]), s[0]] if self._mixed(w) else _flat(s) for w, s in zip(weights, states)]
+            flat = [[*_flat(s[1]), s[0]] if self._mixed(w) and not self._copy_last else _flat(s)
+                    for w, s in zip(weights, states)]
             self._step(index if many else [index], weights, grad if many else [grad], flat)
         elif isinstance(index, (list, tuple)):
             for one in zip(index, weight, grad, state):
                 self.update_multi_precision(*one)
         elif self._mixed(weight):
-            self.update(index, state[0], grad.astype(np.float32), state[1])
-            state[0].astype(np.float16).copyto(weight)
+            own, copy = state if self._copy_last else state[::-1]
+            self.update(index, copy, grad.astype(np.float32), own)
+            copy.astype(np.float16).copyto(weight)
         else:
             self.update(index, weight, grad, state)
 
@@ -200,6 +206,7 @@ class Optimizer:
                    [[float(v) for v in row.values()] for row in rows], self.rescale_grad)
 
     _clip_name: ClassVar[str] = "clip_gradient"
+    _copy_last: ClassVar[bool] = False
 
 
 def _defaults(operator: str, *numbers: str) -> dict:

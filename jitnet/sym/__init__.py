@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
 from ..later import Names as _Namespace, module_getattr as _module_getattr
 from . import make as _make
-from .symbol import Group as Group, NotImplementedForSymbol as NotImplementedForSymbol, Symbol as Symbol, Variable as Variable
+from ..errors import NotImplementedForSymbol as NotImplementedForSymbol
+from .symbol import Group as Group, Symbol as Symbol, Variable as Variable
 from .symbol import load as load, load_json as load_json, var as var
 from .creation import arange as arange, eye as eye, full as full, linspace as linspace, ones as ones, split_v2 as split_v2
 from .creation import zeros as zeros

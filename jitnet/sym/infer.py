@@ -34,7 +34,8 @@ def shapes(entries: Sequence[Entry], known: Mapping[int, tuple[int, ...]]) -> di
     found: dict[tuple[int, int], Any] = {}
     for node in nodes:
         if node.op is None:
-            found[id(node), 0] = merge(known.get(id(node)), variable_shape(node), node.name)
+            given = known.get(id(node))  # a shape that is given whole counts more than the declared one, as in MXNet
+            found[id(node), 0] = given if is_known(given) else merge(given, variable_shape(node), node.name)
 
     def step(node: Node, ins: list, outs: list):
         return node.op.infer_shape(ins, node.params, outs, node.name)
@@ -48,11 +49,8 @@ def dtypes(entries: Sequence[Entry], known: Mapping[int, Any]) -> dict[tuple[int
     found: dict[tuple[int, int], Any] = {}
     for node in nodes:
         if node.op is None:
-            given, declared = known.get(id(node)), variable_dtype(node)
-            if given is not None and declared is not None and np.dtype(given) != declared:
-                raise OperatorError(f"{node.name}: it is declared as {declared}, given as {np.dtype(given)}",
-                                    "give it the dtype of its declaration")
-            found[id(node), 0] = declared if given is None else np.dtype(given)
+            given = known.get(id(node))  # counts more than the declared one, as in MXNet
+            found[id(node), 0] = variable_dtype(node) if given is None else np.dtype(given)
 
     def step(node: Node, ins: list, outs: list):
         return node.op.infer_type(ins, node.params, outs, node.name)

@@ -55,7 +55,7 @@ def function(op: Operator, public: str) -> Callable:
 
     def call(*args, name: str | None = None, attr: Mapping[str, str] | None = None, **given) -> Symbol:
         attributes = dict(attr or {})
-        for key in [k for k in given if k.startswith("__") and k.endswith("__")]:
+        for key in [k for k in given if k in attribute.HIDDEN or (k.startswith("__") and k.endswith("__"))]:
             attributes[key] = str(given.pop(key))
         given.pop("out", None)
         given.pop("ctx", None)

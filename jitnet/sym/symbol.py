@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import attribute
-from ..errors import MXNetError, OperatorError
+from ..errors import MXNetError, NotImplementedForSymbol, OperatorError
 from . import infer, saving
 from .node import Entry, Node, order, rebuilt, versions
 
@@ -293,15 +293,6 @@ class Symbol:
         return "\n".join(lines) + "\n"
 
 
-class NotImplementedForSymbol(MXNetError, NotImplementedError):
-    """What works on arrays alone."""
-
-    def __init__(self, function, alias: str = ""):
-        name = f"{function.__name__} (namely operator \"{alias}\")" if alias else function.__name__
-        super().__init__(f"Function {name} is not implemented for Symbol and only available in NDArray.",
-                         "bind the symbol and look at the outputs")
-
-
 def _arrays_only(name: str):
     def method(self, *args, **kwargs):
         raise NotImplementedForSymbol(method)
@@ -342,7 +333,7 @@ def var(name: str, attr: Mapping[str, str] | None = None, shape=None, lr_mult: f
     attrs = attribute.stored(attribute.current().get(attr))
     for key, value in (("shape", shape), ("lr_mult", lr_mult), ("wd_mult", wd_mult)):
         if value is not None:
-            attrs[f"__{key}__"] = str(tuple(value) if key == "shape" else value)
+            attrs[f"__{key}__"] = str(value if key != "shape" else (value,) if isinstance(value, int) else tuple(value))
     if dtype is not None:
         numbers = {np.dtype(kind): number for number, kind in infer.DTYPE_NUMBERS.items()}
         attrs["__dtype__"] = str(numbers[np.dtype(dtype)])

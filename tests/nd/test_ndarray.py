@@ -186,3 +186,59 @@ def test_out_is_checked_before_anything_is_written():
         nd.split(x, 2, out=a)
     assert nd.dot(x, x, out=x) is x
     same(x, [[7, 10], [15, 22]])
+
+
+def test_flat_views():
+    x = nd.array(np.arange(6).reshape(1, 2, 3))
+    views = [x.flatten(inplace=True), x.squeeze(inplace=True), x.squeeze(0, inplace=True), x.expand_dims(1, inplace=True)]
+    copies = [x.flatten(), x.squeeze(), x.expand_dims(1)]
+    x[:] = -1
+    assert [v.shape for v in views] == [(1, 6), (2, 3), (2, 3), (1, 1, 2, 3)]
+    assert all((v.asnumpy() == -1).all() for v in views) and all((c.asnumpy() >= 0).all() for c in copies)
+
+
+def test_new_values_may_go_where_out_says():
+    out = nd.zeros((2, 2))
+    for make, expected in ((nd.ones, 1), (nd.zeros, 0), (lambda shape, out: nd.full(shape, 3, out=out), 3)):
+        assert make((2, 2), out=out) is out
+        same(out, np.full((2, 2), expected))
+    assert nd.eye(2, out=out) is out and out.asnumpy().tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(mx.MXNetError, match=r"out has the shape \[2, 2\], the values \[3, 2\]"):
+        nd.ones((3, 2), out=out)
+    with pytest.raises(mx.MXNetError, match="no storage type 'csr'"):
+        nd.zeros((2, 2), stype="csr")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'shpae'"):
+        nd.zeros((2, 2), shpae=3)
+
+
+def test_what_is_empty_is_false():
+    assert not nd.array([]) and not nd.zeros((1,)) and nd.ones((1,))
+    with pytest.raises(ValueError, match="multiple elements is ambiguous"):
+        bool(nd.ones((2,)))
+
+
+def test_dlpack_capsules_share_memory():
+    x = nd.array([1, 2, 3])
+    a, b = nd.from_dlpack(x.to_dlpack_for_read()), nd.from_dlpack(nd.to_dlpack_for_write(x))
+    b[1] = 7
+    assert a.asnumpy().tolist() == x.asnumpy().tolist() == [1, 7, 3]
+
+
+def test_tests_of_floats():
+    x = nd.array([1, np.inf, -np.inf, np.nan], dtype="float64")
+    found = [getattr(nd.contrib, name)(x) for name in ("isinf", "isfinite", "isnan")]
+    assert [f.asnumpy().tolist() for f in found] == [[0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    assert {f.dtype for f in found} == {np.float64}
+
+
+@pytest.mark.parametrize("axes, message", [((3, 0), "axis 3 is out of bounds for 3 axes"), ((0, -4), "axis -4 is out of"),
+                                           (([0, -3], [0, 1]), "repeated axis"), ((0, [0, 1]), "same number of elements")])
+def test_axes_that_cannot_move(axes, message):
+    with pytest.raises(ValueError, match=message):
+        nd.moveaxis(nd.ones((1, 2, 3)), *axes)
+
+
+def test_broadcast_like_needs_as_many_axes_of_both():
+    for axes in (((), ()), ((0,), (0, 1))):
+        with pytest.raises(mx.MXNetError, match="do not go together"):
+            nd.broadcast_like(nd.ones((1, 2)), nd.ones((3, 2)), lhs_axes=axes[0], rhs_axes=axes[1])

@@ -132,3 +132,20 @@ def test_what_is_no_symbol_is_named():
         mx.sym.Variable("x", attr={"a": 3})
     assert mx.sym.make_loss(x, name="l").list_outputs() == ["l_loss"]
     assert mx.sym.sort(x, name="s").list_outputs() == ["s_output0"]
+
+
+def test_shapes_and_dtypes_that_are_given_count_more_than_the_declared_ones():
+    c = mx.sym.Variable("a", shape=(2, 3), dtype="float64") + mx.sym.Variable("b")
+    assert c.infer_shape() == ([(2, 3)] * 2, [(2, 3)], [])
+    assert c.infer_shape(a=(5, 6)) == ([(5, 6)] * 2, [(5, 6)], [])
+    assert c.infer_type(a="float32")[1] == [mx.base.mx_real_t]
+    assert mx.sym.Variable("w", shape=3).infer_shape()[0] == [(3,)]
+
+
+def test_the_whole_follows_from_an_equal_part():
+    whole, part = mx.sym.Variable("a", shape=(0, 10)), mx.sym.Variable("c", shape=(5,))
+    s = mx.sym.SliceChannel(whole, num_outputs=10, axis=1, squeeze_axis=True)[1] + part
+    assert dict(zip(s.list_arguments(), s.infer_shape()[0])) == {"a": (5, 10), "c": (5,)}
+    whole, part = mx.sym.Variable("a", shape=(0, 15, 0)), mx.sym.Variable("c", shape=(3, 5, 2))
+    s = mx.sym.SliceChannel(whole, num_outputs=3)[2] + part
+    assert dict(zip(s.list_arguments(), s.infer_shape()[0]))["a"] == (3, 15, 2)

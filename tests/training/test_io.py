@@ -138,3 +138,11 @@ def test_files(tmp_path):
     batch = next(it)
     np.testing.assert_array_equal(batch.data[0].asnumpy()[:, 0] * 256, images)
     assert batch.label[0].asnumpy().tolist() == [7, 8, 9]
+
+
+def test_file_iterators_give_single_arrays_and_keep_integers(tmp_path):
+    (tmp_path / "x.csv").write_text("200000001,3\n5,6\n")
+    it = mx.io.CSVIter(tmp_path / "x.csv", (2,), 2, dtype="int32")
+    batch = next(it)
+    assert it.getdata().dtype == np.int32 and it.getdata().asnumpy().tolist() == [[200000001, 3], [5, 6]]
+    assert batch.data[0].asnumpy().tolist() == it.getdata().asnumpy().tolist() and it.getlabel().shape == (2,)

@@ -1,4 +1,5 @@
 """Module: training, scoring, predicting, shapes, parameters, checkpoints; several devices against one."""
+import collections
 import gc
 import tracemalloc
 
@@ -312,3 +313,40 @@ def test_buckets_share_parameters():
     module.forward(sentence(3), is_train=False)
     np.testing.assert_allclose(module.get_outputs()[0].asnumpy(), outputs, rtol=1e-5)
     assert np.array_equal(module.get_params()[0]["fc_bias"].asnumpy(), first) and len(module._buckets) == 3
+
+
+def test_a_batch_is_any_object_with_data():
+    Batch = collections.namedtuple("Batch", ["data"])
+    module = mx.mod.Module(mx.sym.Variable("data") * 2, label_names=None)
+    module.bind([("data", (1, 10))])
+    module.init_params()
+    for shape in ((1, 10), (3, 5)):
+        module.forward(Batch([mx.nd.ones(shape)]))
+        assert module.get_outputs()[0].asnumpy().tolist() == np.full(shape, 2.0).tolist()
+
+
+def test_missing_parameters_are_told_before_those_that_are_too_many():
+    module, wrong = bound(), {"other": mx.nd.ones((1,))}
+    with pytest.raises(RuntimeError, match="fc1_bias is not presented"):
+        module.set_params(wrong, {})
+    with pytest.raises(ValueError, match="other"):
+        module.set_params(wrong, {}, allow_missing=True)
+
+
+def test_learning_rates_of_layers():
+    bias = mx.sym.Variable("fc1_bias", lr_mult=1.0)
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), bias=bias, num_hidden=4, name="fc1", lr_mult=0)
+    net = mx.sym.FullyConnected(net, num_hidden=2, name="fc2", wd_mult=0.5)
+    assert net.attr_dict()["fc1_weight"] == {"num_hidden": "4", "__lr_mult__": "0", "lr_mult": "0"}
+    module = mx.mod.Module(net, label_names=None)
+    module.bind([("data", (5, 8))])
+    module.init_params(mx.init.Uniform(1.0))
+    module.init_optimizer(optimizer_params={"learning_rate": 1.0})
+    before = values(module)
+    module.forward(mx.io.DataBatch([mx.nd.array(X[:5])]), is_train=True)
+    module.backward(module.get_outputs())
+    module.update()
+    after = values(module)
+    assert module._optimizer.lr_mult == {"fc1_bias": 1.0, "fc1_weight": 0.0}
+    assert module._optimizer.wd_mult == {"fc2_bias": 0.5, "fc2_weight": 0.5, "fc1_bias": 0.0}
+    assert [name for name in sorted(after) if (before[name] == after[name]).all()] == ["fc1_weight"]

@@ -108,7 +108,7 @@ def test_float16_weights_keep_a_copy_of_32_bits():
                                                               multi_precision=True))
         for _ in range(40):
             update(0, gradient, fine)
-        copy = update.states[0][0]
+        copy = update.states[0][1 if name == "sgd" else 0]  # MXNet's SGD and NAG have the copy last, and so have its files
         assert copy.dtype == np.float32 and copy.asnumpy()[0] < 1
         np.testing.assert_array_equal(fine.asnumpy(), copy.asnumpy().astype(np.float16))
         mx.nd.sgd_update(rough, gradient, out=rough, lr=2.0 ** -3)
@@ -170,3 +170,15 @@ def test_rates():
         mx.optimizer.create("nothing")
     with pytest.raises(TypeError, match="defines no update"):
         mx.optimizer.Optimizer().update(0, mx.nd.ones(1), mx.nd.ones(1), None)
+
+
+def test_steps_on_copies_of_32_bits_by_classes_of_users():
+    class Halved(mx.optimizer.SGD):
+        def update(self, index, weight, grad, state):
+            assert weight.dtype == np.float32 and state.dtype == np.float32
+            weight -= 0.5 * grad
+
+    optim, weight = Halved(momentum=0.9, multi_precision=True), mx.nd.ones((2,), dtype="float16")
+    state = optim.create_state_multi_precision(0, weight)
+    optim.update_multi_precision(0, weight, mx.nd.ones((2,), dtype="float16"), state)
+    assert weight.asnumpy().tolist() == state[1].asnumpy().tolist() == [0.5, 0.5]
