@@ -78,7 +78,7 @@ def of_program(program: Program, in_place: tuple[int, ...]) -> Compiled:
 def open_plan(graph: Graph, written: Sequence[int], arrays: Collection[int], scope: Scope, sizes: Sequence[SymInt]) -> Plan:
     """The plan of a program for a graph whose sizes are open; otherwise like `compile_graph`."""
     with without_garbage_collection():
-        builder, steps, outputs, stages, in_place = _build(graph, tuple(written), arrays, lambda: OpenArena(scope))
+        builder, steps, outputs, stages, in_place = _build(graph, tuple(written), arrays, lambda: OpenArena(scope, True))
         status = Slot("arena", 0, builder.status_offset) if builder.checks else None
         inputs = stages[-1][1].input_types
         return Plan(scope, tuple(sizes), builder.arena, tuple(steps), inputs, outputs, builder.consts, status,
@@ -86,7 +86,7 @@ def open_plan(graph: Graph, written: Sequence[int], arrays: Collection[int], sco
 
 
 def _compile(graph: Graph, written: tuple[int, ...], arrays: Collection[int]) -> Compiled:
-    builder, steps, outputs, stages, in_place = _build(graph, written, arrays, Arena)
+    builder, steps, outputs, stages, in_place = _build(graph, written, arrays, functools.partial(Arena, True))
     checks = tuple(builder.checks)
     program = Program(steps, stages[-1][1].input_types, outputs, builder.arena.size, builder.consts,
                       Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)),

@@ -34,8 +34,8 @@ class NoTemplate(Exception):
 class OpenArena(Arena):
     """An arena whose blocks have sizes that are open: it notes what is asked of it, to plan again for other sizes."""
 
-    def __init__(self, scope: Scope):
-        super().__init__()
+    def __init__(self, scope: Scope, rests: bool = False):
+        super().__init__(rests)
         self.scope, self.log = scope, []   # (atom of the block, bytes, is it given back?)
 
     def allocate(self, nbytes):
@@ -90,7 +90,7 @@ class Writer:
                 (late if blocks else early).append(guard)
         for guard in early:
             self.guard(guard)
-        self.lines.append("arena = Arena()")
+        self.lines.append(f"arena = Arena({plan.arena.rests})")
         for number, nbytes, back in plan.arena.log:
             size = self.number(nbytes)
             if back:

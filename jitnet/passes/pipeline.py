@@ -10,6 +10,7 @@ from .epilogue import relu
 from .fuse import fuse
 from .relu_masks import relu_masks
 from .split import split_reductions
+from .split_products import split_products
 from .turn import turn_reductions
 
 
@@ -22,6 +23,8 @@ def pipeline(graph: Graph, gpu: bool = False,
     stages = [("trace", graph), *run_passes(graph, gpu)]
     ends = (("turn_reductions", turn_reductions), ("fuse", fuse),
             ("split_reductions", functools.partial(split_reductions, gpu=gpu)))
+    if not gpu:   # whose library cuts them itself
+        ends = (("split_products", split_products), *ends)
     for name, transform in (before, *ends) if before else ends:
         stages.append((name, transform(stages[-1][1])))
     if not gpu:   # there it comes with the epilogues, once products of halves are what they will be

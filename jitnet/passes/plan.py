@@ -14,19 +14,26 @@ from ..ir import Atom, Eqn, Graph, Var, definitions
 from .kernel import is_view
 
 ALIGNMENT = 64
+# Freed blocks wait before they are used again, for what is computed meanwhile may run beside what read them
+# (runtime/joining.py): so many, of so many bytes. Small values, like sums of parts, lie apart from large ones.
+RESTING, RESTING_BYTES, SMALL = 4, 2 << 20, 16 << 10
 
 
 class Arena:
-    """Blocks of one growing region: best fit, freed neighbours joined."""
+    """Blocks of one growing region: best fit, freed neighbours joined. `rests`: freed blocks wait."""
 
-    def __init__(self):
-        self.size = 0
+    def __init__(self, rests: bool = False):
+        self.size, self.rests = 0, rests
         self._free: list[tuple[int, int]] = []   # (offset, bytes), sorted, never adjacent
+        self._waiting: list[tuple[int, int]] = []   # the blocks that were freed last
+        self._small: list[tuple[int, int]] = []     # the small ones
 
     def allocate(self, nbytes: int) -> int:
         """The offset of a free block of that size: the smallest that is large enough, else the end of the region grows."""
         nbytes = aligned(nbytes)
-        offset, size = min((block for block in self._free if block[1] >= nbytes), key=lambda b: b[1], default=(self.size, 0))
+        most = SMALL if self.rests and nbytes <= SMALL else self.size
+        offset, size = min((block for block in self._free if nbytes <= block[1] <= most), key=lambda b: b[1],
+                           default=(self.size, 0))
         if not size and self._free and sum(self._free[-1]) == self.size:
             offset, size = self._free[-1]   # a free end becomes a part of the block
         if size:
@@ -38,7 +45,17 @@ class Arena:
 
     def free(self, offset: int, nbytes: int) -> None:
         """Gives a block back."""
-        insort(self._free, (offset, aligned(nbytes)))
+        nbytes = aligned(nbytes)
+        if not self.rests:
+            self._join(offset, nbytes)
+            return
+        waiting, count, most = (self._small, 4 * RESTING, SMALL) if nbytes <= SMALL else (self._waiting, RESTING, RESTING_BYTES)
+        waiting.append((offset, nbytes))
+        while len(waiting) > count or sum(size for _, size in waiting) > most:
+            self._join(*waiting.pop(0))
+
+    def _join(self, offset: int, nbytes: int) -> None:
+        insort(self._free, (offset, nbytes))
         merged: list[tuple[int, int]] = []
         for start, size in self._free:
             if merged and sum(merged[-1]) == start:

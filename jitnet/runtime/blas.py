@@ -183,7 +183,7 @@ def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *,
     direct = alpha == 1 and gemm.suits(m, n, k, dtype.itemsize, transpose_a, transpose_b)
     if direct:
         kernel = gemm.kernel(dtype, SOURCE.format(who="Blocks in registers compute this, faster than BLAS at these sizes"))
-        tile_m, tile_n = gemm.tiles(m, n, k, dtype.itemsize, transpose_b)
+        tile_m, tile_n = gemm.tiles(m, n, k, dtype.itemsize, transpose_b, math.prod(batch))
     else:
         kernel, (tile_m, tile_n) = _kernels()[dtype], tiles(m, n, k)
     across = -(-m // tile_m) * -(-n // tile_n)
@@ -197,12 +197,17 @@ def matmul_step(dtype, a: Slot, b: Slot, c: Slot, m: int, n: int, k: int, *,
     else:
         grain = SERIAL_FLOPS // (2 * tile_m * tile_n * max(k, 1))
     grain = max(1, grain)  # several small matrices to a chunk
-    spans = ()
+    reach = [(rows - 1) * line + columns for rows, columns, line in (
+        (k, m, lda) if transpose_a else (m, k, lda), (n, k, ldb) if transpose_b else (k, n, ldb), (m, n, ldc))]
     if not batch:
-        reach = [(rows - 1) * line + columns for rows, columns, line in (
-            (k, m, lda) if transpose_a else (m, k, lda), (n, k, ldb) if transpose_b else (k, n, ldb), (m, n, ldc))]
         rows = tile_n >= n  # a tile is rows
         steps = (tile_m * lda if rows and not transpose_a else 0, 0, tile_m * ldc if rows else 0)
-        spans = tuple(Span(dtype.itemsize * max(elements, 0), dtype.itemsize * step, buffer == 2)
-                      for buffer, (elements, step) in enumerate(zip(reach, steps)))
-    return KernelStep(kernel, (a, b, c), sizes, count, grain if count > grain else 0, spans)
+        spans = [(elements, step) for elements, step in zip(reach, steps)]
+    elif len(batch) == 1 and min(batch_strides[0]) >= 0:  # matrices side by side
+        spans = [((batch[0] - 1) * step + elements, step if elements <= step else 0)
+                 for elements, step in zip(reach, batch_strides[0])]
+    else:
+        spans = []
+    spans = tuple(Span(dtype.itemsize * max(elements, 0), dtype.itemsize * step, buffer == 2)
+                  for buffer, (elements, step) in enumerate(spans))
+    return KernelStep(kernel, (a, b, c), sizes, count, grain if count > grain else 0, spans, max(across, 1) if batch else 1)

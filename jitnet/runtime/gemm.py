@@ -154,15 +154,18 @@ def image(kind: str, width: int, prefix: str) -> bytes:
     return llvm.emit_object([driver], vectorize=False, finished=[blocks.text()])
 
 
-def tiles(m: int, n: int, k: int, item: int, turn_b: bool) -> tuple[int, int]:
-    """(rows, columns) of a tile of an m x n product over k: whole blocks, and enough tiles for the cores to share evenly."""
+def tiles(m: int, n: int, k: int, item: int, turn_b: bool, count: int = 1) -> tuple[int, int]:
+    """(rows, columns) of a tile of an m x n product over k: whole blocks, and enough tiles for the cores to share evenly.
+
+    count: of how many such products at once.
+    """
     width = gemm_blocks.vector_bytes()
     tallest, panel = gemm_blocks.heights(width)[0], 2 * width // item
     rows, columns = max(m, 1), max(n, 1)
     total = operations(m, n, k, item)
     if total < SERIAL:
         return rows, columns
-    target = min(max(total // PIECES, SERIAL // 2), TURNED * TILE if turn_b else TILE)
+    target = min(max(count * total // PIECES, SERIAL // 2), TURNED * TILE if turn_b else TILE)
     least = (8 if turn_b else 2) * tallest  # a turned panel should serve many rows
     while operations(rows, columns, k, item) > 1.1 * target:
         if columns > panel and (columns >= rows or rows <= 8 * tallest):  # few rows are many leftovers

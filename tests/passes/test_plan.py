@@ -7,6 +7,9 @@ from jitnet.compile import compile_graph
 from jitnet.ir import definitions, eval_graph
 from jitnet.passes.plan import (
     ALIGNMENT,
+    RESTING,
+    RESTING_BYTES,
+    SMALL,
     Arena,
     base_of,
     contiguous_base,
@@ -19,10 +22,11 @@ from jitnet.passes.plan import (
 
 # The arena
 
+@pytest.mark.parametrize("rests", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_live_blocks_never_overlap(seed):
+def test_live_blocks_never_overlap(seed, rests):
     rng = np.random.default_rng(seed)
-    arena, live = Arena(), []
+    arena, live = Arena(rests), []
     for _ in range(500):
         if live and rng.integers(5) < 2:
             arena.free(*live.pop(rng.integers(len(live))))
@@ -42,6 +46,25 @@ def test_freed_bytes_are_used_again():
     assert arena.allocate(900) == first
     assert arena.size == 2048
     assert second == 1024
+
+
+def test_freed_bytes_wait_where_steps_may_run_beside_one_another():
+    arena = Arena(rests=True)
+    blocks = [arena.allocate(100_000) for _ in range(RESTING + 1)]
+    size = arena.size
+    for offset in blocks:
+        arena.free(offset, 100_000)
+    assert [arena.allocate(100_000) for _ in range(2)] == [blocks[0], size]   # the others still wait
+
+
+def test_small_values_lie_apart_from_large_ones():
+    arena = Arena(rests=True)
+    large = arena.allocate(RESTING_BYTES)
+    arena.free(large, RESTING_BYTES)
+    for nbytes in (RESTING_BYTES, 64):
+        arena.free(arena.allocate(nbytes), nbytes)   # by now the first one is free
+    assert arena.allocate(64) >= RESTING_BYTES
+    assert arena.allocate(SMALL + 1) == large
 
 
 def test_freed_neighbours_become_one_block():
@@ -173,7 +196,7 @@ def test_loop_carries_that_may_stay_where_they_are(graphs):
 
 
 def test_programs_use_bytes_again(graphs, rng):
-    """Ten products in a row need two temporaries at a time."""
+    """Ten products in a row need two temporaries at a time, and four wait."""
     def function(x):
         for _ in range(10):
             x = ops.matmul(x, x) * 0.01
@@ -181,6 +204,6 @@ def test_programs_use_bytes_again(graphs, rng):
 
     graph = graphs.build("f32[32,32]", function)
     compiled = compile_graph(graph)
-    assert compiled.program.arena_bytes <= 3 * 32 * 32 * 4 + 64 * 64   # and status cells
+    assert compiled.program.arena_bytes <= 6 * 32 * 32 * 4 + 64 * 64   # and status cells
     x = rng.standard_normal((32, 32)).astype(np.float32)
     np.testing.assert_allclose(compiled.run([x])[0], eval_graph(graph, x)[0], rtol=1e-4)

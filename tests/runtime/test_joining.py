@@ -168,6 +168,48 @@ def test_layers_and_column_sums_are_one_step_each_piece(rng):
     assert len(join(g.lower(y, v, h).program.steps)[0].links) == 2
 
 
+def dense_gradients(x, w, v, dy):
+    """Of two layers: the gradients of both weights, and of what goes in."""
+    h = np.maximum(x @ w, 0)
+    dh = np.where(h > 0, dy @ v.T, 0)
+    return h.T @ dy, x.T @ dh, dh @ w.T, dh.sum(axis=0)
+
+
+@pytest.mark.parametrize("rows", [1024, 1000])
+def test_gradients_of_weights_run_beside_the_rows_they_are_made_of(rows, rng, monkeypatch):
+    shapes = ((rows, 96), (96, 128), (128, 64), (rows, 64))
+    args = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+    f, apart = jitnet.jit(dense_gradients), jitnet.jit(dense_gradients)
+    found = {}
+    for count in (1, 2, 3):
+        before = threads.get_num_threads()
+        threads.set_num_threads(count)
+        try:
+            found[count] = f(*args)
+        finally:
+            threads.set_num_threads(before)
+    if rows == 1024:   # product, relu, product, gradient of relu, product in parts
+        assert max(len(step.links) for step in join(f.lower(*args).program.steps) if type(step) is Joined) == 5
+    monkeypatch.setattr(program, "join", list)
+    for *others, expected in zip(*found.values(), apart(*args), strict=True):
+        assert {a.tobytes() for a in others} == {expected.tobytes()}
+    for a, e in zip(found[1], dense_gradients(*args), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-4, atol=2e-2)
+
+
+@pytest.mark.parametrize("shape", [((6, 40, 30), (6, 30, 20)), ((6, 40, 30), (30, 20)), ((6, 1, 300), (6, 300, 200))])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_batch_of_products_and_what_follows(shape, flipped, rng, monkeypatch):
+    def function(x, y):
+        return np.tanh((x[::-1] if flipped else x) @ y).sum(axis=-1)
+
+    x, y = (rng.standard_normal(s, dtype=np.float32) for s in shape)
+    found = jitnet.jit(function)(x, y)
+    monkeypatch.setattr(program, "join", list)
+    assert jitnet.jit(function)(x, y).tobytes() == found.tobytes()
+    np.testing.assert_allclose(found, function(x, y), rtol=1e-4, atol=1e-4)
+
+
 def test_explain_names_them(rng):
     x, w = rng.standard_normal((1024, 96), dtype=np.float32), rng.standard_normal((96, 80), dtype=np.float32)
     f = jitnet.jit(LAYERS["relu"])
