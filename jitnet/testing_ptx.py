@@ -4,7 +4,8 @@
     exp(x)                          # what a GPU gives, bit for bit
 
 What a GPU computes is laid down by PTX: `fma.rn.f32` rounds once, `sqrt.rn.f64` to the nearest, shifts by more than the width
-give zero. None of it is left to the device but approximations, which are an error here; of a NaN, the bits.
+give zero. What is left to the device is the reciprocal that some divisions begin with, which may be an ulp off: `ulps` says how
+far it is here. Other approximations are an error. A NaN has whatever bits.
 """
 from __future__ import annotations
 
@@ -47,13 +48,16 @@ def source_of(expression: str, given: Sequence[str], result: str) -> str:
     return f"def kernel({', '.join(parameters)}):\n{loads}    out0[0] = {expression}\n"
 
 
-def compiled_ptx(ptx: str, dtypes: Sequence[str]) -> Callable:
-    """The PTX of such a kernel, as a function of arrays of one shape that gives a new one; dtypes: of arguments and result."""
-    kinds, symbol = [DTYPES[d] for d in dtypes], f"jitnet_ptx_{hashlib.sha256(ptx.encode()).hexdigest()}"
+def compiled_ptx(ptx: str, dtypes: Sequence[str], ulps: int = 0) -> Callable:
+    """The PTX of such a kernel, as a function of arrays of one shape that gives a new one; dtypes: of arguments and result.
+
+    ulps: how far its approximate reciprocals are off, 1 at most.
+    """
+    kinds, symbol = [DTYPES[d] for d in dtypes], f"jitnet_ptx_{hashlib.sha256(f'{ulps}{ptx}'.encode()).hexdigest()}"
     addresses = [f"  %at{k} = mul i64 %i, {kind.itemsize}\n  %p{k} = add i64 %x{k}, %at{k}" for k, kind in enumerate(kinds)]
     loop = LOOP.format(symbol=symbol, parameters=", ".join(f"i64 %x{k}" for k in range(len(kinds))),
                        addresses="\n".join(addresses), given=", ".join(f"i64 %p{k}" for k in range(len(kinds))))
-    loaded = objects.LoadedObject(objects.emit_object([llvm_of(ptx, "one") + loop], vectorize=False), (symbol,))
+    loaded = objects.LoadedObject(objects.emit_object([llvm_of(ptx, "one", ulps) + loop], vectorize=False), (symbol,))
     native = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (len(kinds) + 1))(loaded.address[symbol])
 
     def run(*arrays: np.ndarray) -> np.ndarray:

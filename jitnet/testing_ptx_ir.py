@@ -1,6 +1,7 @@
 """PTX as LLVM IR: each instruction as the one that means the same, for testing_ptx.py.
 
-Known is what the PTX of scalar functions is made of. Any other instruction is an error, approximations above all.
+Known is what the PTX of scalar functions is made of. Any other instruction is an error, approximations above all, but for the
+reciprocal that divisions begin with.
 """
 from __future__ import annotations
 
@@ -24,23 +25,26 @@ def unknown(text: str) -> ValueError:
     return ValueError(f"PTX that is not known here: {text}")
 
 
-def llvm_of(ptx: str, name: str) -> str:
-    """The IR text of PTX functions; the entry becomes `name`, whose parameters are pointers to memory of this machine."""
+def llvm_of(ptx: str, name: str, ulps: int = 0) -> str:
+    """The IR text of PTX functions; the entry becomes `name`, whose parameters are pointers to memory of this machine.
+
+    ulps: how far approximate reciprocals are off. PTX says that it is an ulp at most.
+    """
     lines = [f"@{symbol} = internal constant [{count} x i8] [{', '.join('i8 ' + b for b in values.split(', '))}], align {align}"
              for align, symbol, count, values in TABLE.findall(ptx)]
     functions = FUNCTION.findall(ptx)
     results = {symbol: REGISTER[kind] for kind, symbol, _, _ in functions if kind}
     for kind, symbol, parameters, body in functions:
         types = [REGISTER["b" + width] for width in re.findall(r"\.param \.[bu](\d+)", parameters)]
-        lines += Translator(results).function(name if not kind else symbol, kind and REGISTER[kind], symbol, types, body)
+        lines += Translator(results, ulps).function(name if not kind else symbol, kind and REGISTER[kind], symbol, types, body)
     return "\n".join([*lines, ""])
 
 
 class Translator:
     """One function of PTX. Registers are variables in memory, which LLVM takes out again."""
 
-    def __init__(self, results: dict[str, str]):
-        self.results, self.lines, self.count, self.text = results, [], 0, ""
+    def __init__(self, results: dict[str, str], ulps: int):
+        self.results, self.ulps, self.lines, self.count, self.text = results, ulps, [], 0, ""
 
     def function(self, name: str, result: str, symbol: str, types: list[str], body: str) -> list[str]:
         """The lines of its IR."""
@@ -236,6 +240,9 @@ class Translator:
         type_ = FLOATS[kind]
         values = [self.read(operand, type_) for operand in operands[1:]]
         given = ", ".join(f"{type_} {value}" for value in values)
+        if (name, kind, how) == ("rcp", "f32", ["approx", "ftz"]):
+            self.write(operands[0], self.off(self.value(f"fdiv float 1.0, {values[0]}")), type_)
+            return
         if how != (["rn"] if name in (*INFIX, "rcp", "sqrt", "fma") else []):
             raise unknown(self.text)
         if name in INFIX:
@@ -253,6 +260,14 @@ class Translator:
         else:
             raise unknown(self.text)
         self.write(operands[0], self.value(value), type_)
+
+    def off(self, exact: str) -> str:
+        """A float32 that is off by some ulps; infinities, NaN and 0 are not."""
+        bits = self.value(f"bitcast float {exact} to i32")
+        size = self.value(f"and i32 {bits}, {0x7FFFFFFF}")
+        ordinary = self.value(f"icmp ult i32 {self.value(f'sub i32 {size}, {1 << 23}')}, {0x7F000000}")
+        moved = self.value(f"select i1 {ordinary}, i32 {self.value(f'add i32 {bits}, {self.ulps}')}, i32 {bits}")
+        return self.value(f"bitcast i32 {moved} to float")
 
     def do_integer(self, name, suffixes, operands):
         """Arithmetic and logic of integers."""

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 BLOCK = 256          # threads of a block of elementwise work
 LONG_ROW = 512       # threads of a block that reduces a single row
+ROWS_BLOCK = 128     # threads of a block that reduces several rows: few meet at its barriers
 LEAST_SERIAL = 4     # elements that a thread of a row or a column reduces by itself, if there are that many
 WARP, SERIAL = 32, 16   # more threads than a warp share a row only if each has as many elements: they meet at barriers
+MANY_ROWS = 2048     # fill a GPU with half of the threads each; what a thread does once per row costs as much as 20 elements
 WAVES = 4            # blocks per multiprocessor, times those that run at once: late blocks fill the gaps of early ones
 MOST_BLOCKS_Y = 65535
 
@@ -69,7 +71,7 @@ def launch_shape(shape: LaunchShape, device: DeviceProperties = DeviceProperties
 
     >>> from jitnet.codegen.cuda_launch import LaunchShape, launch_shape
     >>> print(launch_shape(LaunchShape("rows", outer=4096, inner=1000)))
-    1024 blocks of 64x4 threads
+    1024 blocks of 32x4 threads
     """
     return TEMPLATES[shape.template](shape, device)
 
@@ -115,15 +117,15 @@ def squares(shape: LaunchShape, device: DeviceProperties) -> Launch:
     return Launch((bounded(shape.outer, device, BLOCK), 1, 1), (32, BLOCK // 32, 1))
 
 
-def row_block(inner: int, together: int = 1) -> tuple[int, int]:
+def row_block(outer: int, inner: int, together: int = 1) -> tuple[int, int]:
     """Threads along a row, rows in a block: few threads for a short row, a warp for a longer one, a block for a long one."""
-    most = LONG_ROW // together
-    x = max(power_of_two(ceil_div(inner, LEAST_SERIAL), 1, WARP), power_of_two(ceil_div(inner, SERIAL), 1, most))
-    return x, max(together, BLOCK // x)
+    most, serial = LONG_ROW // together, SERIAL if outer < MANY_ROWS else 2 * SERIAL
+    x = max(power_of_two(ceil_div(inner, LEAST_SERIAL), 1, WARP), power_of_two(ceil_div(inner, serial), 1, most))
+    return x, max(together, ROWS_BLOCK // x)
 
 
 def rows(shape: LaunchShape, device: DeviceProperties) -> Launch:
-    x, y = row_block(shape.inner, shape.together)
+    x, y = row_block(shape.outer, shape.inner, shape.together)
     kept = shape.kept_bytes * y
     return Launch((bounded(ceil_div(shape.outer, y), device, x * y), 1, 1), (x, y, 1), kept)
 

@@ -21,9 +21,9 @@ LEAST_VECTOR = 4   # bytes
 SECTOR = 32        # bytes that a GPU's memory gives at once
 
 
-def bytes_kept(row_bytes: int, elements: int, together: int) -> int:
-    """Bytes of each row that is worth keeping in shared memory; 0 where rows of that many elements are too long."""
-    _, rows = row_block(elements, together)
+def bytes_kept(row_bytes: int, count: int, elements: int, together: int) -> int:
+    """Bytes of each of that many rows that is worth keeping in shared memory; 0 where rows of so many elements are too long."""
+    _, rows = row_block(count, elements, together)
     return row_bytes if row_bytes * rows <= MOST_BYTES else 0
 
 
@@ -46,7 +46,8 @@ class RowsWriter(TeamWriter):
         self.length = self.kept_length()
         self.row_bytes = self.length * sum(slot_sizes(self.kept))
         self.together = min(rows_together(nest), LONG_ROW // WARP)
-        self.kept_bytes = computed(bytes_kept, self.row_bytes, self.reduced_elements(), self.together)
+        count = self.points(self.dims)
+        self.kept_bytes = computed(bytes_kept, self.row_bytes, count, self.reduced_elements(), self.together)
 
     def launch(self) -> LaunchShape:
         return LaunchShape("rows", outer=self.points(self.dims), inner=self.reduced_elements(),

@@ -10,6 +10,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .builtin import from_storage, mark_alias, mark_load, storage, to_storage
+from .cuda_launch import LONG_ROW
 from .cuda_names import COMBINATIONS, COORDINATES, VECTOR_BYTES
 from .kernel_scope import scalars
 from .math import reduce_step
@@ -19,7 +20,8 @@ from .numba_scope import DTYPE_OF, NUMBA_SCOPE, NUMBA_TYPES, BufferType
 I1, I8, I32, I64, VOID = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.VoidType()
 WARP = 32
 GLOBAL, SHARED = 1, 3     # LLVM's numbers for address spaces: the GPU's memory, shared memory
-SCRATCH = 512 * 8         # bytes of the scratch that combines across threads: one 8-byte value for each of the most threads
+MOST_THREADS = LONG_ROW   # of a block, whose columns combine through shared memory; of rows each warp's value goes there
+WARPS = "jitnet.warps", MOST_THREADS // WARP
 ALL_LANES = ir.Constant(I32, -1)
 
 
@@ -283,19 +285,32 @@ def combined(builder, name: str, dtype: str, a, b):
     return reduce_step(name, dtype, *scalars(builder, [a, b])).value
 
 
-def combine_lanes(builder, name: str, dtype: str, value, width):
-    """The value combined over groups of `width` lanes, a power of two; in every lane."""
-    offset = WARP // 2
+def combine_lanes(builder, name: str, dtype: str, value, width=None, most: int = WARP):
+    """The value combined over groups of `width` lanes, a power of two up to `most` (None: that many); in every lane."""
+    offset = most // 2
     while offset:
         step = combined(builder, name, dtype, value, shuffle(builder, value, I32(offset)))
-        value = builder.select(builder.icmp_unsigned("<", I64(offset), width), step, value)
+        value = step if width is None else builder.select(builder.icmp_unsigned("<", I64(offset), width), step, value)
         offset //= 2
     return value
 
 
-def scratch_pointer(builder, kind, at):
+def combine_warp(builder, name: str, dtype: str, value, width):
+    """The value combined over groups of `width` lanes, or whole warps where these are wider: without asking at every step."""
+    with builder.if_else(builder.icmp_unsigned(">=", width, I64(WARP))) as (then, otherwise):
+        with then:
+            whole, end = combine_lanes(builder, name, dtype, value), builder.block
+        with otherwise:
+            part, other = combine_lanes(builder, name, dtype, value, width), builder.block
+    result = builder.phi(value.type)
+    result.add_incoming(whole, end)
+    result.add_incoming(part, other)
+    return result
+
+
+def scratch_pointer(builder, kind, at, name: str = "jitnet.scratch", count: int = MOST_THREADS):
     """Element `at` of the scratch that threads exchange values through, as elements of at most 8 bytes."""
-    memory = shared_array(builder.module, "jitnet.scratch", I64, SCRATCH // 8)
+    memory = shared_array(builder.module, name, I64, count)
     place = builder.gep(memory, [I32(0), builder.trunc(at, I32)])
     return builder.bitcast(place, ir.PointerType(kind, SHARED))
 
@@ -305,26 +320,27 @@ def in_memory(builder, value):
     return builder.zext(value, I8) if value.type == I1 else value
 
 
-def reload(builder, kind, at):
+def reload(builder, kind, at, *where):
     """The scratch's element, of an LLVM type."""
-    value = builder.load(scratch_pointer(builder, I8 if kind == I1 else kind, at))
+    value = builder.load(scratch_pointer(builder, I8 if kind == I1 else kind, at, *where))
     return builder.trunc(value, I1) if kind == I1 else value
 
 
 def combine_row(builder, name: str, dtype: str, value):
     """The value combined over the threads with this thread_y: within warps by shuffles, then across them by shared memory."""
     x, y, width = (special_register(builder, r) for r in ("tid.x", "tid.y", "ntid.x"))
-    value, start = combine_lanes(builder, name, dtype, value, width), builder.block
+    value, start = combine_warp(builder, name, dtype, value, width), builder.block
     several = builder.icmp_unsigned(">", width, I64(WARP))
     with builder.if_then(several):
         warps = builder.udiv(width, I64(WARP))
         first = builder.mul(y, warps)
         with builder.if_then(builder.icmp_unsigned("==", builder.and_(x, I64(WARP - 1)), I64(0))):
             stored = in_memory(builder, value)
-            builder.store(stored, scratch_pointer(builder, stored.type, builder.add(first, builder.udiv(x, I64(WARP)))))
+            place = builder.add(first, builder.udiv(x, I64(WARP)))
+            builder.store(stored, scratch_pointer(builder, stored.type, place, *WARPS))
         barrier(builder)
         mine = builder.add(first, builder.and_(x, builder.sub(warps, I64(1))))
-        across = combine_lanes(builder, name, dtype, reload(builder, value.type, mine), warps)
+        across = combine_lanes(builder, name, dtype, reload(builder, value.type, mine, *WARPS), warps, MOST_THREADS // WARP)
         barrier(builder)
         end = builder.block
     result = builder.phi(value.type)

@@ -46,7 +46,7 @@ def tanh(x):
     e1 = small_exp((a > limit).where(x.const(2 * limit), a + a)) + 1
     if x.type == F32:
         near = x.fma(z * z.poly(*TANH_F32), x)
-        return small.where(near, 1 - 2 / e1).copysign(x)
+        return small.where(near, 1 - x.const(2).over(e1)).copysign(x)
     # one division serves both
     q = small.where(z * z.poly(*TANH_P), x.const(-2.0)) / small.where(z.poly(*TANH_Q), e1)
     base = small.where(a, x.const(1.0))

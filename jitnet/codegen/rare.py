@@ -29,7 +29,21 @@ def call_rare(name, key, limit, fast, slow, *args):
         function = scalar_function(module, symbol, kind, limit, slow, len(args), fast.target)
         if fast.target.vector_variants:
             function = with_variants(module, function, kind, limit, len(args))
-    return fast.new(fast.builder.call(function, [s.value for s in (key, fast, *args)]))
+    values = [s.value for s in (key, fast, *args)]
+    if fast.target.vector_variants:
+        return fast.new(fast.builder.call(function, values))
+    return called_if(key > limit, function, values, fast)
+
+
+def called_if(condition, function, values, fast):
+    """What the function gives where a condition holds, else `fast`: for a GPU's thread a call costs more than to ask first."""
+    builder, start = condition.builder, condition.builder.block
+    with builder.if_then(condition.value, likely=False):
+        slow, end = builder.call(function, values), builder.block
+    result = builder.phi(fast.type)
+    result.add_incoming(fast.value, start)
+    result.add_incoming(slow, end)
+    return fast.new(result)
 
 
 def new_function(module, symbol, kind, count):

@@ -43,6 +43,14 @@ class CudaTarget(Target):
     name = "cuda"
     vector_variants = False
 
+    @staticmethod
+    def reciprocal(x):
+        """1 / x for a float32, within an ulp."""
+        name = "llvm.nvvm.rcp.approx.ftz.f"
+        module = x.builder.module
+        function = module.globals.get(name) or ir.Function(module, ir.FunctionType(F32, [F32]), name)
+        return x.new(x.builder.call(function, [x.value]))
+
 
 CPU, CUDA = Target(), CudaTarget()
 
@@ -105,6 +113,20 @@ class Scalar:
 
     def __truediv__(self, other):
         return self.new(self.builder.fdiv(self.value, self.lift(other).value))
+
+    def over(self, divisor):
+        """self / divisor for a result that is little beside what it is added to, of operands of moderate size.
+
+        On a GPU a division asks first whether its operands are of moderate size, and calls a function where they are not. This
+        is what it does where they are. Any guess within an ULP of 1 / divisor gives the quotient rounded right, unless the
+        divisor is the last float below a power of two (Markstein): then it may give the other neighbour.
+        """
+        if self.target is not CUDA or self.type != F32:
+            return self / divisor
+        guess = self.target.reciprocal(divisor)
+        inverse = guess.fma((-divisor).fma(guess, 1), guess)
+        quotient = self * inverse
+        return (-divisor).fma(quotient, self).fma(inverse, quotient)
 
     def __radd__(self, other):
         return self.const(other) + self

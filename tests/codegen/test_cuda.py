@@ -132,9 +132,10 @@ def test_parameters_are_few():
     (LaunchShape("grid", outer=1000, inner=3, lanes=1), None, "1x16 blocks of 4x64 threads"),
     (LaunchShape("grid", outer=8, inner=1 << 20, lanes=4), None, "1024x4 blocks of 256 threads"),
     (LaunchShape("squares", outer=100), SMALL, "16 blocks of 32x8 threads"),
-    (LaunchShape("rows", outer=1000, inner=3), None, "4 blocks of 1x256 threads"),
-    (LaunchShape("rows", outer=1000, inner=100), None, "125 blocks of 32x8 threads"),
-    (LaunchShape("rows", outer=1000, inner=1000), None, "250 blocks of 64x4 threads"),
+    (LaunchShape("rows", outer=1000, inner=3), None, "8 blocks of 1x128 threads"),
+    (LaunchShape("rows", outer=1000, inner=100), None, "250 blocks of 32x4 threads"),
+    (LaunchShape("rows", outer=1000, inner=1000), None, "500 blocks of 64x2 threads"),
+    (LaunchShape("rows", outer=4000, inner=1000), None, "1000 blocks of 32x4 threads"),
     (LaunchShape("rows", outer=10, inner=1 << 20), None, "10 blocks of 512 threads"),
     (LaunchShape("columns", outer=1, inner=1 << 16, columns=1000), None, "32 blocks of 32x8 threads"),
     (LaunchShape("columns", outer=4, inner=1 << 16, columns=3), None, "4 blocks of 4x64 threads"),
@@ -164,7 +165,7 @@ def test_explain_for_a_gpu():
     def total(x):
         return x.sum(axis=1)
     text = total.explain(np.zeros((1000, 100), np.float32), device="cuda")
-    assert "- kernel_0: reads 400.0 kB, writes 4.0 kB, rows: 125 blocks of 32x8 threads" in text
+    assert "- kernel_0: reads 400.0 kB, writes 4.0 kB, rows: 250 blocks of 32x4 threads" in text
 
 
 def test_atomics_only_where_allowed():
@@ -203,7 +204,7 @@ def test_what_is_shown_without_a_gpu_is_what_one_runs(function):
     (lambda x: np.sum(x.T, axis=1), "columns: 1 blocks of 32x8 threads"), (lambda x: softmax(x.T), "columns: 1 blocks of 32x8"),
     (lambda x: np.argmax(x.T, axis=1), "columns: 1"), (lambda x: np.sum(x.T + x.T[:, :1], axis=1) + x.T[:, 2], "columns: 1"),
     (lambda x: np.sum(np.tile(x[:30], 20) + np.tile(x[:30], 20).reshape(600, 30).T, axis=1), "rows: 4 blocks of 64x8 threads"),
-    (lambda x: softmax(x[:30] + x[:30].T), "rows: 1 blocks of 8x32 threads with")])
+    (lambda x: softmax(x[:30] + x[:30].T), "rows: 2 blocks of 8x16 threads with")])
 def test_rows_that_are_read_turned(function, template):
     """Neighbouring threads read neighbouring elements where all that is read allows it."""
     x, f = np.linspace(-1, 1, 45 * 30, dtype=np.float32).reshape(45, 30), jitnet.jit(function)

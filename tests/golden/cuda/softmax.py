@@ -108,4 +108,4 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
                 out0[at1 + q] = t37
             q += threads_x()
         first += blocks_x() * threads_y()
-# 3 blocks of 16x16 threads with 3072 B of shared memory
+# 5 blocks of 16x8 threads with 1536 B of shared memory
