@@ -136,8 +136,8 @@ def _agree(stages: Sequence[Staged], caller: str) -> list[Graph]:
     for other in stages[1:]:
         if other.out_structure != first.out_structure:
             raise TraceTypeError(f"{caller}: `{other.name}` returns {tree.describe(other.out_structure)}, `{first.name}` "
-                                 f"returns "
-                                 f"{tree.describe(first.out_structure)}", "return the same containers from all branches")
+                                 f"returns {tree.describe(first.out_structure)}",
+                                 "return the same containers from all branches")
     dtypes = []
     for k, path in enumerate(tree.paths(first.out_structure)):
         kinds = [s.weak[k] or s.out_types[k].dtype for s in stages]
@@ -194,8 +194,7 @@ class _Carry:
         hint = "start from the type that comes out, or convert with `astype`" if out.shape == found.shape else \
             "a carry keeps its shape: collect growing results as ys, or start from the full shape"
         raise TraceTypeError(f"{self.caller}: the carry{path} of `{name}` goes in as {_leaf(found, self.weak[k])} and comes "
-                             f"out as "
-                             f"{_leaf(out, out_weak)}", hint)
+                             f"out as {_leaf(out, out_weak)}", hint)
 
     def check_structure(self, found: tuple, name: str) -> None:
         if found != self.structure:
@@ -270,7 +269,7 @@ def _scan(f: Callable, init, xs, length, reverse: bool, caller: str) -> tuple:
         nonlocal ys_structure
         out = f(carried, x)
         if not isinstance(out, tuple) or len(out) != 2:
-            raise TraceTypeError(f"{caller}: `{name}` must return a pair (carry, y), not a {type(out).__name__}",
+            raise TraceTypeError(f"{caller}: `{name}` must return a pair (carry, y), not {a_type(out)}",
                                  "return `carry, None` without a y")
         carry.check_structure(tree.structure(out[0]), name)
         ys_structure = tree.structure(out[1])

@@ -169,6 +169,8 @@ def region(h, bias, i, z):
 
 
 ONE_NUMBER = "a 0-d array is one number: use it as it stands, or `reshape(-1)`"
+NO_BRANCH = ("`if`, `while`, `and`, `or`, `not` or bool() needs the value of a traced b1[], which is known only when the "
+             "compiled function runs")
 KEEP = ("keep the array: `astype`, functions of NumPy in place of `math`, `jitnet.numpy.zeros` for an array that is written "
         "to, or mark the argument static with `static_argnames`")
 
@@ -180,13 +182,9 @@ CASES = [
      "the last axis of the first must equal the second-last (or only) of the second"),
     (matmul_of_matrices, TraceTypeError, "matmul: shapes do not fit: f32[4,3] and f32[4,3]", "return np.matmul(h, h)",
      "the last axis of the first must equal the second-last of the second"),
-    (branch, TraceBranchError, "`if`, `while`, `and`, `or`, `not` or bool() needs the value of a traced b1[], which is known "
-                               "only when the "
-     "compiled function runs", "if z > 0:",
+    (branch, TraceBranchError, NO_BRANCH, "if z > 0:",
      "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
-    (loop, TraceBranchError, "`if`, `while`, `and`, `or`, `not` or bool() needs the value of a traced b1[], which is known "
-                             "only when the "
-     "compiled function runs", "while h.sum() > 1:",
+    (loop, TraceBranchError, NO_BRANCH, "while h.sum() > 1:",
      "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`, or mark the argument static with `static_argnames`"),
     (conversion, TraceBranchError,
      "float() needs the value of a traced f32[], which is known only when the compiled function runs",

@@ -15,6 +15,7 @@ from ..op import has_priority
 from ..ops.indexing import take_along
 from ..ops.movement import flip
 from ..sizes import integer, slice_range
+from ..text import a_type
 from ..tracer import Tracer
 from ..types import I64, broadcast_shapes
 from .masked import Masked, check_mask, same, taken
@@ -79,7 +80,7 @@ def _expanded(key, x) -> list:
                 out.append(_index_array(k, x))
                 used += 1
         else:
-            raise TraceIndexError(f"a {type(k).__name__} cannot index an array",
+            raise TraceIndexError(f"{a_type(k)} cannot index an array",
                                   "use integers, slices, None, ..., integer arrays or masks")
     if used > x.ndim:
         raise TraceIndexError(f"too many indices: {used} for an array of {x.ndim} dimensions",

@@ -13,6 +13,7 @@ from ..errors import TraceTypeError, TraceValueError
 from ..jit import jit
 from ..ops import iota, threefry
 from ..sizes import constant, index, largest
+from ..text import a_type
 from ..tracer import Trace, Tracer, current_trace
 from ..transforms.values import fresh
 from ..types import HALVES, broadcast_shapes, known_dtype
@@ -54,7 +55,7 @@ class Generator:
         try:
             seed = operator.index(seed)
         except TypeError:
-            raise TraceTypeError(f"Generator: the seed is an integer, not a {type(seed).__name__}",
+            raise TraceTypeError(f"Generator: the seed is an integer, not {a_type(seed)}",
                                  "pass an int, or None for a seed from the operating system") from None
         state = np.array([key_of(seed), 0], U64)
         self.state = state if current_trace() is None else fresh(state)   # the trace's own: it starts anew at every call

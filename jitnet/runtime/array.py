@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import tree
 from ..errors import TraceTypeError, TraceValueError
+from ..text import a_type
 from ..tracer import Tracer, current_trace
 from ..types import BF16, SHORT_NAMES, known_dtype
 from .cuda.buffer import DeviceBuffer
@@ -107,7 +108,7 @@ class Array:
 
     def __init__(self, data: np.ndarray | DeviceBuffer):
         if type(data) is not np.ndarray and type(data) is not DeviceBuffer:
-            raise TraceTypeError(f"Array: it holds a NumPy array, not a {type(data).__name__}", "make it with `jitnet.asarray`")
+            raise TraceTypeError(f"Array: it holds a NumPy array, not {a_type(data)}", "make it with `jitnet.asarray`")
         self._data = data
 
     # What it is
@@ -358,7 +359,7 @@ def _host_array(value, dtype, copy: bool | None) -> np.ndarray:
     """The value as a NumPy array of a dtype that jitnet knows."""
     data = np.asarray(value)
     if data.dtype.kind in "OSUV" and data.dtype != BF16:
-        raise TraceTypeError(f"asarray: a {type(value).__name__} of dtype {data.dtype} is no array of numbers",
+        raise TraceTypeError(f"asarray: {a_type(value)} of dtype {data.dtype} is no array of numbers",
                              "pass numbers, nested lists of equal length, or an array")
     target = known_dtype(dtype if dtype is not None else data.dtype, "asarray")
     return np.array(data, target, copy=copy)

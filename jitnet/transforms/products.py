@@ -159,8 +159,7 @@ def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> 
         leaves, structure = tree.flatten(ct)
         if structure != inner.out_structure:
             raise DerivativeError(f"vjp: the cotangent is nested as {tree.describe(structure)}, the output of `{parts.name}` "
-                                  f"as "
-                                  f"{tree.describe(inner.out_structure)}",
+                                  f"as {tree.describe(inner.out_structure)}",
                                   "give one cotangent per output, in the same containers")
         cts: list = []
         for x, t, name in zip(leaves, inner.out_types, names):

@@ -10,6 +10,7 @@ from .. import tree
 from ..errors import DerivativeError
 from ..ir import Graph
 from ..ops.control import scatter
+from ..text import a_type
 from ..tracer import Tracer, current_trace, trace
 from ..types import is_float
 from .values import FLOAT0, fresh, is_array, no_gradient, or_zeros, weak_class, zeros
@@ -63,13 +64,11 @@ class VjpRule(Rule):
         result = self.custom.fwd(*merge(self.nondiff, self.structure, self.fixed, values[:self.count]))
         if not isinstance(result, tuple) or len(result) != 2:
             raise DerivativeError(f"custom_vjp: the forward rule of `{self.name}` must return a pair (output, residuals), not "
-                                  f"a "
-                                  f"{type(result).__name__}", "return `output, residuals`")
+                                  f"{a_type(result)}", "return `output, residuals`")
         outs, structure = tree.flatten(result[0])
         if structure != self.out_structure:
             raise DerivativeError(f"custom_vjp: the forward rule of `{self.name}` returns {tree.describe(structure)}, the "
-                                  f"function "
-                                  f"{tree.describe(self.out_structure)}", "return the output of the function first")
+                                  f"function {tree.describe(self.out_structure)}", "return the output of the function first")
         return outs, result[1]
 
     def backward(self, residuals, cts: Sequence, types: Sequence) -> list:
@@ -78,10 +77,9 @@ class VjpRule(Rule):
         result = self.custom.bwd(*nondiff, residuals, ct)
         children = self.structure[-1]
         if not isinstance(result, (tuple, list)) or len(result) != len(children):
-            found = f"{len(result)}" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
+            found = f"{len(result)}" if isinstance(result, (tuple, list)) else a_type(result)
             raise DerivativeError(f"custom_vjp: the backward rule of `{self.name}` must return a tuple of {len(children)}, "
-                                  f"one cotangent per "
-                                  f"argument, not {found}", "return None for an argument that has none")
+                                  f"one cotangent per argument, not {found}", "return None for an argument that has none")
         leaves: list = []
         for n, (x, child) in enumerate(zip(result, children)):
             flat, found = tree.flatten(x)
@@ -89,8 +87,7 @@ class VjpRule(Rule):
                 flat = [None] * tree.size(child)
             elif found != child:
                 raise DerivativeError(f"custom_vjp: cotangent {n} of `{self.name}` is nested as {tree.describe(found)}, the "
-                                      f"argument as "
-                                      f"{tree.describe(child)}", "nest it like the argument")
+                                      f"argument as {tree.describe(child)}", "nest it like the argument")
             leaves += flat
         leaves = [x for k, x in enumerate(leaves) if k not in self.fixed]
         marks = [x is not None and getattr(x, "dtype", None) != FLOAT0 and is_float(t.dtype) for x, t in zip(leaves, types)]

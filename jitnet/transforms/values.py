@@ -161,8 +161,8 @@ class Staged:
             aux = []
             if has_aux:
                 if not isinstance(out, tuple) or len(out) != 2:
-                    raise TraceTypeError(f"{caller}: with has_aux=True, `{name}` must return a pair (output, aux), not a "
-                                         f"{type(out).__name__}",
+                    raise TraceTypeError(f"{caller}: with has_aux=True, `{name}` must return a pair (output, aux), not "
+                                         f"{a_type(out)}",
                                          "return `output, aux`, or leave has_aux out")
                 out, aux_tree = out
                 aux, self.aux_structure = tree.flatten(aux_tree)
