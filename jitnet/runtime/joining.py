@@ -4,8 +4,9 @@
 
 A Span says of each buffer of a step which bytes lie in step with its work: points [i * period, (i + 1) * period) touch bytes
 [i * step, (i + 1) * step) alone. Steps one after the other are joined where a piece of the first, cut as it would be anyway,
-writes just what a piece of the next reads, and no piece writes what another one of them touches. The pieces depend on
-sizes alone, and every kernel is what it is by itself: so are the results.
+writes just what a piece of the next reads, and no piece writes what another one of them touches. An argument that a program
+writes into shares no memory with another one, which every call makes sure of (writes.py). The pieces depend on sizes alone, and
+every kernel is what it is by itself: so are the results.
 """
 from __future__ import annotations
 
@@ -51,23 +52,18 @@ def join(steps) -> list:
 def independent(before, step) -> bool:
     """May a step run before another one that comes before it?"""
     links = [link for link, _ in before.links] if type(before) is Joined else [before]
-    if any(not getattr(s, "spans", ()) or writes_input(s) for s in (*links, step)):
+    if any(not getattr(s, "spans", ()) for s in (*links, step)):
         return False
     return not any((span.written or its.written) and overlap(slot, span, other, its)
                    for link in links for slot, span in places(link) for other, its in places(step))
 
 
-def writes_input(step) -> bool:
-    """Does a step write into an argument of the caller? Those may be one another."""
-    return any(span.written and slot.kind == "input" for slot, span in places(step))
-
-
 def joined(before, step) -> Joined | None:
     """Two steps in one; None where they cannot be."""
-    if not getattr(step, "spans", ()) or writes_input(step):
+    if not getattr(step, "spans", ()):
         return None
     if type(before) is not Joined:
-        if not getattr(before, "spans", ()) or writes_input(before):
+        if not getattr(before, "spans", ()):
             return None
         if not 0 < before.grain < before.extent or before.grain % before.period:
             return None
