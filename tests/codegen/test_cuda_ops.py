@@ -1,8 +1,7 @@
 """The GPU kernels of every op: on all samples of tests/test_ops.py in several dtypes, derivatives and batches.
 
 Their values come from the interpreter of jitnet/testing_kernels.py, which finds what no thread may do besides. Every distinct
-kernel is compiled and assembled for one of three architectures, by whichever worker comes to it first; JITNET_NIGHTLY=1 does so
-for all three (tests/every_kernel.py).
+kernel is compiled and assembled for the three architectures, by whichever worker comes to it first.
 """
 import hashlib
 import importlib.util
@@ -76,15 +75,15 @@ def graphs(k):
                 continue
 
 
-def architecture(source):
-    """The architecture to compile a kernel for, which its text decides; None when a worker of this run has compiled it."""
+def is_new(source, cc):
+    """Has no worker of this run compiled that kernel?"""
     SEEN.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(source.encode()).hexdigest()[:32]
     try:
-        os.close(os.open(SEEN / digest, os.O_CREAT | os.O_EXCL))
+        os.close(os.open(SEEN / f"{digest}-{cc[0]}{cc[1]}", os.O_CREAT | os.O_EXCL))
     except FileExistsError:
-        return None
-    return ARCHITECTURES[int(digest, 16) % len(ARCHITECTURES)]
+        return False
+    return True
 
 
 @pytest.mark.parametrize("k", range(len(CASES)), ids=IDS)
@@ -96,9 +95,9 @@ def test_kernels_of_an_op(k):
             compiled = check_compiled(graph, arrays, LOOSE, device=GPU)
             sources |= {cuda_kernel(info.nest).source: name for info in compiled.kernels if info.nest is not None}
     for source, name in sources.items():
-        cc = architecture(source)
-        if cc is not None:
-            ptx = cuda_compile.compile_ptx(source, cc)
-            assert ".visible .entry kernel(" in ptx, name
-            if cuda_compile.has_assembler():
-                assert cuda_compile.machine_code(ptx, cc)[:4] == b"\x7fELF", name
+        for cc in ARCHITECTURES:
+            if is_new(source, cc):
+                ptx = cuda_compile.compile_ptx(source, cc)
+                assert ".visible .entry kernel(" in ptx, name
+                if cuda_compile.has_assembler():
+                    assert cuda_compile.machine_code(ptx, cc)[:4] == b"\x7fELF", name
