@@ -10,6 +10,8 @@ from collections import OrderedDict, defaultdict
 from typing import Any
 
 _registry: dict[type, tuple] = {}  # class -> (flatten, unflatten)
+_leaf_kinds: set[type] = set()     # classes found to be no containers: to find it out takes longer than a call's other work
+MOST_LEAF_KINDS = 64               # it keeps them alive
 LEAF = ("leaf",)
 NONE = ("none",)
 
@@ -23,6 +25,7 @@ class Keys(tuple):
 def register(cls: type, flatten, unflatten) -> type:
     """Makes a class a container: flatten(obj) -> (children, static), unflatten(static, children) -> obj; returns the class."""
     _registry[cls] = (flatten, unflatten)
+    _leaf_kinds.discard(cls)
     return cls
 
 
@@ -48,6 +51,9 @@ def flatten(tree, ordered: bool = False) -> tuple[list, tuple]:
 
 def _flatten(node, leaves: list, ordered: bool) -> tuple:
     kind = type(node)
+    if kind in _leaf_kinds:
+        leaves.append(node)
+        return LEAF
     if kind is tuple or kind is list:
         return (kind, tuple([_flatten(child, leaves, ordered) for child in node]))
     if kind is dict or kind is OrderedDict:
@@ -63,6 +69,8 @@ def _flatten(node, leaves: list, ordered: bool) -> tuple:
     if dataclasses.is_dataclass(kind) and not isinstance(node, type):
         names = tuple(f.name for f in dataclasses.fields(kind))
         return ("dataclass", kind, names, tuple([_flatten(getattr(node, n), leaves, ordered) for n in names]))
+    if len(_leaf_kinds) < MOST_LEAF_KINDS:
+        _leaf_kinds.add(kind)
     leaves.append(node)
     return LEAF
 

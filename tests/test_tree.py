@@ -64,6 +64,16 @@ def test_registered_classes():
     np.testing.assert_array_equal(out.value, 2)
 
 
+def test_a_class_registered_after_it_was_a_leaf():
+    class Pair:
+        def __init__(self, a, b):
+            self.a, self.b = a, b
+    pair = Pair(1, 2)
+    assert tree.leaves([pair, pair]) == [pair, pair]
+    tree.register(Pair, lambda p: ((p.a, p.b), None), lambda _, children: Pair(*children))
+    assert tree.leaves([pair, pair]) == [1, 2, 1, 2]
+
+
 def test_map_of_containers_that_differ():
     with pytest.raises(ValueError, match=r"tree.map: containers differ: \(\*, \*\) and \[\*\]"):
         tree.map(lambda x, y: x, (1, 2), [1])

@@ -54,7 +54,7 @@ def run_on(device: Device, op: Operator, arrays: Sequence, params: Mapping[str, 
     """`run` on a GPU: the output as a buffer there, or a tuple of them. An operator without kernels gets its arrays copied to
     the host, and its output comes from there."""
     try:
-        if not op.kernels:
+        if not (op.kernels or op.on_gpu):
             return op.body(*[a if isinstance(a, np.ndarray) else a.host() for a in arrays], **params)
         with device:
             out = run_compiled(op, [Array(a) for a in arrays], params, key)

@@ -71,7 +71,7 @@ def _typed(op, ins, outs, params):
     return list(ins), [np.dtype(params["dtype"])] * len(outs)
 
 
-@operator("sort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True)}, kernels=False, method=True,
+@operator("sort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True)}, kernels=False, on_gpu=True, method=True,
           output_rule=("output0",))
 def sort(data, *, axis, is_ascend):
     """The elements in order along an axis (None: all of them, flattened)."""
@@ -81,7 +81,7 @@ def sort(data, *, axis, is_ascend):
 
 
 @operator("argsort", params={"axis": Int(-1, optional=True), "is_ascend": Bool(True), "dtype": DType("float32")},
-          type_rule=_typed, kernels=False, method=True)
+          type_rule=_typed, kernels=False, on_gpu=True, method=True)
 def argsort(data, *, axis, is_ascend, dtype):
     """Positions of the elements in order along an axis."""
     data, axis = _flat(data, axis)
@@ -96,7 +96,8 @@ def _topk_types(op, ins, outs, params):
 
 @operator("topk", params={"axis": Int(-1, optional=True), "k": Int(1), "is_ascend": Bool(False), "dtype": DType("float32"),
                           "ret_typ": Enum("indices", choices=("both", "indices", "mask", "value"))},
-          output_count=lambda p: 2 if p["ret_typ"] == "both" else 1, type_rule=_topk_types, kernels=False, method=True)
+          output_count=lambda p: 2 if p["ret_typ"] == "both" else 1, type_rule=_topk_types, kernels=False, on_gpu=True,
+          method=True)
 def topk(data, *, axis, k, ret_typ, is_ascend, dtype):
     """The k largest elements along an axis (smallest with `is_ascend`): values, positions, both, or a mask of 0 and 1."""
     shape = data.shape

@@ -56,6 +56,7 @@ class Operator:
     mode: bool = False                        # the body takes `training`
     random: bool | Callable = False           # the body takes `key`, an array of type KEY; or params -> whether it draws
     kernels: bool = True                      # False: its body always runs at once, through NumPy, on the host
+    on_gpu: bool = False                      # one without kernels has some on a GPU: sorts of short rows
     copies: bool = False                      # it cuts, which NumPy does as fast: no program per place that it cuts at
     growth: Callable | None = None            # (arrays, params) -> elements of the output, where these may outnumber the inputs
     loss: bool = False                        # a head of a network: it needs no gradient from behind

@@ -58,6 +58,19 @@ def test_operators_run_there():
         nd.dot(x, x)
 
 
+def test_sorts_of_short_rows_stay_there(gpus):
+    x = np.random.default_rng(3).permutation(120).reshape(4, 30).astype(np.float32)
+    there, waits = on_gpu(x), gpus.calls["synchronize"] + gpus.calls["wait_for"]
+    def sorted_(x):
+        both = nd.topk(x, k=3, ret_typ="both")
+        return [nd.sort(x), nd.argsort(x, is_ascend=False), *both, nd.topk(x, k=3, ret_typ="mask")]
+    found = sorted_(there)
+    assert gpus.calls["synchronize"] + gpus.calls["wait_for"] == waits
+    wanted = sorted_(nd.array(x))
+    for a, b in zip(found, wanted, strict=True):
+        same(a, b.asnumpy())
+
+
 def test_views_and_writes():
     x = on_gpu(X)
     row, flat = x[1], x.reshape(12)
