@@ -11,10 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
+    import resource
     import signal
     import numpy as np
     import jitnet
 
+    resource.setrlimit(resource.RLIMIT_CPU, (60, 60))   # a loop that nothing ends ends the program, and the test
     loop = jitnet.jit({loop})
     small = np.full({size}, 3.0)
     expected = np.full({size}, 3.0)
