@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import sys
 import threading
 import time
 import types
@@ -25,7 +26,7 @@ from .compile import as_on_gpu, compile_graph, index_error, of_program
 from .errors import TraceTypeError
 from .families import Family
 from .ir import Graph, check_graph
-from .methods import attributes_stay, is_instance, unbound
+from .methods import attributes_stay, importable, is_instance, unbound
 from .printing import identifier
 from .records import Record, Variant
 from .retrace import KEPT, TraceKey
@@ -92,7 +93,10 @@ class JitFunction(Generic[P, R]):
         return f"<jit {self._name}>"
 
     def __reduce__(self):
-        return self.__qualname__
+        """The name for pickle; for cloudpickle, of a function that other processes cannot import, how to make it again."""
+        if "cloudpickle" not in sys._getframe(1).f_globals.get("__name__", "") or importable(self):
+            return self.__qualname__
+        return _again, (self.__wrapped__, sorted(self._binder.static), self.device, self._binder.is_method)
 
     def __copy__(self) -> JitFunction:
         return self
@@ -392,6 +396,13 @@ class BoundJit(functools.partial):
 
     def __deepcopy__(self, memo) -> BoundJit:
         return BoundJit(self.func, copy.deepcopy(self.args[0], memo))
+
+
+def _again(function: Callable, static: Sequence[str], device: Device | None, is_method: bool) -> JitFunction:
+    """The compiled function that was pickled with these."""
+    made = JitFunction(function, static, device=device)
+    made._binder.is_method = is_method
+    return made
 
 
 def _result(outs, structure: tuple, arrays: bool):

@@ -210,3 +210,11 @@ def _objects(value, path: str, met: set[int]) -> Iterator[tuple[str, object]]:
     for name, leaf in zip(names, leaves, strict=True):
         if _taken_apart(type(leaf)) and id(leaf) not in met:
             yield from _objects(leaf, name, met)
+
+
+def importable(function) -> bool:
+    """Whether another process finds a function, or a method, in the module that it says it is of."""
+    found = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is function and function.__module__ != "__main__"

@@ -423,6 +423,31 @@ def test_pickle_by_name():
     assert pickle.loads(pickle.dumps(scale)) is scale
 
 
+def test_cloudpickle_takes_what_other_processes_cannot_import():
+    """joblib, dask and their like send what a script or a notebook holds to processes that have no such module."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    class Model:
+        def __init__(self):
+            self.w = X + 1
+
+        @jitnet.jit
+        def __call__(self, x):
+            return x * self.w
+
+        @jitnet.jit
+        def up(self, x):
+            self.w += x
+
+    f = jitnet.jit(lambda x, n: x * n if n > 0 else f(x, -n), static_argnames="n")
+    again, model, up = pickle.loads(cloudpickle.dumps((f, Model(), Model().up)))
+    assert again is not f and again(X, 3).tolist() == again(X, -3).tolist() == (X * 3).tolist()
+    assert model(X).tolist() == (X * (X + 1)).tolist()
+    up(X)
+    assert up.args[0].w.tolist() == (X * 2 + 1).tolist()
+    assert pickle.loads(cloudpickle.dumps(scale)) is scale   # of a module: by its name
+
+
 def test_clear_forgets_programs():
     f = jitnet.jit(lambda x: x + 1)
     f(X), f(X)
