@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .context import Context
-from .errors import MXNetError, OperatorError, ReshapeError
+from .errors import MXNetError, OperatorError, OperatorIndexError, ReshapeError, TraceIndexError
 from .jit import JitFunction
 from .nd import NDArray, zeros
 from .nd.invoke import hooks
@@ -168,6 +168,8 @@ class Executor:
         except np.linalg.LinAlgError as error:
             raise OperatorError(f"{self._symbol.name or 'group'}: {error}",
                                 "look at the matrices that the operators of linear algebra get") from None
+        except TraceIndexError as error:
+            raise OperatorIndexError(error.what, error.hint, error.source) from None
         self._last = training, key
         self._kept = call if keep else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable
 
+from ..name import NameManager
 from .base import SMALL, BaseModule
 from .module import Module
 
@@ -11,8 +12,8 @@ from .module import Module
 class BucketingModule(BaseModule):
     """A Module per bucket, made when a batch of its `bucket_key` first comes; all share parameters and optimizer.
 
-    sym_gen: bucket key -> (symbol, data names, label names). default_bucket_key: the bucket that is bound first, whose symbol
-    has all parameters.
+    sym_gen: bucket key -> (symbol, data names, label names). Names that it leaves open are made up anew in each bucket, from 0.
+    default_bucket_key: the bucket that is bound first, whose symbol has all parameters.
     """
 
     def __init__(self, sym_gen: Callable, default_bucket_key: Hashable = None, logger=logging, context=None,
@@ -30,7 +31,8 @@ class BucketingModule(BaseModule):
         self._curr_bucket_key = default_bucket_key
 
     def _made(self, key: Hashable) -> Module:
-        symbol, data_names, label_names = self._sym_gen(key)
+        with NameManager():  # names made up are the same in every bucket, and so the parameters are
+            symbol, data_names, label_names = self._sym_gen(key)
         return Module(symbol, data_names, label_names, **self._options)
 
     data_names = property(lambda self: self._curr_module.data_names, doc="Names of the data of the current bucket.")

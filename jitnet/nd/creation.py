@@ -78,7 +78,10 @@ def arange(start, stop=None, step=1.0, repeat: int = 1, infer_range=None, ctx: C
         start, stop = 0, start
     if step == 0:
         raise OperatorError("arange: step is 0", "pass a step that leads from start to stop")
-    data = np.arange(start, stop, step, dtype=np.float64).astype(_dtype(dtype))
+    data = np.arange(start, stop, step, dtype=np.float64)
+    if _dtype(dtype).kind in "iu":  # as many numbers, in whole steps: as in NumPy and MXNet
+        data = int(start) + int(step) * np.arange(len(data))
+    data = data.astype(_dtype(dtype))
     return _made(np.repeat(data, repeat) if repeat != 1 else data, ctx)
 
 

@@ -151,9 +151,14 @@ def _eigen_shapes(op, ins, outs, params):
 
 @operator("_linalg_syevd", aliases=("linalg_syevd",), output_count=2, shape_rule=_eigen_shapes, kernels=False)
 def syevd(A):
-    """(U, L) with A = Uᵀ diag(L) U for a symmetric A: rows of U are eigenvectors, L their eigenvalues in ascending order."""
+    """(U, L) with A = Uᵀ diag(L) U for a symmetric A: rows of U are eigenvectors, L their eigenvalues in ascending order.
+
+    The element of a row that is largest in size is positive.
+    """
     values, vectors = np.linalg.eigh(_square(A, "A"))
-    return _turned(vectors, True), values
+    rows = _turned(vectors, True)
+    low, high = np.min(rows, axis=-1, keepdims=True), np.max(rows, axis=-1, keepdims=True)
+    return np.where(-low > high, -rows, rows), values
 
 
 @operator("_linalg_sumlogdiag", aliases=("linalg_sumlogdiag",))

@@ -43,7 +43,8 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
             raise
         raise failure(op, arrays, error.what, error.hint) from None
     except JitnetError as error:
-        raise failure(op, arrays, error.what, error.hint) from None
+        raise failure(op, arrays, error.what, error.hint, OperatorIndexError if isinstance(error, IndexError)
+                      else OperatorError) from None
     except (ValueError, TypeError, OverflowError) as error:
         raise failure(op, arrays, str(error), "") from None
     except IndexError as error:
@@ -100,9 +101,9 @@ def run_compiled(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str
     return function(*arrays, *scalars) if key is None else function(*arrays, *scalars, key)
 
 
-def failure(op: Operator, arrays: Sequence[np.ndarray], what: str, hint: str) -> OperatorError:
+def failure(op: Operator, arrays: Sequence[np.ndarray], what: str, hint: str, kind: type = OperatorError) -> MXNetError:
     """The error of an operator that cannot take these arrays: operator, reason, every argument with its shape."""
     names = op.input_names if op.variadic is None else [f"arg{k}" for k in range(len(arrays))]
     shown = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in zip(names, arrays))
-    return OperatorError(f"{op.name}: {what.removeprefix(op.name + ': ')}" + (f" ({shown})" if shown else ""),
-                         hint or "look at the shapes and parameters of the call")
+    return kind(f"{op.name}: {what.removeprefix(op.name + ': ')}" + (f" ({shown})" if shown else ""),
+                hint or "look at the shapes and parameters of the call")

@@ -163,9 +163,10 @@ def ravel_multi_index(data, *, shape):
 
 @operator("_unravel_index", params={"shape": Shape()}, aliases=("unravel_index",))
 def unravel_index(data, *, shape):
-    """Indices along each axis, one row per axis, of positions in a flattened array of that shape."""
+    """Indices along each axis, one row per axis, of positions in a flattened array of that shape; its first size may be -1."""
     flat = astype(data, np.int64)
-    rows = [flat // math.prod(shape[k + 1:]) % n for k, n in enumerate(shape)]
+    rows = [flat // math.prod(shape[k + 1:]) for k in range(len(shape))]
+    rows = [row if n == -1 and k == 0 else row % n for k, (row, n) in enumerate(zip(rows, shape))]
     return astype(np.stack(rows), data.dtype)
 
 

@@ -68,9 +68,12 @@ def _arange_filled(params, shape):
     "start": Float(0.0), "stop": Float(None), "step": Float(1.0), "repeat": Int(1, low=1), "infer_range": Bool(False),
     "ctx": Str(""), "dtype": DType("float32")})
 def arange(*, start, stop, step, repeat, infer_range, ctx, dtype):
-    """Numbers from `start` up to `stop` (not included) in steps, each `repeat` times."""
+    """Numbers from `start` up to `stop` (not included) in steps, each `repeat` times; of integers, as many, in whole steps."""
     first, last = (0.0, start) if stop is None else (start, stop)
-    return np.repeat(np.arange(first, last, step), repeat).astype(dtype)
+    numbers = np.arange(first, last, step)
+    if np.dtype(dtype).kind in "iu":  # as in NumPy and MXNet
+        numbers = int(first) + int(step) * np.arange(len(numbers))
+    return np.repeat(numbers, repeat).astype(dtype)
 
 
 @operator("_linspace", params={"start": Float(0.0), "stop": Float(), "num": Int(), "endpoint": Bool(True), "ctx": Str(""),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import OperatorError
+from . import infer
 from .params import Bool, Int, Shape
 from .registry import operator
 
@@ -86,8 +87,19 @@ def _expand(given: list[int], wanted: list[int], shape, codes) -> list[int]:
     return out
 
 
+def _infer_reshape(op, ins, outs, params):
+    """The number of elements stays, from which one unknown size of the input follows."""
+    ins, outs = infer.forward(op, ins, outs, params)
+    data, out = ins[0], outs[0]
+    if data is not None and infer.is_known(out) and data.count(0) == 1:
+        known = math.prod(n for n in data if n)
+        if math.prod(out) % known == 0:
+            data = tuple(n or math.prod(out) // known for n in data)
+    return [data], [out]
+
+
 @operator("Reshape", params={"shape": Shape(()), "reverse": Bool(False), "target_shape": Shape(None),
-                             "keep_highest": Bool(False)}, aliases=("reshape",))
+                             "keep_highest": Bool(False)}, aliases=("reshape",), shape_rule=_infer_reshape)
 def reshape(data, *, shape, reverse, target_shape, keep_highest):
     """The elements in another shape, in which codes 0 and below stand for sizes of the input (see `target_shape`)."""
     if target_shape is not None and not shape:

@@ -186,3 +186,43 @@ def test_names_that_are_not_here_say_what_is(place, name, says):
         getattr(holder, name)
     with pytest.raises(AttributeError, match=r"has no attribute 'nonsense'$"):
         holder.nonsense  # noqa: B018
+
+
+def test_integers_come_in_whole_steps():
+    cases = ((1.3, 6.6, 1.3), [1, 2, 3, 4, 5]), ((5, 20.5, 4.7), [5, 9, 13, 17]), ((10, 0, -2.5), [10, 8, 6, 4])
+    for numbers, expected in cases:
+        assert mx.nd.arange(*numbers, dtype="int32").asnumpy().tolist() == expected
+        assert mx.sym.arange(*numbers, dtype="int64").eval()[0].asnumpy().tolist() == expected
+
+
+def test_the_first_size_of_unravel_index_may_be_open():
+    assert mx.nd.unravel_index(mx.nd.array([22, 41, 37]), shape=(-1, 6)).asnumpy().tolist() == [[3, 6, 6], [4, 5, 1]]
+
+
+def test_signs_of_eigenvectors():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(5, 4, 4))
+    for matrices in (a + a.transpose(0, 2, 1), np.array([[1.0, 2], [2, 4]])):
+        x = mx.nd.array(matrices, dtype="float64")
+        x.attach_grad()
+        with mx.autograd.record():
+            u, values = mx.nd.linalg.syevd(x)
+            y = (u * u * u).sum() + values.sum()
+        y.backward()
+        largest = np.take_along_axis(u.asnumpy(), abs(u.asnumpy()).argmax(-1)[..., None], -1)
+        assert (largest > 0).all() and np.isfinite(x.grad.asnumpy()).all()
+        rebuilt = u.asnumpy().swapaxes(-1, -2) @ (values.asnumpy()[..., None] * u.asnumpy())
+        np.testing.assert_allclose(rebuilt, matrices, atol=1e-9)
+
+
+def test_positions_outside_are_errors_of_one_kind_wherever_they_are_found():
+    def small(x, i):
+        return mx.nd.take(x, i, mode="raise").asnumpy()
+
+    def executed(x, i):
+        return mx.sym.take(mx.sym.Variable("x"), mx.sym.Variable("i"), mode="raise").eval(x=x, i=i)[0].asnumpy()
+    for n in (3, 200):
+        for call in (small, executed):
+            with pytest.raises(mx.MXNetError, match="out of bounds") as caught:
+                call(mx.nd.ones((n, 200)), mx.nd.array([1, 700]))
+            assert isinstance(caught.value, IndexError)

@@ -149,3 +149,11 @@ def test_the_whole_follows_from_an_equal_part():
     whole, part = mx.sym.Variable("a", shape=(0, 15, 0)), mx.sym.Variable("c", shape=(3, 5, 2))
     s = mx.sym.SliceChannel(whole, num_outputs=3)[2] + part
     assert dict(zip(s.list_arguments(), s.infer_shape()[0]))["a"] == (3, 15, 2)
+
+
+@pytest.mark.parametrize("codes, given, whole, out", [
+    ((0, -1), (2, 0, 5), (2, 3, 5), (2, 15)), ((-3, -1), (0, 3, 4), (2, 3, 4), (6, 4)), ((-2,), (2, 0), (2, 3), (2, 3)),
+    ((6, 1, -2), (0, 3, 5, 6), (2, 3, 5, 6), (6, 1, 5, 6)), ((-4, 16, -1), (0,), (64,), (16, 4))])
+def test_reshape_infers_a_size_of_its_input(codes, given, whole, out):
+    s = mx.sym.reshape(mx.sym.Variable("x"), shape=codes) + mx.sym.ones(shape=out)
+    assert s.infer_shape(x=given) == ([whole], [out], [])

@@ -350,3 +350,20 @@ def test_learning_rates_of_layers():
     assert module._optimizer.lr_mult == {"fc1_bias": 1.0, "fc1_weight": 0.0}
     assert module._optimizer.wd_mult == {"fc2_bias": 0.5, "fc2_weight": 0.5, "fc1_bias": 0.0}
     assert [name for name in sorted(after) if (before[name] == after[name]).all()] == ["fc1_weight"]
+
+
+def test_names_made_up_are_the_same_in_every_bucket():
+    def generate(length):
+        net = mx.sym.FullyConnected(mx.sym.sum(mx.sym.Variable("data"), axis=1), num_hidden=3)
+        net = mx.sym.FullyConnected(mx.sym.tanh(net) + 1, num_hidden=2)
+        return mx.sym.SoftmaxOutput(net, name="softmax"), ["data"], ["softmax_label"]
+    module = mx.mod.BucketingModule(generate, default_bucket_key=5)
+    module.bind([("data", (4, 5, 3))], [("softmax_label", (4,))])
+    module.init_params()
+    names = ["fullyconnected0_bias", "fullyconnected0_weight", "fullyconnected1_bias", "fullyconnected1_weight"]
+    assert sorted(module.get_params()[0]) == names
+    module.switch_bucket(3, [("data", (4, 3, 3))], [("softmax_label", (4,))])
+    assert sorted(module.get_params()[0]) == names
+    for name in names:  # one array in both buckets
+        one, two = (m._exec_group.execs[0].arg_dict[name] for m in module._buckets.values())
+        assert np.shares_memory(np.asarray(one), np.asarray(two))
