@@ -301,9 +301,10 @@ class Executor:
 
     # Looking inside
 
-    def set_monitor_callback(self, callback: Callable[[str, NDArray], None], monitor_all: bool = False) -> None:
+    def set_monitor_callback(self, callback: Callable[[str, NDArray], None] | None, monitor_all: bool = False) -> None:
         """Calls callback(name, array) for every inner output at each forward, and at each backward for the gradient that each
-        operator gives each of its inputs, `fc1_backward_output0`; with monitor_all for the inputs of the operators too."""
+        operator gives each of its inputs, `fc1_backward_output0`; with monitor_all for the inputs of the operators too.
+        None: no more."""
         self._monitor = None if callback is None else (callback, monitor_all)
 
     def _show_internals(self, training: bool) -> np.ndarray:

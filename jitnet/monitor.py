@@ -33,14 +33,17 @@ class Monitor:
             self.queue.append((self.step, name, self.stat_func(array)))
 
     def install(self, exe) -> None:
-        """Watches an executor."""
-        exe.set_monitor_callback(self.stat_helper, self.monitor_all)
+        """Watches an executor. It shows what is inside, which costs time, in the batches whose turn it is."""
         self.exes.append(exe)
+        if self.activated:
+            exe.set_monitor_callback(self.stat_helper, self.monitor_all)
 
     def tic(self) -> None:
         """Starts gathering, when this batch's turn has come. Before a forward."""
         if self.step % self.interval == 0:
             self.queue, self.activated = [], True
+            for exe in self.exes:
+                exe.set_monitor_callback(self.stat_helper, self.monitor_all)
         self.step += 1
 
     def toc(self) -> list[tuple[int, str, str]]:
@@ -50,6 +53,7 @@ class Monitor:
         for exe in self.exes:
             for name, array in (*exe.arg_dict.items(), *exe.aux_dict.items()):
                 self.stat_helper(name, array)
+            exe.set_monitor_callback(None)
         self.activated = False
         found = sorted(self.queue, key=lambda x: x[1]) if self.sort else self.queue
         self.queue = []

@@ -97,9 +97,20 @@ def batch_take(a, indices):
     return jnp.take_along_axis(a, positions(indices, a.shape[1], "clip")[:, None], 1)[:, 0]
 
 
+def _pick_shapes(op, ins, outs, params):
+    """The shape of `data` says the others."""
+    (data, index), outs = infer.forward(op, ins, outs, params)
+    if data is not None and params["axis"] is not None:
+        axis = normalize_axis(params["axis"], len(data), op.name)
+        others = (*data[:axis], *data[axis + 1:]) or (1,)
+        index = others if index is None else index
+        outs = [infer.merge(outs[0], (*data[:axis], 1, *data[axis + 1:]) if params["keepdims"] else others, "output")]
+    return [data, index], outs
+
+
 @operator("pick", params={"axis": Int(-1, optional=True), "keepdims": Bool(False),
                           "mode": Enum("clip", choices=("clip", "wrap"))}, aliases=("choose_element_0index",),
-          same_dtype=False, type_rule=_first_type, method=True)
+          same_dtype=False, type_rule=_first_type, shape_rule=_pick_shapes, method=True)
 def pick(data, index, *, axis, keepdims, mode):
     """One element per position of the other axes: the one that `index` names along `axis`."""
     if axis is None:

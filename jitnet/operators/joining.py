@@ -39,7 +39,19 @@ def concat(*data, dim, num_args):
     return np.concatenate(data, axis=dim)
 
 
-@operator("stack", params={"axis": Int(0)}, variadic="num_args")
+def _infer_stack(op, ins, outs, params):
+    """All inputs have one shape."""
+    ins, outs = infer.forward(op, ins, outs, params)
+    common = None
+    for name, shape in zip(op.inputs(params), ins):
+        common = infer.merge(shape, common, name)
+    if common is not None:
+        axis = normalize_axis(params["axis"], len(common) + 1, op.name)
+        outs = [infer.merge(outs[0], (*common[:axis], len(ins), *common[axis:]), "output")]
+    return [common] * len(ins), outs
+
+
+@operator("stack", params={"axis": Int(0)}, variadic="num_args", shape_rule=_infer_stack)
 def stack(*data, axis, num_args):
     """The arrays along a new axis."""
     return np.stack(data, axis=axis)

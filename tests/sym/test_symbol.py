@@ -157,3 +157,11 @@ def test_the_whole_follows_from_an_equal_part():
 def test_reshape_infers_a_size_of_its_input(codes, given, whole, out):
     s = mx.sym.reshape(mx.sym.Variable("x"), shape=codes) + mx.sym.ones(shape=out)
     assert s.infer_shape(x=given) == ([whole], [out], [])
+
+
+def test_one_shape_says_those_of_pick_and_stack():
+    x, y = mx.sym.Variable("x"), mx.sym.Variable("y")
+    assert mx.sym.pick(x, y, axis=1).infer_shape(x=(4, 3, 2)) == ([(4, 3, 2), (4, 2)], [(4, 2)], [])
+    assert mx.sym.pick(x, y, keepdims=True).infer_shape(x=(4, 3)) == ([(4, 3), (4,)], [(4, 1)], [])
+    assert mx.sym.pick(x, y).infer_shape_partial(x=(0, 3)) == ([(0, 3), (0,)], [(0,)], [])
+    assert mx.sym.stack(x, y, axis=-1).infer_shape(y=(4, 3)) == ([(4, 3), (4, 3)], [(4, 3, 2)], [])

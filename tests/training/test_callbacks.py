@@ -126,3 +126,15 @@ def test_pictures(monkeypatch):
     monkeypatch.setitem(sys.modules, "graphviz", None)
     with pytest.raises(mx.MXNetError, match="the package graphviz is not installed"):
         mx.viz.plot_network(network())
+
+
+def test_monitors_look_inside_when_it_is_their_turn():
+    ex = mx.sym.tanh(mx.sym.Variable("x"), name="t").simple_bind(mx.cpu(), x=(2,))
+    monitor, shown = mx.mon.Monitor(3), []
+    monitor.install(ex)
+    for _ in range(7):
+        monitor.tic()
+        ex.forward()
+        shown.append(ex._monitor is not None)
+        monitor.toc()
+    assert shown == [True, False, False, True, False, False, True] and ex._monitor is None
