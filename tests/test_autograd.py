@@ -423,3 +423,14 @@ def test_the_symbol_of_what_was_recorded():
 def test_gradients_are_dense():
     with pytest.raises(MXNetError, match="there is no storage type 'csr'"):
         nd.ones((2,)).attach_grad(stype="csr")
+
+
+@pytest.mark.parametrize("n", [1, 9000])
+def test_what_lets_no_gradient_pass_gives_no_nan(n):
+    """0 * infinity is NaN: what lies before a BlockGrad has the gradient 0 whatever its derivative is."""
+    for f in (nd.BlockGrad, nd.sign, nd.round, nd.ones_like, lambda v: v > 0):
+        x = marked([-1.0, 2.0, 0.0] * n)
+        with autograd.record():
+            y = f(nd.log(x)) + 3 * x
+        y.backward()
+        assert values(x.grad) == [3.0, 3.0, 3.0] * n

@@ -23,7 +23,7 @@ from ..jit import JitFunction, jit
 from ..operators import Operator
 from ..operators.dispatch import COMPILE_FROM
 from ..runtime.forks import renewed
-from ..transforms import vjp
+from ..transforms.products import vjp_of_traced
 from ..types import SHORT_NAMES, ArrayType
 
 PLANS_KEPT = 1024  # structures of loops whose programs are kept; the oldest goes first
@@ -224,17 +224,16 @@ class Plan:
             outs = step.apply(every, arguments)
             return tuple([outs[k] for k in live])
 
-        outs, pullback = vjp(outputs, *[values[i] for i in wanted])
+        outs, pullback = vjp_of_traced(outputs, *[values[i] for i in wanted])
         heads = []
         for k, out in zip(live, outs):
             ct = jnp.ones_like(out) if (number, k) in ones else None
             more = cts.pop((number, k), None)
             ct = more if ct is None else ct if more is None else ct + more
-            heads.append(ct if ct.dtype == out.dtype or out.dtype.kind != "f" else ct.astype(out.dtype))
-        if all(out.dtype.kind != "f" for out in outs):
-            return
-        for i, ct in zip(wanted, pullback(tuple(heads))):
-            _add(cts, step.sources[i], ct)
+            heads.append(None if out.dtype.kind != "f" else ct if ct.dtype == out.dtype else ct.astype(out.dtype))
+        for i, ct in zip(wanted, pullback(heads)):
+            if ct is not None:  # else nothing passes, as through BlockGrad: zeros would become NaN next to infinities
+                _add(cts, step.sources[i], ct)
 
 
 def _at(place: Place, arguments: Sequence, values: Mapping):

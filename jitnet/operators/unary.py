@@ -44,7 +44,8 @@ def _gamma(x):
     # Below 1/2 by reflection: gamma(x) gamma(1 - x) = pi / sin(pi x)
     mirrored = x < 0.5
     y = np.exp(ops.lgamma(np.where(mirrored, 1 - x, x)))
-    return np.where(mirrored, np.pi / (np.sin(np.pi * x) * y), y)
+    out = np.where(mirrored, np.pi / (np.sin(np.pi * x) * y), y)
+    return np.where((x < 0) & (x == np.floor(x)), np.asarray(np.nan, x.dtype), out)  # the poles: sin(pi x) is not quite 0
 
 
 unary("abs", np.absolute, "Absolute value; the derivative at 0 is 0.", ("_abs",))

@@ -150,6 +150,16 @@ def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
         *residuals]))
 
 
+def vjp_of_traced(fun: Callable, *primals) -> tuple[list, Callable]:
+    """(the outputs of fun, in a tuple, on traced arrays of floats; a function from a list of their cotangents to those of the
+    primals), where None stands for a cotangent that is zero: what follows it is not computed, and gives no NaN."""
+    parts = _Primals(fun, primals, "vjp", False)
+    inner = parts.stage()
+    n = len(parts.floats)
+    outs, pull = vjp_values(inner.graph, [*parts.floats, *inner.captured], [True] * n + [False] * len(inner.captured))
+    return outs, lambda cts: pull(cts)[:n]
+
+
 def _vjp_result(parts: _Primals, inner: Staged, outs: list, apply: Callable) -> tuple:
     names = [f"vjp: output{n} of `{parts.name}`".replace("output of", "the output of") for n in tree.paths(inner.out_structure)]
 

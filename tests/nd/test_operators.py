@@ -226,3 +226,9 @@ def test_positions_outside_are_errors_of_one_kind_wherever_they_are_found():
             with pytest.raises(mx.MXNetError, match="out of bounds") as caught:
                 call(mx.nd.ones((n, 200)), mx.nd.array([1, 700]))
             assert isinstance(caught.value, IndexError)
+
+
+def test_gamma_has_no_value_at_its_poles():
+    for n in (1, 9000):
+        assert np.isnan(mx.nd.gamma(mx.nd.array([-1, -2, -30] * n)).asnumpy()).all()
+    np.testing.assert_allclose(mx.nd.gamma(mx.nd.array([-1.5, 4, 0])).asnumpy(), [2.3632717, 6, np.inf], rtol=1e-5)
