@@ -1,10 +1,14 @@
 """Updater: an optimizer with the states of all parameters, by index or name."""
 from __future__ import annotations
 
+import io
 import pickle
+import struct
 from collections.abc import Sequence
 
+from ..errors import MXNetError
 from ..nd.ndarray import NDArray
+from ..nd.saving import LIST_MAGIC, load_frombuffer
 from .optimizer import Optimizer
 
 
@@ -53,13 +57,44 @@ class Updater:
         return pickle.dumps((self.states, self.optimizer) if dump_optimizer else self.states)
 
     def set_states(self, states: bytes) -> None:
-        """Takes over what `get_states` returned. It is a pickle: load only what you trust."""
-        states = pickle.loads(states)
+        """Takes over what `get_states` returned, here or in MXNet 1.x. It is a pickle: load only what you trust."""
+        states = _plain(_Unpickler(io.BytesIO(states)).load())
         if isinstance(states, tuple) and len(states) == 2:
             self.states, self.optimizer = states
         else:
             self.states = states
         self.states_synced = dict.fromkeys(self.states, False)
+
+
+class _MXNetArray:
+    """What a pickle of MXNet's has in the place of an NDArray: `handle`, the bytes of one array of a file of arrays."""
+
+    def __init__(self, handle=None):
+        self.handle = handle
+
+    def __setstate__(self, state: dict) -> None:
+        self.handle = bytes(state["handle"])
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads pickles of states, those of MXNet as well."""
+
+    def find_class(self, module: str, name: str):
+        if (module, name) == ("mxnet.ndarray.ndarray", "NDArray"):
+            return _MXNetArray
+        if module.split(".")[0] == "mxnet":
+            raise MXNetError(f"set_states: the states hold {module}.{name} of MXNet",
+                             "save them there without dump_optimizer, and make the optimizer here")
+        return super().find_class(module, name)
+
+
+def _plain(state):
+    """States with NDArrays in the place of MXNet's."""
+    if isinstance(state, _MXNetArray):
+        return load_frombuffer(struct.pack("<QQQ", LIST_MAGIC, 0, 1) + state.handle + struct.pack("<Q", 0))[0]
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    return type(state)([_plain(part) for part in state]) if type(state) in (tuple, list) else state
 
 
 def get_updater(optimizer: Optimizer) -> Updater:

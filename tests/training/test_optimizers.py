@@ -1,4 +1,5 @@
 """Steps of optimizers: the numbers of MXNet 1.9.1, per parameter rules, states, and one program for all parameters."""
+import base64
 import pickle
 
 import numpy as np
@@ -182,3 +183,21 @@ def test_steps_on_copies_of_32_bits_by_classes_of_users():
     state = optim.create_state_multi_precision(0, weight)
     optim.update_multi_precision(0, weight, mx.nd.ones((2,), dtype="float16"), state)
     assert weight.asnumpy().tolist() == state[1].asnumpy().tolist() == [0.5, 0.5]
+
+
+STATES_OF_MXNET = (  # of SGD with momentum 0.9 and multi_precision, after a step: 0 has float16 weights, "b" float32
+    b"gASVAQEAAAAAAAB9lChLAIwVbXhuZXQubmRhcnJheS5uZGFycmF5lIwHTkRBcnJheZSTlE6FlFKUfZSMBmhhbmRsZZSMCGJ1aWx0aW5zlIwJYnl0ZWFycmF5"
+    b"lJOUQyjJ+pP5AAAAAAEAAAACAAAAAAAAAAEAAAAAAAAAAAAAAM3MzL3NzMy9lIWUUpRzYmgDaARSlH2UaAdoCkMoyfqT+QAAAAABAAAAAgAAAAAAAAABAAAA"
+    b"AAAAAAAAAABmZmY/ZmZmP5SFlFKUc2KGlIwBYpRoA2gEUpR9lGgHaApDJMn6k/kAAAAAAQAAAAEAAAAAAAAAAQAAAAAAAAAAAAAAzczMvZSFlFKUc2J1Lg==")
+
+
+def test_states_of_mxnet_are_read():
+    update = mx.optimizer.get_updater(mx.optimizer.create("sgd", momentum=0.9, learning_rate=0.1, multi_precision=True))
+    update.set_states(base64.b64decode(STATES_OF_MXNET))
+    half, whole = mx.nd.full((2,), 0.9, dtype="float16"), mx.nd.full((1,), 0.9)
+    update(0, mx.nd.ones((2,), dtype="float16"), half)
+    update("b", mx.nd.ones((1,)), whole)
+    np.testing.assert_allclose(np.concatenate([half.asnumpy(), whole.asnumpy()]), 0.71, rtol=1e-3)
+    assert [a.dtype for a in update.states[0]] == [np.float32, np.float32]
+    with pytest.raises(mx.MXNetError, match=r"the states hold mxnet.optimizer.optimizer.SGD of MXNet"):
+        update.set_states(b"cmxnet.optimizer.optimizer\nSGD\n.")
