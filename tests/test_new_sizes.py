@@ -268,6 +268,39 @@ def test_transforms():
     assert f.traces == 2
 
 
+LOSSES = {
+    "likelihood": lambda w, x: -np.mean(np.sum((x @ w) * x[:, :3], axis=1)),
+    "sum by a size": lambda w, x: -0.5 * np.sum((x @ w) ** 2) / x.shape[0],
+    "root of a size": lambda w, x: np.sum(x @ w) / x.shape[0] ** 0.5,
+    "log of a sum": lambda w, x: -np.mean(np.log(np.sum(np.exp(x @ w), axis=1))),
+    "deviations of columns": lambda w, x: 3 - np.mean(np.std(x @ w, axis=0)),
+    "centred": lambda w, x: -np.mean(((x @ w) - np.mean(x @ w, axis=0)) ** 2),
+    "maxima": lambda w, x: -np.mean(np.max(x @ w, axis=1)) + 0.01 * np.sum(w * w),
+    "steps": lambda w, x: -np.mean((x @ w)[1:] - (x @ w)[:-1]),
+    "padded twice": lambda w, x: np.mean(np.pad(x @ w, ((1, 2), (0, 0)))[1:, :] * 2 - np.pad(x @ w, ((0, 2), (0, 0)))),
+    "joined": lambda w, x: -np.mean(np.concatenate([x @ w, x @ w * 2], axis=1)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_losses_need_no_trace_from_the_third_size_on(name):
+    loss, w = LOSSES[name], normal(1, 6, 3)
+    f = check(jitnet.value_and_grad(loss), lambda n: (w, normal(n, n, 6)), sizes=(33, 41, 50, 67), tolerance=1e-4,
+              meaning=lambda w, x: (np.float32(loss(w, x)), by_differences(loss, w.astype(np.float64), x.astype(np.float64))))
+    assert f.traces == 2, families(f)[0].reason
+
+
+def by_differences(loss, w, x, step=1e-6):
+    """The gradient with respect to w, by central differences in float64."""
+    gradient = np.empty(w.shape)
+    for at in np.ndindex(w.shape):
+        up, down = w.copy(), w.copy()
+        up[at] += step
+        down[at] -= step
+        gradient[at] = (loss(up, x) - loss(down, x)) / (2 * step)
+    return gradient.astype(np.float32)
+
+
 def test_static_arguments_have_templates_of_their_own():
     f = jitnet.jit(lambda x, axis: x.sum(axis=axis), static_argnames="axis")
     for n in SIZES:

@@ -63,7 +63,10 @@ class Simplifier(Rewriter):
         if type(atom) is Const:
             return (self._uniform_value(atom) or atom) if atom.type.shape else atom
         eqn = self.definition.get(atom)
-        return eqn.inputs[0] if eqn is not None and eqn.op is ops.broadcast_to else atom
+        if eqn is None:
+            return atom
+        spreads = eqn.op is ops.broadcast_to or (eqn.op is ops.reshape and not eqn.inputs[0].type.shape)
+        return eqn.inputs[0] if spreads else atom
 
     def splat(self, atom: Atom) -> Atom | None:
         """The 0-d atom that an array repeats everywhere; None when it is not such an array."""
