@@ -48,6 +48,10 @@ def test_values(seed):
     check_compiled(graph, random_arguments(graph, seed))
 
 
+def test_a_gather_at_an_index_that_a_reduction_over_columns_need_not_compute_again():
+    test_values.hypothesis.inner_test(370972)   # found at night: the load was in the loop, its index before it
+
+
 ROUNDED = {F16: 3e-2, BF16: 2e-1, F32: 2e-2, F64: 2e-2}   # a rounding that falls the other way may be magnified some times
 
 

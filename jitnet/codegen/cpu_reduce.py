@@ -325,7 +325,10 @@ class ColumnsWriter(ReduceWriter):
         inner = frozenset(self.nest.inner)
         self.steady = {node for node in stage.nodes if node.axes.isdisjoint(inner) and node not in stage.reloads}
         others = [node for node in stage.nodes if node not in self.steady]
-        read = {o for node in (*others, *stage.reductions) for o in node.operands} | {n for s in stage.stores for n in s.needs}
+        read = {o for node in (*others, *stage.reductions) for o in node.reads} | {n for s in stage.stores for n in s.needs}
+        for node in reversed(stage.nodes):   # a load stays in the loop, but not the index that it is at
+            if node in self.steady & read and node.kind != "expr":
+                read.update(node.reads)
         arrays = {node: self.fresh("col") for node in stage.nodes if node in self.steady & read and node.kind == "expr"}
         if arrays:
             self.base_depth = depth

@@ -40,6 +40,11 @@ class Node:
     value: object = None                  # of a const: the scalar; of an index: an Affine
     eqn: Eqn | None = None                # of an expr or a reduction
 
+    @property
+    def reads(self) -> list[Node]:
+        """The scalars that it needs: its operands, and the indices of what a load picks."""
+        return [*self.operands, *(n for n, _, _ in self.access.dynamic)] if self.access is not None else [*self.operands]
+
 
 @dataclass(eq=False)
 class Buffer:
