@@ -63,9 +63,7 @@ def joined(before, step) -> Joined | None:
     if not getattr(step, "spans", ()):
         return None
     if type(before) is not Joined:
-        if not getattr(before, "spans", ()):
-            return None
-        if not 0 < before.grain < before.extent or before.grain % before.period:
+        if not getattr(before, "spans", ()) or not 0 < before.grain < before.extent or before.grain % before.period:
             return None
         before = Joined(((before, before.grain),), -(-before.extent // before.grain))
     points = points_in_piece(before, step)
