@@ -240,6 +240,15 @@ class FakeDriver(FakeGraphs):
         device = self._stream(stream).device
         for address in (target, source):
             self._check(device, address, nbytes)
+            if nbytes and any(d is not device and self._holds(d, address, nbytes) for d in self.devices):
+                raise DriverError("INVALID_VALUE", "memory of another device's pool", "copy")
+        self._enqueue(stream, lambda t, s: ctypes.memmove(t, s, nbytes), target, source)
+
+    def copy_peer(self, target: int, target_context: int, source: int, source_context: int, nbytes: int, stream: int) -> None:
+        self._count("copy_peer")
+        for address, context in ((target, target_context), (source, source_context)):
+            if not self._holds(self.devices[context - 1000], address, nbytes):
+                raise DriverError("INVALID_VALUE", "not in that context", "copy_peer")
         self._enqueue(stream, lambda t, s: ctypes.memmove(t, s, nbytes), target, source)
 
     def fill(self, target: int, byte: int, nbytes: int, stream: int) -> None:

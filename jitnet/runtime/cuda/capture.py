@@ -41,7 +41,7 @@ class Captured:
 def instantiated(gpu: Gpu, graph: int, nodes: list[int], addresses: list[tuple[int, ...]]) -> Captured:
     """A graph made ready; it goes away when that fails."""
     try:
-        return Captured(gpu, graph, gpu.driver.instantiate(graph), nodes, addresses)
+        return Captured(gpu, graph, gpu.with_memory(gpu.driver.instantiate, graph), nodes, addresses)
     except BaseException:
         gpu.driver.free_graph(graph)
         raise

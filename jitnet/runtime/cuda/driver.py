@@ -201,6 +201,11 @@ class Driver:
         """Copies between any two places, host or device; unified addresses tell which."""
         self._check("cuMemcpyAsync", self.cu.cuMemcpyAsync(target, source, nbytes, stream))
 
+    def copy_peer(self, target: int, target_context: int, source: int, source_context: int, nbytes: int, stream: int) -> None:
+        """Copies between two devices. What a pool gave is another device's to reach only by this call, or after asking."""
+        copied = self.cu.cuMemcpyPeerAsync(target, target_context, source, source_context, nbytes, stream)
+        self._check("cuMemcpyPeerAsync", copied)
+
     def fill(self, target: int, byte: int, nbytes: int, stream: int) -> None:
         self._check("cuMemsetD8Async", self.cu.cuMemsetD8Async(target, byte, nbytes, stream))
 

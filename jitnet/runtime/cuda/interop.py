@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import TraceTypeError, TraceValueError
 from ...types import BF16, known_dtype
 from .buffer import DeviceBuffer
-from .driver import driver
+from .driver import DriverError, driver
 from .memory import Foreign
 from .stream import Gpu, open_gpu
 
@@ -72,9 +72,12 @@ def array_interface(buffer: DeviceBuffer) -> dict:
     """The `__cuda_array_interface__` of a buffer; its taker waits for our stream. It has no bfloat16: AttributeError."""
     if buffer.dtype == BF16:
         raise AttributeError("__cuda_array_interface__ has no bfloat16; DLPack has")
-    lend(buffer, LEGACY_STREAM)   # nothing says which stream the taker uses: mostly the default one
+    gpu = buffer.gpu
+    with gpu.doing("handing an array over"):
+        gpu.stream_waits(LEGACY_STREAM)   # nothing says which stream the taker uses: mostly this one, and torch looks at none
+    lend(buffer, LEGACY_STREAM)
     return {"shape": buffer.shape, "typestr": buffer.dtype.str, "data": (buffer.pointer if buffer.size else 0, False),
-            "version": 3, "strides": None, "stream": buffer.gpu.stream}
+            "version": 3, "strides": None, "stream": gpu.stream}
 
 
 def lend(buffer: DeviceBuffer, stream: int) -> None:
@@ -84,8 +87,13 @@ def lend(buffer: DeviceBuffer, stream: int) -> None:
 
 
 def export(buffer: DeviceBuffer, *, stream=None, max_version=None, dl_device=None, copy=None):
-    """A DLPack capsule of a buffer. stream: the taker's, which will wait for ours; None: the default one; -1: it need not."""
+    """A DLPack capsule of a buffer. stream: the taker's, which will wait for ours; None: the default one; -1: it need not.
+
+    dl_device: where the taker wants it; the CPU gets a copy, which waits, unless copy is False. BufferError for other places.
+    """
     gpu = buffer.gpu
+    if dl_device is not None and tuple(dl_device) == (CPU, 0) and copy is not False:
+        return buffer.host().__dlpack__(max_version=max_version)
     if dl_device is not None and tuple(dl_device) != (CUDA, gpu.index):
         raise BufferError(f"the array is on {gpu.device}: move it first with `to`")
     if copy:
@@ -116,21 +124,24 @@ def _capsule(buffer: DeviceBuffer, versioned: bool, flags: int):
     return _new_capsule(address, b"dltensor_versioned" if versioned else b"dltensor", _destructor)
 
 
+# Takers call these when the interpreter ends, too, after this module's names are gone: what they need is their own.
 @Deleter
-def _deleter(address):
+def _deleter(address, exported=_exported):
     """Called by the taker when it is done with an array of ours."""
-    _exported.pop(address, None)
+    exported.pop(address, None)
 
 
 @CapsuleDestructor
-def _destroy(capsule):
+def _destroy(capsule, exported=_exported, is_valid=_dying_is_valid, pointer=_dying_pointer):
     """Called when a capsule dies: one that nobody took still owns its array."""
     for name in (b"dltensor", b"dltensor_versioned"):
-        if _dying_is_valid(capsule, name):
-            _exported.pop(_dying_pointer(capsule, name), None)
+        if is_valid(capsule, name):
+            exported.pop(pointer(capsule, name), None)
 
 
 _destructor = ctypes.cast(_destroy, ctypes.c_void_p).value
+for _function in (_deleter, _destroy):   # code that C may call is never freed
+    _python.Py_IncRef(ctypes.py_object(_function))
 
 
 # In
@@ -157,9 +168,9 @@ class _Taken:
     def __init__(self, deleter: int, address: int, capsule):
         self.deleter, self.address, self.capsule = deleter, address, capsule
 
-    def __del__(self):
+    def __del__(self, function=Deleter):   # also when the interpreter ends, and this module's names are gone
         if self.deleter:
-            Deleter(self.deleter)(self.address)
+            function(self.deleter)(self.address)
 
 
 def _from_capsule(gpu: Gpu, capsule, name: str) -> DeviceBuffer:
@@ -199,11 +210,24 @@ def _from_interface(value) -> DeviceBuffer:
         raise TraceTypeError(f"asarray: a {name} with a mask", "fill it first")
     pointer = table["data"][0]
     nbytes = dtype.itemsize * math.prod(shape)
-    gpu = open_gpu(driver().device_of(pointer) if nbytes else 0)
+    gpu = open_gpu(_device_of(pointer, name) if nbytes else 0)
     if table.get("stream") is not None:
         with gpu.doing("taking an array over"):
             gpu.wait_for_stream(table["stream"])
     return DeviceBuffer(gpu, Foreign(gpu, pointer, nbytes, value), shape, dtype)
+
+
+def _device_of(pointer: int, name: str) -> int:
+    """The number of the device that an address belongs to."""
+    try:
+        return driver().device_of(pointer)
+    except DriverError as error:
+        if error.name != "INVALID_CONTEXT":
+            raise TraceValueError(f"asarray: a {name} at an address that is on no GPU of this process",
+                                  "hand it over by DLPack, or copy it first") from None
+    first = open_gpu(0)   # a thread that has used no device yet may not ask
+    with first.doing("asking where an array is"):
+        return first.driver.device_of(pointer)
 
 
 def _check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None, name: str) -> None:

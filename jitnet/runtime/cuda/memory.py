@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import collections
 
-from .driver import DriverError
-
 GRANULE = 512
 MOST_PINNED = 256 << 20   # bytes of host memory that may be pinned for copies under way
 
@@ -46,7 +44,7 @@ class Foreign(Block):
         self.gpu, self.owner = gpu, owner
 
     def __del__(self):
-        self.gpu.keep(self.owner)
+        self.gpu.keep(self.owner, self.users)
 
 
 class Pool:
@@ -55,7 +53,12 @@ class Pool:
     def __init__(self, gpu):
         self.gpu = gpu
         self.free: dict[int, list[tuple[int, list[int]]]] = collections.defaultdict(list)
-        self.allocated = self.waiting = 0   # bytes from the driver; bytes of them that wait for reuse
+        self.allocated = 0   # bytes from the driver
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for reuse. Counted when asked for: blocks are freed in any thread, at any time."""
+        return sum(size * len(blocks) for size, blocks in list(self.free.items()))
 
     def take(self, nbytes: int) -> Block:
         """A block of at least that many bytes, for use on the device's stream."""
@@ -66,25 +69,17 @@ class Pool:
         waiting = self.free[size]
         if waiting:
             pointer, users = waiting.pop()
-            self.waiting -= size
             if users:
                 for stream in users:
                     self.gpu.wait_for_stream(stream)
             return Block(self, pointer, size)
-        try:
-            pointer = self.gpu.driver.allocate(size, self.gpu.stream)
-        except DriverError as error:
-            if not error.out_of_memory:
-                raise
-            self.gpu.give_back()
-            pointer = self.gpu.driver.allocate(size, self.gpu.stream)
+        pointer = self.gpu.with_memory(self.gpu.driver.allocate, size, self.gpu.stream)
         self.allocated += size
         return Block(self, pointer, size)
 
     def put(self, pointer: int, size: int, users: list[int]) -> None:
         """Makes a block free. Called when objects die, at any time in any thread: it calls nothing."""
         self.free[size].append((pointer, users))
-        self.waiting += size
 
     def give_back(self) -> None:
         """Gives all blocks that wait for reuse to the driver."""
@@ -95,7 +90,6 @@ class Pool:
                     self.gpu.wait_for_stream(stream)
                 self.gpu.driver.free(pointer, self.gpu.stream)
                 self.allocated -= size
-                self.waiting -= size
 
 
 class PinnedPool:

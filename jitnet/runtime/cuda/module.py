@@ -59,7 +59,7 @@ def _load(gpu: Gpu, kernel: GpuKernel, source: Source | None) -> int:
                               source) from error
 
     try:
-        module = gpu.driver.load_module(cache.get_image(key, build))
+        module = gpu.with_memory(gpu.driver.load_module, cache.get_image(key, build))
     except DriverError as error:
         if error.out_of_memory or error.lost:
             raise

@@ -18,6 +18,7 @@ import weakref
 from ...errors import DeviceError, DeviceMemoryError, Source
 from ...text import size_text
 from ..device import Device
+from ..forks import renewed
 from .buffer import Kind
 from .driver import OLD_DRIVER, DriverError, absent, driver
 from .memory import PinnedPool, Pool
@@ -151,7 +152,11 @@ class Gpu:
             event = self.take_event()
             self.driver.record(event, self.stream)
             checks, self.checks = list(self.checks), {}   # what other threads start from here on is for the next wait
-        self.wait_for_event(event)
+        try:
+            self.wait_for_event(event)
+        except KeyboardInterrupt:   # the next wait tells what went wrong
+            self.checks = dict.fromkeys(checks) | self.checks
+            raise
         with self.doing("waiting"):
             self.events.append(event)
             self.pinned.collect()
@@ -203,10 +208,11 @@ class Gpu:
             other.driver.stream_waits(other.stream, event)
         self.events.append(event)
 
-    def keep(self, owner) -> None:
-        """Keeps an owner of foreign memory until what is on the stream now is done. Called when objects die: calls nothing."""
+    def keep(self, owner, users: list[int]) -> None:
+        """Keeps an owner of foreign memory until what is on the stream now is done, and on the streams of others that had it
+        from here. Called when objects die: calls nothing."""
         if not self.lost:
-            self.dying.append(owner)
+            self.dying.append((owner, users))
 
     def let_go(self) -> None:
         """Lets go of owners of foreign memory that this device is done with, and of graphs of programs that died."""
@@ -215,9 +221,12 @@ class Gpu:
             self.driver.free_executable(executable)
             self.driver.free_graph(graph)
         while self.dying:
+            owner, users = self.dying.popleft()
+            for stream in users:
+                self.wait_for_stream(stream)
             event = self.take_event()
             self.driver.record(event, self.stream)
-            self.kept.append((event, self.dying.popleft()))
+            self.kept.append((event, owner))
         while self.kept and self.driver.is_done(self.kept[0][0]):
             self.events.append(self.kept.popleft()[0])
 
@@ -231,6 +240,16 @@ class Gpu:
                 self.kinds.clear()
             found = self.kinds.setdefault((shape, dtype), Kind(self, shape, dtype))
         return found
+
+    def with_memory(self, call, *arguments):
+        """What a call of the driver gives; where memory is short, after memory that is not in use went back to the system."""
+        try:
+            return call(*arguments)
+        except DriverError as error:
+            if not error.out_of_memory:
+                raise
+        self.give_back()
+        return call(*arguments)
 
     def memory_info(self) -> tuple[int, int]:
         """(free, total) bytes of the device."""
@@ -250,7 +269,7 @@ class Gpu:
 
 
 _open: dict[int, Gpu] = {}
-_opening = threading.Lock()
+_opening = renewed(threading.Lock())
 
 
 def open_gpu(index: int) -> Gpu:

@@ -117,8 +117,10 @@ def copied(buffer: DeviceBuffer, device: Device | None = None) -> DeviceBuffer:
     if gpu is not source:
         source.precedes(gpu)
     with gpu.doing(f"copying {buffer.type_text}"):
-        if buffer.nbytes:
+        if buffer.nbytes and gpu is source:
             gpu.driver.copy(out.pointer, buffer.pointer, buffer.nbytes, gpu.stream)
+        elif buffer.nbytes:
+            gpu.driver.copy_peer(out.pointer, gpu.context, buffer.pointer, source.context, buffer.nbytes, gpu.stream)
     if gpu is not source:
         gpu.precedes(source)   # the source's memory may be used for something else after this copy alone
     return out

@@ -93,6 +93,9 @@ class Library:
     def cuMemHostAlloc(self, out: P, nbytes: Z, flags: U): put(out, self.fake.allocate_pinned(nbytes) if flags == 1 else 0)
     def cuMemFreeHost(self, pointer: P): self.fake.free_pinned(pointer)
     def cuMemcpyAsync(self, target: Q, source: Q, nbytes: Z, stream: P): self.fake.copy(target, source, nbytes, stream)
+    def cuMemcpyPeerAsync(self, target: Q, there: P, source: Q, here: P, nbytes: Z, stream: P):
+        self.fake.copy_peer(target, there, source, here, nbytes, stream)
+
     def cuMemsetD8Async(self, target: Q, byte: B, nbytes: Z, stream: P): self.fake.fill(target, byte, nbytes, stream)
     def cuModuleLoadData(self, out: P, image: P): put(out, self.fake.load_module(ctypes.string_at(image)))
     def cuModuleGetFunction(self, out: P, module: P, name: P):
@@ -194,7 +197,7 @@ def first_line(call):
 
 def open_driver(path, cuda):
     """(the driver, over cuda-bindings; the GPU under it)"""
-    library, fake = ctypes.CDLL(path, ctypes.RTLD_GLOBAL), FakeDriver()   # cuda-bindings finds it loaded, by its name
+    library, fake = ctypes.CDLL(path, ctypes.RTLD_GLOBAL), FakeDriver(2)   # cuda-bindings finds it loaded, by its name
     known = fake.library = Library(fake, cuda)
     known.kept.append(ctypes.CFUNCTYPE(P, ctypes.c_char_p, I)(known.find))
     library.find_with(ctypes.cast(known.kept[0], P))
@@ -230,6 +233,8 @@ def main(path, cuda):
     fake.plant("synchronize", 1, "ILLEGAL_ADDRESS")
     assert first_line(gpu.give_back).startswith("gpu(0) is lost: ")
     assert float(jitnet.asarray(np.ones(3), device="gpu").sum()) == 3   # opened anew
+    np.testing.assert_array_equal(jitnet.asarray(x, device="gpu").to("gpu:1").numpy(), x)
+    assert fake.calls["copy_peer"] == 1
     print("all agree")
 
 

@@ -80,6 +80,31 @@ def test_memory_comes_back_after_a_failed_allocation(nth):
         assert gpu.pool.waiting == 0
 
 
+@pytest.mark.parametrize("call", ["load_module", "instantiate"])
+def test_memory_for_code_and_graphs_comes_from_what_is_idle(driver, call):
+    x = on_gpu(X)
+    driver.plant(call, 1, "OUT_OF_MEMORY")
+    f = jitnet.jit(lambda x: (np.sum(x, axis=0) * 3, np.max(x, axis=1)))
+    np.testing.assert_array_equal(f(x)[0].numpy(), X.sum(0) * 3)
+    assert driver.calls["trim_pool"] == 1 and driver.calls[call] >= 2
+
+
+def test_an_interrupted_wait_leaves_its_errors_to_the_next_one(driver, monkeypatch):
+    f = jitnet.jit(pick)
+    f(on_gpu(X), on_gpu(np.array([0, 7])))
+    wait_for = driver.wait_for
+
+    def interrupted(event):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver, "wait_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        jitnet.gpu(0).synchronize()
+    monkeypatch.setattr(driver, "wait_for", wait_for)
+    with pytest.raises(errors.TraceIndexError):
+        jitnet.gpu(0).synchronize()
+
+
 def test_a_kernel_that_crashes_loses_its_device_alone(drivers):
     f = jitnet.jit(lambda x: np.exp(x) + 1)
     x, y = on_gpu(X), on_gpu(X, 1)

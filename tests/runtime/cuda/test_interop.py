@@ -8,6 +8,7 @@ import pytest
 import jitnet
 from jitnet import errors
 from jitnet.runtime.cuda import interop, stream
+from jitnet.runtime.cuda.driver import DriverError
 from jitnet.types import BF16
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -111,7 +112,7 @@ def test_what_is_refused(driver):
     with pytest.raises(errors.TraceTypeError, match="float128"):
         jitnet.asarray(Foreign(a, ("cai",), typestr="<f16"))
     with pytest.raises(BufferError, match=r"the array is on gpu\(0\)"):
-        a.__dlpack__(dl_device=(1, 0))
+        a.__dlpack__(dl_device=(2, 1))
 
 
 def test_memory_in_use_on_another_stream_is_reused_after_it(driver):
@@ -138,3 +139,62 @@ def test_bfloat16(driver):
     assert b.dtype == BF16 and b._data.pointer == a._data.pointer
     np.testing.assert_array_equal((b + a).numpy(), x + x)
     assert not hasattr(a, "__cuda_array_interface__")
+
+
+def test_a_copy_for_the_cpu_when_the_taker_asks(driver):
+    a = jitnet.asarray(X, device="gpu")
+    for options in ({}, {"copy": True}, {"max_version": (1, 0)}):
+        assert np.from_dlpack(Capsule(a, options)).tolist() == X.tolist()
+    with pytest.raises(BufferError, match=r"the array is on gpu\(0\)"):
+        a.__dlpack__(dl_device=(1, 0), copy=False)
+
+
+class Capsule:
+    """What NumPy takes: an array's capsule for the CPU."""
+
+    def __init__(self, array, options):
+        self.array, self.options = array, options
+
+    def __dlpack__(self, **_):
+        return self.array.__dlpack__(dl_device=(1, 0), **self.options)
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+
+def test_the_default_stream_waits_for_what_goes_out_by_the_array_interface(driver):
+    """torch takes an array by it and does not look at its stream."""
+    gpu = stream.open_gpu(0)
+    a = jitnet.asarray(X, device="gpu") + 1
+    pointer, host = a.__cuda_array_interface__["data"][0], np.empty_like(X)
+    driver.pinned[host.ctypes.data] = host.view(np.uint8).reshape(-1)
+    with gpu.doing("copying"):
+        driver.copy(host.ctypes.data, pointer, X.nbytes, 1)
+        driver.synchronize(1)
+    np.testing.assert_array_equal(host, X + 1)
+
+
+def test_an_address_that_is_on_no_gpu(driver, monkeypatch):
+    def nowhere(pointer):
+        raise DriverError("INVALID_VALUE", "invalid argument", "cuPointerGetAttribute")
+
+    a = jitnet.asarray(X, device="gpu")
+    monkeypatch.setattr(driver, "device_of", nowhere)
+    with pytest.raises(errors.TraceValueError, match="a Foreign at an address that is on no GPU of this process"):
+        jitnet.asarray(Foreign(a, ("cai",)))
+
+
+def test_memory_of_others_waits_for_all_who_had_it_from_here(driver):
+    """What came in and went out again is let go of after the stream of who took it last."""
+    a = jitnet.asarray(X, device="gpu")
+    gpu = stream.open_gpu(0)
+    other = driver.new_stream()
+    b = jitnet.asarray(Foreign(a))
+    capsule = b.__dlpack__(stream=other)
+    later = []
+    driver._enqueue(other, lambda: later.append(True))
+    del b, capsule
+    gc.collect()
+    gpu.wait()
+    gpu.wait()
+    assert later and not gpu.kept and not gpu.dying
