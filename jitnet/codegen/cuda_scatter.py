@@ -84,6 +84,9 @@ class OrderedWriter(CudaWriter):
         self.put(1, f"while p < {self.count(dims) if dims else 1}:")
         self.take_apart("p", dims, 2)
         self.prepare(self.stage)
+        for node in self.block.nodes:   # steady along the inner axis; met first behind an `if`, a base would stand in it
+            if node.access is not None:
+                self.base(node.access)
         still, self.first = divided(self.first, frozenset(self.serial))
         self.statements(still, [], 2)
         count = self.serial_count()

@@ -139,6 +139,8 @@ SCATTERS = {
     "added_in_two_axes": (lambda x, i, j, v: added(x, (i, j), v), F, PLACES.reshape(2, 3), PLACES[[1, 1, 0]], F[:2, :3].copy()),
     "placed": (placed, F, PLACES, F[:6] * 3),
     "placed_columns": (lambda x, i, v: placed(x, (slice(None), i), v), F, PLACES, F[:, :6] * 3),
+    "placed_strided": (lambda x, i, v: placed(x, i, v[::2, None]), random_array((5, 3, 4), np.float64, 22), np.array([1, 3, 1]),
+                       random_array((6,), np.float64, 23)),
     "gradient_of_rows": (grad(lambda x, i: (x[i] ** 2).sum()), F, PLACES),
 }
 CASES = {**MAPS, **REDUCTIONS, **PRODUCTS, **SCATTERS}
