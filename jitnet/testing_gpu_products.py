@@ -23,6 +23,8 @@ class FakeProducts:
         return product.epilogue not in self.refused and fits(product.epilogue, product.n)
 
     def plan(self, product: Product, count: int, strides: tuple[int, int, int]) -> FakePlan:
+        if 0 in (product.m, product.n, product.k, count):   # what a real one says of it
+            raise ValueError(f"no library takes a product of nothing: {product}")
         return FakePlan(self, product, count, strides)
 
 

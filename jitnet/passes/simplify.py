@@ -2,7 +2,7 @@
 
 Every rule is exact: it keeps dtype, NaN, infinities and the sign of zero (of a NaN only that it is one). Only the third power
 may differ from NumPy's, in the last place, and the sums of matrix products, whose order no library promises. No rule looks at
-a size other than to find a movement that moves nothing, so the same rules fire for every batch size.
+a size other than to find a movement that moves nothing or a sum over nothing: the same rules fire for every batch size.
 
 One walk over the equations: operands are simple already when an equation is reached, and its rules run until none fires.
 """

@@ -1,4 +1,4 @@
-"""The rules of `simplify` for movements (two become one, one that moves nothing vanishes) and for reductions over nothing."""
+"""The rules of `simplify` for movements (two become one, one that moves nothing vanishes), and for sums over nothing."""
 from __future__ import annotations
 
 from .. import ops
@@ -248,8 +248,15 @@ def _reduction(s, eqn):
     return None
 
 
+def _matmul(s, eqn):
+    x, (out,) = eqn.inputs[0], eqn.outputs
+    if x.type.shape[-1] == 0:   # matmul(x[.., 0], y[0, ..]) -> zeros: the GPU's library takes no such product
+        return s.becomes(eqn, ops.broadcast_to, scalar(0, out.type.dtype), shape=out.type.shape)
+    return None
+
+
 RULES = {
-    ops.reshape: _reshape, ops.transpose: _transpose, ops.broadcast_to: _broadcast_to, ops.slice: _slice,
+    ops.matmul: _matmul, ops.reshape: _reshape, ops.transpose: _transpose, ops.broadcast_to: _broadcast_to, ops.slice: _slice,
     ops.update_slice: _update_slice, ops.pad: _pad, ops.concatenate: _concatenate,
     **dict.fromkeys((ops.sum, ops.prod, ops.max, ops.min, ops.any, ops.all), _reduction),
 }

@@ -155,6 +155,7 @@ RULES = [
     ("update with what stands there", X, "update_slice(x, slice(x, start=(1,), size=(2,), step=(2,)), start=(1,), step=(2,))",
      "x"),
     ("update with nothing", ("f32[6], f32[0]", "x, y"), "update_slice(x, y, start=(2,), step=(1,))", "x"),
+    ("product over nothing", ("f32[2,3,0], f32[0,4]", "x, y"), "matmul(x, y)", "broadcast_to(f32(0.0), shape=(2, 3, 4))"),
     ("pad by nothing", X, "pad(x, f32(0.0), low=(0,), high=(0,))", "x"),
     ("pad of pad", X, "pad(pad(x, f32(0.0), low=(1,), high=(2,)), f32(0.0), low=(3,), high=(0,))",
      "pad(x, f32(0.0), low=(4,), high=(2,))"),

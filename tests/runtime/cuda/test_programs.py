@@ -11,6 +11,7 @@ from jitnet import errors
 from jitnet.codegen.gpu_steps import GpuBuilder
 from jitnet.op import OPS
 from jitnet.passes.running import RUNNING
+from jitnet.types import BF16, F16
 
 ranking = importlib.import_module("jitnet.passes.ranking")   # the package has the pass under this name
 
@@ -222,6 +223,20 @@ def test_products_of_every_kind(driver):
     close(jitnet.jit(lambda x: x[:, ::2] @ x[:, 1::2].T)(on_gpu(x)), x[:, ::2] @ x[:, 1::2].T)
     i = rng.integers(0, 9, (3, 4))
     close(jitnet.jit(lambda x: x @ x.T)(on_gpu(i)), i @ i.T)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, F16, BF16])
+@pytest.mark.parametrize("m, k, n", [(2, 0, 3), (0, 2, 3), (2, 3, 0), (0, 0, 0), (1, 1, 1)])
+def test_products_of_nothing_do_not_go_to_the_library(driver, dtype, m, k, n):
+    """It takes none with a side of 0; what follows one, and its gradients, are there all the same."""
+    def layer(x, w, b):
+        return np.maximum(x @ w + b, 0)
+    x, w, b = (np.ones(shape, dtype) for shape in ((m, k), (k, n), (n,)))
+    gradients = jitnet.grad(lambda *operands: layer(*operands).sum(), argnums=(0, 1, 2))
+    for f in (layer, gradients):
+        found = jitnet.jit(f)(*(jitnet.asarray(a, device="gpu") for a in (x, w, b)))
+        for there, here in zip(jitnet.tree.leaves(found), jitnet.tree.leaves(jitnet.jit(f)(x, w, b)), strict=True):
+            np.testing.assert_array_equal(there.numpy(), here, strict=True)
 
 
 def test_scatter_gather_and_constants(driver):
