@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .cuda_names import LONG_ROW
+
 BLOCK = 256          # threads of a block of elementwise work
-LONG_ROW = 512       # threads of a block that reduces a single row
 ROWS_BLOCK = 128     # threads of a block that reduces several rows: few meet at its barriers
 LEAST_SERIAL = 4     # elements that a thread of a row or a column reduces by itself, if there are that many
 WARP, SERIAL = 32, 16   # more threads than a warp share a row only if each has as many elements: they meet at barriers

@@ -26,6 +26,7 @@ COORDINATES = {"thread_x": "tid.x", "thread_y": "tid.y", "threads_x": "ntid.x", 
 
 COMBINATIONS = ("add", "mul", "max", "min")
 INPUTS = ("x", "sizes")   # what the names of parameters begin with that a kernel only reads
+LONG_ROW = 512      # threads of a block that reduces a single row
 VECTOR_BYTES = 16   # the widest load of one thread
 PARAMETER = re.compile(r'(\w+): "(\w+\*?)"')
 

@@ -10,8 +10,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .builtin import from_storage, mark_alias, mark_load, storage, to_storage
-from .cuda_launch import LONG_ROW
-from .cuda_names import COMBINATIONS, COORDINATES, VECTOR_BYTES
+from .cuda_names import COMBINATIONS, COORDINATES, LONG_ROW, VECTOR_BYTES
 from .kernel_scope import scalars
 from .math import reduce_step
 from .names import DTYPES

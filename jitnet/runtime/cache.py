@@ -30,10 +30,12 @@ from . import forks, llvm, parallel_compile
 MAGIC = b"jitnet object 1\n"
 DEFAULT_BOUND = 512 << 20
 TOUCH_AFTER = 3600.0  # seconds: a file read again is marked as used at most this often
-# Modules of codegen that write source text or build steps: their work is in the key itself.
-WRITERS = {"affine", "loops", "writer", "cpu", "cpu_map", "cpu_reduce", "cpu_tiles", "streaming", "steps",
-           "control_steps", "matmul_steps", "running_steps",
-           "cuda", "cuda_keep", "cuda_launch", "cuda_map", "cuda_reduce", "cuda_scatter", "cuda_simulator", "cuda_writer"}
+# Modules of codegen that write source text, build steps or say what a source means in Python: none of them decides what comes
+# of a given source (tests/runtime/test_cache.py looks at what imports what).
+WRITERS = {"affine", "loops", "nest", "writer", "cpu", "cpu_map", "cpu_reduce", "cpu_tiles", "streaming", "spans", "in_place",
+           "epilogues", "intrinsics", "steps", "control_steps", "matmul_steps", "running_steps", "gpu_steps",
+           "cuda", "cuda_keep", "cuda_launch", "cuda_map", "cuda_reduce", "cuda_rows", "cuda_scatter", "cuda_simulator",
+           "cuda_writer"}
 COMPILERS = ("frontend.py", "lower.py", "llvm.py", "cuda_compile.py")   # modules of runtime that decide what comes of a source
 SWEEP_EVERY = 64  # writes of one process between two looks at the size of the folder
 

@@ -1,4 +1,5 @@
 """Kernels come from memory, disk or the compiler; the disk may lie, be full of old files, or be read-only."""
+import ast
 import os
 import subprocess
 import sys
@@ -46,6 +47,31 @@ def fresh(tmp_path, monkeypatch):
 
 def files(folder):
     return sorted(folder.glob("??/*.o"))
+
+
+def imported(path):
+    """The modules of codegen that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            package = ".".join(path.relative_to(ROOT).parts[:-node.level]) + "." if node.level else ""
+            module = (package + (node.module or "")).rstrip(".")
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+            yield from (name.removeprefix("jitnet.codegen.") for name in names if name.startswith("jitnet.codegen."))
+
+
+def test_the_key_of_an_object_holds_every_module_that_decides_what_comes_of_a_source_and_no_other():
+    codegen = ROOT / "jitnet/codegen"
+    modules = {path.stem for path in codegen.glob("*.py")} - {"__init__"}
+    found, todo = set(), {"numba_scope"}
+    for name in cache.COMPILERS:
+        todo.update(imported(ROOT / "jitnet/runtime" / name))
+    while todo:
+        name = todo.pop()
+        if name in modules - found:
+            found.add(name)
+            todo.update(imported(codegen / f"{name}.py"))
+    assert {"builtin", "scalar", "math_exp", "rare", "cuda_scope", "cuda_names"} <= found
+    assert modules - found == cache.WRITERS
 
 
 def test_kernel_is_compiled_once_then_found_in_memory_then_on_disk(fresh):
