@@ -102,10 +102,14 @@ def test_a_new_size_compiles_no_kernel(seed):
             return
         compile_graph(known)
         for other in map(build, graphs[1:]):
-            if same_structure(known, other):   # a size may decide what a program is
+            if other is not None and same_structure(known, other):   # a size may decide what a program is, and its gradient
                 before = cache.info().misses
                 compile_graph(other)
                 assert cache.info().misses == before
+
+
+def test_a_size_may_decide_whether_there_is_a_gradient():
+    test_a_new_size_compiles_no_kernel.hypothesis.inner_test(245)   # found at night: some sizes have no float output
 
 
 right = fuse.relation
