@@ -1,8 +1,9 @@
 """Operations that follow one another, captured into a CUDA graph that later runs launch at once.
 
-A graph holds addresses. Memory comes back to the same users in a steady program, so a part keeps the graphs of the last few
-combinations of addresses. For a new one it takes the graph used longest ago and patches the kernels whose addresses are others;
-where something else than a kernel moved, it captures anew.
+A graph holds addresses. Memory comes back to the same users in a steady program (memory.py, Seat), so a part keeps the
+graphs of the last few combinations of addresses. For a new one it takes the graph in which the fewest kernels have other
+addresses, and patches these; where in all graphs something else than a kernel moved, it captures anew, in place of the one used
+longest ago.
 """
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from .operations import Operation, Place
 from .stream import Gpu
 
-MOST_GRAPHS = 4   # of one part
+MOST_GRAPHS = 8   # of one part: parameters that alternate and batches that three blocks take turns to hold need 6
 
 
 @dataclass
@@ -70,12 +71,21 @@ class Straight:
                 gpu.now(op.name, op.source)
                 op.enqueue(gpu, [place.address(run.bases, run.rounds) for place in op.places])
             return
-        key = self.pick(run.bases)
+        if not self.launched(gpu, run.bases):
+            captured = self.graphs[self.pick(run.bases)] = self.graph_for(gpu, run)
+            gpu.driver.launch_graph(captured.executable, gpu.stream)
+
+    def launched(self, gpu: Gpu, bases: list[int]) -> bool:
+        """Whether a graph for these bases is known; it has been launched then."""
+        if not self.captures:
+            return False
+        key = self.pick(bases)
         captured = self.graphs.get(key)
         if captured is None:
-            captured = self.graphs[key] = self.graph_for(gpu, run)
+            return False
         self.graphs.move_to_end(key)
         gpu.driver.launch_graph(captured.executable, gpu.stream)
+        return True
 
     def prepare(self) -> None:
         """Finds out which bases decide a graph, and whether there is to be one."""
@@ -92,11 +102,13 @@ class Straight:
         addresses = [tuple([place.address(run.bases, run.rounds) for place in op.places]) for op in self.operations]
         if len(self.graphs) < MOST_GRAPHS:
             return self.capture(gpu, addresses)
-        _, old = self.graphs.popitem(last=False)
-        changed = [k for k, (before, now) in enumerate(zip(old.addresses, addresses)) if before != now]
-        if not all(self.operations[k].can_patch for k in changed):
-            old.free()
+        found = [(len(changed), key, changed) for key, old in self.graphs.items()
+                 if (changed := self.patches(old.addresses, addresses)) is not None]
+        if not found:
+            self.graphs.popitem(last=False)[1].free()
             return self.capture(gpu, addresses)
+        _, key, changed = min(found, key=operator.itemgetter(0))
+        old = self.graphs.pop(key)
         try:
             for k in changed:
                 op = self.operations[k]
@@ -107,6 +119,11 @@ class Straight:
             raise
         old.addresses = addresses
         return old
+
+    def patches(self, before: list[tuple[int, ...]], now: list[tuple[int, ...]]) -> list[int] | None:
+        """The operations of a graph that have other addresses now; None when one of them cannot be given others."""
+        changed = [k for k, (old, new) in enumerate(zip(before, now)) if old != new]
+        return changed if all(self.operations[k].can_patch for k in changed) else None
 
     def capture(self, gpu: Gpu, addresses: list[tuple[int, ...]]) -> Captured:
         """The operations as a graph: nothing runs while they are enqueued."""

@@ -82,8 +82,7 @@ def array_interface(buffer: DeviceBuffer) -> dict:
 
 def lend(buffer: DeviceBuffer, stream: int) -> None:
     """Remembers that a stream may be using a buffer: its memory is reused only after what is on that stream then."""
-    if stream not in buffer.block.users:
-        buffer.block.users.append(stream)
+    buffer.block.lend(stream)
 
 
 def export(buffer: DeviceBuffer, *, stream=None, max_version=None, dl_device=None, copy=None):
@@ -187,8 +186,7 @@ def _from_capsule(gpu: Gpu, capsule, name: str) -> DeviceBuffer:
     _check_contiguous(shape, strides, name)
     _set_name(capsule, b"used_dltensor_versioned" if versioned else b"used_dltensor")   # from here on it is ours to delete
     owner = _Taken(managed.deleter, address, capsule)
-    nbytes = dtype.itemsize * math.prod(shape)
-    return DeviceBuffer(gpu, Foreign(gpu, (t.data or 0) + t.byte_offset, nbytes, owner), shape, dtype)
+    return DeviceBuffer(gpu, Foreign(gpu, (t.data or 0) + t.byte_offset, owner), shape, dtype)
 
 
 def _dtype(code: int, bits: int, lanes: int, name: str) -> np.dtype:
@@ -214,7 +212,7 @@ def _from_interface(value) -> DeviceBuffer:
     if table.get("stream") is not None:
         with gpu.doing("taking an array over"):
             gpu.wait_for_stream(table["stream"])
-    return DeviceBuffer(gpu, Foreign(gpu, pointer, nbytes, value), shape, dtype)
+    return DeviceBuffer(gpu, Foreign(gpu, pointer, value), shape, dtype)
 
 
 def _device_of(pointer: int, name: str) -> int:

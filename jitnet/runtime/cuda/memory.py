@@ -7,8 +7,13 @@ A block of host memory is free again when the copy that used it is done, which a
 from __future__ import annotations
 
 import collections
+import itertools
+import weakref
 
 GRANULE = 512
+MOST_PLACES = 4           # blocks that are one seat's own
+MOST_LOOKED_AT = 32       # free blocks, when one for a seat is sought
+SMALL = 64 << 10          # bytes of blocks of which every seat may have two
 MOST_PINNED = 256 << 20   # bytes of host memory that may be pinned for copies under way
 
 
@@ -21,17 +26,26 @@ def rounded(nbytes: int) -> int:
 
 
 class Block:
-    """Device memory that goes back to its pool when nobody refers to it. `pointer` is 0 for no bytes."""
+    """Device memory that goes back to its pool when nobody refers to it. `pointer` is 0 for no bytes.
 
-    __slots__ = ("__weakref__", "pointer", "pool", "size", "users")
+    home: the free blocks of its size, pointer -> users. users: other streams that may be using it, for which the next use
+    waits; None as long as there are none.
+    """
 
-    def __init__(self, pool: Pool | None, pointer: int, size: int):
-        self.pool, self.pointer, self.size = pool, pointer, size
-        self.users: list[int] = []   # other streams that may be using it: the next use waits for what they do
+    __slots__ = ("__weakref__", "home", "pointer", "users")
 
-    def __del__(self):
-        if self.pool is not None:
-            self.pool.put(self.pointer, self.size, self.users)
+    def __init__(self, home: dict[int, list[int] | None], pointer: int):
+        self.home, self.pointer, self.users = home, pointer, None
+
+    def __del__(self):   # at any time, in any thread: it calls nothing
+        self.home[self.pointer] = self.users
+
+    def lend(self, stream: int) -> None:
+        """Remembers that a stream may be using it: it is used again only after what is on that stream then."""
+        if self.users is None:
+            self.users = [stream]
+        elif stream not in self.users:
+            self.users.append(stream)
 
 
 class Foreign(Block):
@@ -39,12 +53,26 @@ class Foreign(Block):
 
     __slots__ = ("gpu", "owner")
 
-    def __init__(self, gpu, pointer: int, size: int, owner):
-        super().__init__(None, pointer, size)
+    def __init__(self, gpu, pointer: int, owner):
+        super().__init__({}, pointer)
         self.gpu, self.owner = gpu, owner
 
     def __del__(self):
-        self.gpu.keep(self.owner, self.users)
+        self.gpu.keep(self.owner, self.users or ())
+
+
+class Seat:
+    """Something that needs a block of one size again and again, such as an output of a program, and blocks that are its own.
+
+    It gets the first of these that is free. So the addresses of a steady loop recur after two rounds, in whatever order
+    blocks come back, and the graphs that hold them are launched again. A block is one seat's at most; others use it meanwhile.
+    """
+
+    __slots__ = ("__weakref__", "places", "size")
+
+    def __init__(self, size: int):
+        self.size = size
+        self.places: list[int] = []
 
 
 class Pool:
@@ -52,7 +80,9 @@ class Pool:
 
     def __init__(self, gpu):
         self.gpu = gpu
-        self.free: dict[int, list[tuple[int, list[int]]]] = collections.defaultdict(list)
+        self.free: dict[int, dict[int, list[int] | None]] = collections.defaultdict(dict)   # size -> pointer -> users
+        self.seats: dict[int, Seat] = {}   # size -> that of what comes from the host
+        self.owners: weakref.WeakValueDictionary[int, Seat] = weakref.WeakValueDictionary()   # pointer -> whose own it is
         self.allocated = 0   # bytes from the driver
 
     @property
@@ -62,34 +92,85 @@ class Pool:
 
     def take(self, nbytes: int) -> Block:
         """A block of at least that many bytes, for use on the device's stream."""
-        return self.take_size(rounded(nbytes)) if nbytes else Block(None, 0, 0)
+        return self.take_size(rounded(nbytes)) if nbytes else Block({}, 0)
 
     def take_size(self, size: int) -> Block:
         """A block of a size that `rounded` gave."""
-        waiting = self.free[size]
-        if waiting:
-            pointer, users = waiting.pop()
-            if users:
-                for stream in users:
-                    self.gpu.wait_for_stream(stream)
-            return Block(self, pointer, size)
+        free = self.free[size]
+        if free:
+            return self.taken(free, *free.popitem())
+        return self.new_block(size)
+
+    def new_block(self, size: int) -> Block:
+        """A block from the driver."""
         pointer = self.gpu.with_memory(self.gpu.driver.allocate, size, self.gpu.stream)
         self.allocated += size
-        return Block(self, pointer, size)
+        return Block(self.free[size], pointer)
 
-    def put(self, pointer: int, size: int, users: list[int]) -> None:
-        """Makes a block free. Called when objects die, at any time in any thread: it calls nothing."""
-        self.free[size].append((pointer, users))
+    def taken(self, free: dict, pointer: int, users: list[int] | None) -> Block:
+        """A block that was free, for which the stream waits as long as others use it."""
+        block = Block(free, pointer)
+        if users is not None:
+            block.users = users   # should the waiting fail, it goes back as it was
+            for stream in users:
+                self.gpu.wait_for_stream(stream)
+            block.users = None
+        return block
+
+    def take_at(self, seat: Seat) -> Block:
+        """A block for a seat."""
+        free = self.free[seat.size]
+        for pointer in seat.places:
+            if pointer in free:
+                users = free.pop(pointer)
+                return Block(free, pointer) if users is None else self.taken(free, pointer, users)
+        pointer = self.pointer_for(seat, free)
+        block = self.new_block(seat.size) if pointer is None else self.taken(free, pointer, free.pop(pointer))
+        self.give(seat, block.pointer)
+        return block
+
+    def pointer_for(self, seat: Seat, free: dict) -> int | None:
+        """A free block for a seat of which no own one is free: nobody's, or of the seat that has the most. None: a new one
+        is better. Two blocks that are small stay with their seat, or results that are kept would take them away one by one.
+        """
+        best, most = None, 2 if seat.size <= SMALL else 0
+        for pointer in list(itertools.islice(reversed(free), MOST_LOOKED_AT)):   # blocks may die meanwhile
+            owner = self.owners.get(pointer)
+            if owner is None:
+                return pointer
+            if len(owner.places) > most:
+                best, most = pointer, len(owner.places)
+        return best
+
+    def give(self, seat: Seat, pointer: int) -> None:
+        """Makes a block a seat's own."""
+        owner = self.owners.get(pointer)
+        if owner is not None:
+            owner.places.remove(pointer)
+        if len(seat.places) == MOST_PLACES:
+            self.owners.pop(seat.places.pop(0), None)
+        seat.places.append(pointer)
+        self.owners[pointer] = seat
+
+    def take_for_host(self, nbytes: int) -> Block:
+        """A block of at least that many bytes for what comes from the host."""
+        if not nbytes:
+            return Block({}, 0)
+        size = rounded(nbytes)
+        return self.take_at(self.seats.get(size) or self.seats.setdefault(size, Seat(size)))
 
     def give_back(self) -> None:
         """Gives all blocks that wait for reuse to the driver."""
         for size, blocks in list(self.free.items()):
             while blocks:
-                pointer, users = blocks.pop()
-                for stream in users:
+                pointer, users = blocks.popitem()
+                for stream in users or ():
                     self.gpu.wait_for_stream(stream)
                 self.gpu.driver.free(pointer, self.gpu.stream)
                 self.allocated -= size
+                owner = self.owners.pop(pointer, None)
+                if owner is not None:
+                    owner.places.remove(pointer)
 
 
 class PinnedPool:

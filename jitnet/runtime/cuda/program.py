@@ -21,7 +21,7 @@ from ..program import KernelStep, LoopStep, Slot, Step, SwitchStep
 from .buffer import DeviceBuffer, whole
 from .capture import Straight
 from .conditional import OLDEST, Decided, Switch, While
-from .memory import rounded
+from .memory import Seat, rounded
 from .operations import HostOp, Operation, Place, operation
 from .stream import Gpu
 from .transfer import as_bytes, host_bytes, send
@@ -252,12 +252,15 @@ class GpuProgram:
         planner = Planner(gpu, {key: n for n, key in enumerate(keys)}, labels)
         self.parts, self.deciding = planner.parts(self.steps), planner.deciding
         self.arena, self.running = None, False
+        self.graph = self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Straight) else None   # all of it
         self.cells: tuple[int, int] | None = None   # (address, size) of host memory where the status cells arrive
         with gpu.doing(f"copying the constants of {name}"):
             self.const_buffers = send(gpu, self.consts)
         self.const_pointers = [b.pointer for b in self.const_buffers]
         kinds = [gpu.kind(shape, dtype) for shape, dtype in self.outputs]
-        self.out_kinds = [(kind, rounded(kind.nbytes) if kind.nbytes else 0) for kind in kinds]
+        single = type(self.graph) is Straight and len(self.graph.operations) == 1   # not captured, so any addresses do
+        sizes = [rounded(kind.nbytes) if kind.nbytes else 0 for kind in kinds]
+        self.results = [(kind, size, None if single or not size else Seat(size)) for kind, size in zip(kinds, sizes)]
         self.doing, self.label = f"running {name}", (name, self.source)
         gpu.programs.add(self)
 
@@ -274,23 +277,27 @@ class GpuProgram:
         """The outputs for inputs on the device, of the right kinds."""
         gpu = self.gpu
         with gpu.doing(self.doing, self.source):
-            take = gpu.pool.take_size
-            outputs = [whole(kind, take(size)) if size else whole(kind, gpu.pool.take(0)) for kind, size in self.out_kinds]
+            pool = gpu.pool
+            outputs = [whole(kind, pool.take_at(seat) if seat is not None else pool.take_size(size) if size else pool.take(0))
+                       for kind, size, seat in self.results]
             if self.arena is None:
                 self.take_arena()
             bases = [self.arena.pointer, *[b.pointer for b in inputs], *[b.pointer for b in outputs], *self.const_pointers]
             gpu.recent.append(self.label)
-            self.running = True
-            try:
-                run = Run(gpu, bases)
-                for part in self.parts:
-                    part.run(run)
-            finally:
-                self.running = False
+            if self.graph is None or not self.graph.launched(gpu, bases):
+                self.run_parts(bases)
             if self.checks:
                 gpu.driver.copy(self.cells[0], self.arena.pointer + self.status.offset, 8 * len(self.checks), gpu.stream)
                 gpu.checks[self] = None
         return outputs
+
+    def run_parts(self, bases: list[int]) -> None:
+        """Enqueues all steps, one part after the other."""
+        self.running = True
+        try:
+            Run(self.gpu, bases).parts(self.parts)
+        finally:
+            self.running = False
 
     def on_device(self, arrays: Sequence[DeviceBuffer | np.ndarray]) -> list[DeviceBuffer]:
         """The inputs on the device."""

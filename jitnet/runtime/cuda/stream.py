@@ -14,6 +14,7 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 
 from ...errors import DeviceError, DeviceMemoryError, Source
 from ...text import size_text
@@ -208,7 +209,7 @@ class Gpu:
             other.driver.stream_waits(other.stream, event)
         self.events.append(event)
 
-    def keep(self, owner, users: list[int]) -> None:
+    def keep(self, owner, users: Sequence[int]) -> None:
         """Keeps an owner of foreign memory until what is on the stream now is done, and on the streams of others that had it
         from here. Called when objects die: calls nothing."""
         if not self.lost:

@@ -46,7 +46,7 @@ def send(gpu: Gpu, arrays: Sequence[np.ndarray]) -> list[DeviceBuffer]:
         offsets.append(total)
         total += -(-arrays[k].nbytes // ALIGNMENT) * ALIGNMENT
     if total:
-        block = gpu.pool.take(total)
+        block = gpu.pool.take_for_host(total)
         pinned, size = gpu.pinned.take(total)
         staging = host_bytes(pinned, total)
         for k, offset in zip(small, offsets):
@@ -57,7 +57,7 @@ def send(gpu: Gpu, arrays: Sequence[np.ndarray]) -> list[DeviceBuffer]:
         gpu.pinned.put(pinned, size)
     for k, a in enumerate(arrays):
         if buffers[k] is None:
-            buffers[k] = DeviceBuffer(gpu, gpu.pool.take(a.nbytes), a.shape, a.dtype)
+            buffers[k] = DeviceBuffer(gpu, gpu.pool.take_for_host(a.nbytes), a.shape, a.dtype)
             _send_large(gpu, buffers[k].pointer, as_bytes(np.ascontiguousarray(a)))
     return buffers
 

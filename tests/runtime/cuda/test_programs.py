@@ -11,6 +11,8 @@ from jitnet import errors
 from jitnet.codegen.gpu_steps import GpuBuilder
 from jitnet.op import OPS
 from jitnet.passes.running import RUNNING
+from jitnet.runtime.cuda import memory
+from jitnet.runtime.cuda.capture import MOST_GRAPHS
 from jitnet.types import BF16, F16
 
 ranking = importlib.import_module("jitnet.passes.ranking")   # the package has the pass under this name
@@ -135,10 +137,42 @@ def test_a_training_loop_becomes_one_graph_that_is_launched(driver):
     close(w, host)
 
 
+@pytest.mark.parametrize("kept, small", [(False, 1 << 16), (True, 1 << 16), (False, 0)])
+def test_layers_of_equal_size_keep_their_addresses(driver, kept, small, monkeypatch):
+    """Blocks of one size come back in any order; each result takes one that it had before."""
+    monkeypatch.setattr(memory, "SMALL", small)
+    def loss(layers, x):
+        for w, b in layers:
+            x = np.tanh(x @ w + b)
+        return np.sum(x * x)
+
+    @jitnet.jit
+    def step(layers, x):
+        value, gradients = jitnet.value_and_grad(loss)(layers, x)
+        return [(w - np.float32(0.1) * dw, b - np.float32(0.1) * db) for (w, b), (dw, db) in zip(layers, gradients)], value
+
+    rng, losses = np.random.default_rng(0), []
+    layers = [(on_gpu(rng.standard_normal((4, 4), np.float32)), on_gpu(np.zeros(4, np.float32))) for _ in range(5)]
+    for k in range(30):
+        batch = on_gpu(rng.standard_normal((4, 4), np.float32))
+        layers, value = step(layers, batch)
+        if kept:
+            losses.append(value)   # its address is another one in every round: one kernel of the graph is patched
+        else:
+            value * 2 + np.sum(layers[k % 5][1])   # others take blocks of the same size meanwhile
+        if k == 15:
+            before = dict(driver.calls)
+    more = {k: v - before.get(k, 0) for k, v in driver.calls.items() if v != before.get(k, 0)}
+    assert "instantiate" not in more and "product" not in more and more["launch_graph"] == 14, more
+    assert more.get("set_kernel_node", 0) <= (14 if kept else 0), more
+    assert waits(driver) == 0
+
+
 def test_graphs_are_patched_for_new_addresses(driver):
     f = jitnet.jit(lambda x: (np.sum(x, axis=0) * 2, np.max(x, axis=1)))
-    kept = [f(on_gpu(X + k)) for k in range(10)]
-    assert driver.calls["instantiate"] == 4 and driver.calls["set_kernel_node"] > 0 and driver.calls["launch_graph"] == 10
+    kept = [f(on_gpu(X + k)) for k in range(MOST_GRAPHS + 6)]
+    assert driver.calls["instantiate"] == MOST_GRAPHS and driver.calls["set_kernel_node"] > 0
+    assert driver.calls["launch_graph"] == MOST_GRAPHS + 6
     for k, (a, b) in enumerate(kept):
         close(a, np.sum(X + k, axis=0) * 2)
         close(b, np.max(X + k, axis=1))
@@ -146,9 +180,9 @@ def test_graphs_are_patched_for_new_addresses(driver):
 
 def test_graphs_with_products_are_captured_anew(driver):
     f = jitnet.jit(layer)
-    inputs = [on_gpu(X + k) for k in range(7)]
+    inputs = [on_gpu(X + k) for k in range(MOST_GRAPHS + 3)]
     kept = [f(x, on_gpu(W)) for x in inputs]
-    assert driver.calls["instantiate"] == 7 and driver.calls["free_executable"] == 3
+    assert driver.calls["instantiate"] == MOST_GRAPHS + 3 and driver.calls["free_executable"] == 3
     for k, out in enumerate(kept):
         close(out, layer(X + k, W))
 
