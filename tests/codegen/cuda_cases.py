@@ -137,10 +137,10 @@ SCATTERS = {
     "added_integers": (added, I, PLACES[[0, 1, 5, 0]], I[:4].copy()),
     "added_bytes": (added, I.astype(np.int8), PLACES[[0, 1, 5, 0]], I[:4].astype(np.int8)),
     "added_in_two_axes": (lambda x, i, j, v: added(x, (i, j), v), F, PLACES.reshape(2, 3), PLACES[[1, 1, 0]], F[:2, :3].copy()),
+    "added_columns_of_one": (lambda x, i, v: added(x, (slice(None), i), v), random_array((3, 5, 3, 1), np.float64, 22),
+                             np.array(4), random_array((3, 3, 1), np.float64, 23)),   # the innermost axis changes no address
     "placed": (placed, F, PLACES, F[:6] * 3),
     "placed_columns": (lambda x, i, v: placed(x, (slice(None), i), v), F, PLACES, F[:, :6] * 3),
-    "placed_strided": (lambda x, i, v: placed(x, i, v[::2, None]), random_array((5, 3, 4), np.float64, 22), np.array([1, 3, 1]),
-                       random_array((6,), np.float64, 23)),
     "gradient_of_rows": (grad(lambda x, i: (x[i] ** 2).sum()), F, PLACES),
 }
 CASES = {**MAPS, **REDUCTIONS, **PRODUCTS, **SCATTERS}
