@@ -14,13 +14,21 @@ if "JITNET_CACHE_DIR" not in os.environ:
 
 
 def pytest_configure(config):
-    if os.environ.get("JITNET_NIGHTLY", "0") not in ("", "0"):
+    if any(os.environ.get(name, "0") not in ("", "0") for name in ("JITNET_ALL_KERNELS", "JITNET_NIGHTLY")):
         import importlib.util
         path = os.path.join(os.path.dirname(__file__), "every_kernel.py")
         spec = importlib.util.spec_from_file_location("every_kernel", path)
         plugin = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(plugin)
         config.pluginmanager.register(plugin, "every_kernel")   # which runs its pytest_configure too
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says so where kernels were compiled as far as PTX alone."""
+    from jitnet.runtime.cuda_compile import has_assembler
+    if not has_assembler():
+        text = "GPU kernels were compiled to PTX and not assembled: neither nvJitLink nor ptxas is installed"
+        terminalreporter.write_line(f"{text} (pip install 'jitnet[test]')", yellow=True)
 
 
 def pytest_unconfigure(config):

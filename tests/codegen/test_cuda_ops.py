@@ -23,7 +23,8 @@ from jitnet.types import BF16, DTYPES, F16, F32, F64, is_float
 
 ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
 OTHERS = [F16, BF16, *(DTYPES[name] for name in ("i32", "i8", "u64", "b1", "i64", "u16"))]
-SEEN = pathlib.Path(os.environ["JITNET_CACHE_DIR"], f"assembled-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}")
+RUN = os.environ.get("JITNET_EVERY_KERNEL") or os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
+SEEN = pathlib.Path(os.environ["JITNET_CACHE_DIR"], f"every-kernel-{RUN}")   # every_kernel.py leaves out what is seen here
 GPU = Device("gpu", 0)
 
 
