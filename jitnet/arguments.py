@@ -272,6 +272,16 @@ class Call:
         return self.types if self.place is CPU else (self.opened, *self.types)
 
     @property
+    def family(self) -> tuple:
+        """What decides under one key which programs differ by sizes alone: the device, ranks and dtypes."""
+        return self.opened, *[(len(shape), dtype, scalar) for shape, dtype, scalar in self.types]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of all arrays, one after the other."""
+        return tuple([n for shape, _, _ in self.types for n in shape])
+
+    @property
     def opened(self):
         """The CPU, or the GPU as it was opened: another one when it was lost since."""
         if self.place is CPU:

@@ -54,6 +54,7 @@ class Template:
     out_structure: tuple
     written: tuple[int, ...]
     in_place: tuple[int, ...]
+    limits: tuple = ()  # arguments that are Python integers, and dtypes that they must fit into
 
     def program(self, dims: tuple[int, ...]) -> Program | str | None:
         """The program for these sizes; None or ALONE when they are not of its kind."""
@@ -74,31 +75,31 @@ class Family:
     seen: list[tuple[tuple[int, ...], Program | None]] = field(default_factory=list)   # sizes, program; the last ones
     templates: list[Template] = field(default_factory=list)
     pending: list[tuple[tuple[int, ...], Template]] = field(default_factory=list)   # not proven yet: sizes of the trace
-    doubt: str = ""     # what the last open trace raised
     attempts: int = 0
     failures: int = 0
     reason: str = ""    # why there was no template
-    limits: tuple = ()  # arguments that are Python integers, and dtypes that they must fit into
 
     @property
     def why_traced(self) -> str:
         """Why every size of it needs a trace; empty when templates may still come."""
         return self.reason if self.failures >= MOST_FAILURES else ""
 
-    def find(self, dims: tuple[int, ...]) -> tuple[Template | None, Program | str] | None:
-        """A template and its program for these sizes, or ALONE."""
-        self.doubt, alone = "", False
+    def find(self, dims: tuple[int, ...]) -> tuple[Template, Program] | None:
+        """A template and its program for these sizes."""
         for template in self.templates:
             program = template.program(dims)
             if is_program(program):
                 return template, program
-            alone = alone or program is ALONE
-        return (None, ALONE) if alone else None
+        return None
 
-    def pattern(self, dims: tuple[int, ...]) -> Pattern | None:
+    def wanted(self, dims: tuple[int, ...]) -> Pattern | None:
         """What should be open for these sizes: where they were others before; None when nothing is, or it was in vain."""
         if not self.seen or self.failures >= MOST_FAILURES or self.attempts >= MOST_ATTEMPTS:
             return None
+        if any(template.program(dims) is ALONE for template in self.templates):
+            return None
+        if any(is_program(template.program(dims)) for _, template in self.pending):
+            return None   # what is compiled now will be its proof
         histories = list(zip(*(d for d, _ in self.seen), dims))
         groups: dict[tuple[int, ...], list[int]] = {}
         for k, history in enumerate(histories):
@@ -108,11 +109,11 @@ class Family:
         fixed = tuple((k, n) for k, n in enumerate(dims) if k not in taken)
         return Pattern(fixed, tuple(map(tuple, groups.values()))) if groups else None
 
-    def compiled(self, dims: tuple[int, ...], program: Program) -> None:
-        """Notes what was compiled the ordinary way."""
+    def compiled(self, dims: tuple[int, ...], program: Program, doubt: str = "") -> None:
+        """Notes what was compiled the ordinary way, after an open trace had ended in `doubt`."""
         self.seen = [*self.seen[-KEPT:], (dims, program)]
-        if self.doubt:
-            self.failed(self.doubt)
+        if doubt:
+            self.failed(doubt)
         for own, template in list(self.pending):
             # at the sizes of its own trace, a number in the place of a formula would not show
             if own != dims and is_program(made := template.program(dims)):
@@ -123,45 +124,42 @@ class Family:
                     self.failed(LOST)
 
     def failed(self, reason: str) -> None:
-        self.failures, self.reason, self.doubt = self.failures + 1, reason, ""
+        self.failures, self.reason = self.failures + 1, reason
 
-    def open(self, leaves: Sequence[tuple], dims: tuple[int, ...], trace: Callable,
-             place: Device = CPU) -> tuple[Template, Program] | None:
-        """(template, program) of a trace whose sizes are left open; None where this is of no use, or fails.
+    def open(self, leaves: Sequence[tuple], pattern: Pattern, trace: Callable, compiling: Callable,
+             place: Device = CPU) -> tuple[Template | None, str]:
+        """(template, doubt) of a trace whose sizes are left open: the template is yet to be proven, None where there is none;
+        doubt says what the trace ended in, as it may at the sizes of this call.
 
-        leaves: (shape, dtype, scalar) each; trace(types) gives (graph, structure of the result, arguments written). place:
-        the device.
+        leaves: (shape, dtype, scalar) each; trace(types) gives the Record of the function traced, and runs user code; what
+        compiles runs in the context compiling(). place: the device.
         """
-        if any(is_program(template.program(dims)) for _, template in self.pending):
-            return None   # what is compiled now will be its proof
-        pattern = self.pattern(dims)
-        if pattern is None:
-            return None
         types, scope, sizes = open_types(leaves, pattern)
         arrays = {k for k, (_, _, scalar) in enumerate(leaves) if scalar is None}
         graph = None
         try:
-            graph, structure, written = trace(types)
+            record = trace(types)
+            graph = record.traced.graph
             if scope.pins:
                 raise NoTemplate(f"Python code needs the size as a number at {scope.pins[0].where}")
-            if place is CPU:
-                plan, writer = open_plan(graph, written, arrays, scope, sizes), Writer
-            else:
-                from .templates_gpu import GpuWriter as writer
-                plan = open_plan_for_gpu(graph, place, scope, sizes)
-            scope.open = False
-            template = Template(pattern, writer(plan).function(), structure, written, plan.in_place)
+            with compiling():
+                if place is CPU:
+                    plan, writer = open_plan(graph, record.written, arrays, scope, sizes), Writer
+                else:
+                    from .templates_gpu import GpuWriter as writer
+                    plan = open_plan_for_gpu(graph, place, scope, sizes)
+                scope.open = False
+                make = writer(plan).function()
+            return Template(pattern, make, record.out_structure, record.written, plan.in_place, record.limits), ""
         except Exception as error:  # whatever is wrong with the function shows in the ordinary way, in the terms of this call
             if graph is not None and type(error) is not NoTemplate and config.switched_on("JITNET_CHECK"):
                 raise
             if graph is None and type(error) is not NoTemplate:
-                self.doubt = f"with its sizes open, it ends in a {type(error).__name__}"   # as it may without
-            else:
-                self.failed(str(error) or type(error).__name__)
-            return None
+                return None, f"with its sizes open, it ends in a {type(error).__name__}"
+            self.failed(str(error) or type(error).__name__)
+            return None, ""
         finally:
             scope.open = False
-        return self.take(template, dims)
 
     def take(self, template: Template, dims: tuple[int, ...]) -> tuple[Template, Program] | None:
         """(template, its program for these sizes) once the template is proven; None when it is not, or not yet."""

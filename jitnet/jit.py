@@ -5,42 +5,35 @@ A call goes the shortest way that knows it:
     native entry      all arguments by position, NumPy arrays and Python numbers of types seen before: no Python in between
     variant's entry   after binding names, splitting static values off and flattening containers in Python
     record            a program looked up by the types of the leaves, run from Python: copied arguments, changing results
-    compile           trace, passes, kernels: once per key, under one lock
+    make              trace, passes, kernels: once per key (making.py)
 """
 from __future__ import annotations
 
 import copy
 import functools
 import sys
-import threading
-import time
 import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from . import config, explain, tree
+from . import explain, tree
 from .arguments import WEAK, Binder, Call, LeafNames, Plan, check_limits, placement
-from .compile import as_on_gpu, compile_graph, index_error, of_program
+from .compile import as_on_gpu, index_error
 from .errors import TraceTypeError
-from .families import Family
-from .ir import Graph, check_graph
-from .methods import attributes_stay, importable, is_instance, unbound
-from .printing import identifier
+from .ir import Graph
+from .making import Programs, changing
+from .methods import importable, unbound
 from .records import Record, Variant
-from .retrace import KEPT, TraceKey
-from .runtime import cache, native
 from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, follow, is_away, is_gpu, known_device
-from .runtime.forks import waited_for
 from .runtime.program import StatusError
 from .text import Text, a_type
 from .tracebacks import cut, cutting, leaving
-from .tracer import current_trace, trace
+from .tracer import current_trace
 from .transforms.values import P, R
-from .types import ArrayType, known_dtype
 from .writes import check_writable, write_back
 
 Q = ParamSpec("Q")  # parameters of a method without `self`
@@ -48,9 +41,7 @@ Instance = TypeVar("Instance")
 ARRAYS = {Array}
 MISS = object()  # what a native entry gives when none of its programs fits
 LOOKING_INSIDE = ("graph", "lower", "steps", "source", "explain", "memory")
-MAX_RECORDS = 4096  # programs kept per function; the oldest goes first
 RECONNECT_AFTER = 16  # a native entry holds few programs: one that ran so often from Python comes back into it
-_compiling = waited_for(threading.RLock())  # one for all functions: tracing one may compile another
 
 
 class JitFunction(Generic[P, R]):
@@ -67,6 +58,7 @@ class JitFunction(Generic[P, R]):
         self.device = None if device is None else known_device(device, "jit")
         self._binder = Binder(function, static_argnames, static_argnums)
         self._name = self._binder.name
+        self._programs = Programs(self._name, function)
         self.clear()
         if device is None:
             follow(self)
@@ -78,16 +70,15 @@ class JitFunction(Generic[P, R]):
 
     def clear(self) -> None:
         """Forgets all programs: the next call traces again. (Kernels stay in `jitnet.cache`.)"""
-        with _compiling:
-            self._variants: dict[tuple, Variant] = {}
-            self._traces: list[TraceKey] = []
+        with changing:
+            self._programs.clear()
             self._entry = None
             self.__call__ = self._call
 
     @property
     def traces(self) -> int:
         """How often the function was traced to be compiled."""
-        return sum(record.counts for v in list(self._variants.values()) for record in list(v.records.values()))
+        return sum(record.counts for v in list(self._programs.variants.values()) for record in list(v.records.values()))
 
     def __repr__(self) -> str:
         return f"<jit {self._name}>"
@@ -122,7 +113,7 @@ class JitFunction(Generic[P, R]):
             if current_trace() is not None:
                 return self.__wrapped__(*args, **kwargs)
             plan, statics, structure, leaves = self._binder.parse(args, kwargs)
-            variant = self._variants.get((plan.form, statics, structure))
+            variant = self._programs.variants.get((plan.form, statics, structure))
             kinds = set(map(type, leaves))
             arrays = Array in kinds or kinds <= WEAK.keys()
             if variant is not None and variant.away and kinds == ARRAYS:
@@ -156,8 +147,9 @@ class JitFunction(Generic[P, R]):
         """A call whose program runs on a GPU. NumPy arrays come back only when the device has computed them."""
         call = self._taken_apart(plan, statics, structure, leaves)
         record = self._record(call)
-        if not record.written and set(map(type, call.prepared)) == {DeviceBuffer}:
-            self._variants[call.key].away[tuple([b.kind for b in call.prepared])] = record
+        variant = self._programs.variants.get(call.key)
+        if variant is not None and not record.written and set(map(type, call.prepared)) == {DeviceBuffer}:
+            variant.away[tuple([b.kind for b in call.prepared])] = record
         check_writable(record.written, leaves, call.names)
         check_limits(record.limits, leaves, call.names)
         outs = write_back(record.written, leaves, record.run(call))
@@ -175,96 +167,14 @@ class JitFunction(Generic[P, R]):
 
     def _record(self, call: Call) -> Record:
         """The program for this call, compiled now if there is none yet."""
-        key, types = call.key, call.place_and_types
-        variant = self._variants.get(key)
-        record = variant.records.get(types) if variant is not None else None
-        if record is not None:
-            record.runs += 1
-            if record.runs % RECONNECT_AFTER == 0:
-                with _compiling:
+        variant, record = self._programs.find(call)
+        if record is None:
+            return self._programs.make(call, self._connect)
+        record.runs += 1
+        if record.runs % RECONNECT_AFTER == 0:
+            with changing:
+                if self._programs.find(call) == (variant, record):
                     self._connect(call, variant, record)
-            return record
-        with _compiling:
-            variant = self._variants.get(key)
-            record = variant.records.get(types) if variant is not None else None
-            if record is None:
-                variant = variant or Variant()
-                record = self._compile(call, variant)
-                self._make_room()
-                variant = self._variants.setdefault(key, variant)
-                variant.records[types] = record
-                if record.counts:
-                    self._traces = [*self._traces[-KEPT:], TraceKey(*key, call.types, call.names, record.why)]
-                self._connect(call, variant, record)
-        return record
-
-    def _make_room(self) -> None:
-        """Drops the oldest program when there are too many."""
-        if sum(len(v.records) for v in self._variants.values()) >= MAX_RECORDS:
-            key, oldest = next(iter(self._variants.items()))
-            del oldest.records[next(iter(oldest.records))]
-            oldest.away.clear()
-            if not oldest.records:
-                del self._variants[key]
-
-    def _trace(self, call: Call, types: Sequence[ArrayType] | None = None) -> Record:
-        """The function traced for the types of this call, or for the same with sizes left open."""
-        structures: list[tuple] = []
-
-        def flat(*tracers):
-            args, kwargs = call.plan.rebuild(tree.unflatten(call.structure, tracers), call.statics)
-            check = attributes_stay(self._name, args[0]) if is_instance(call.structure) else None
-            leaves, structure = tree.flatten(self.__wrapped__(*args, **kwargs), ordered=True)
-            if check is not None:
-                check()
-            structures.append(structure)
-            return leaves
-
-        traced = trace(flat, types or [ArrayType(shape, known_dtype(dtype)) for shape, dtype, _ in call.types], self._name,
-                       weak=[scalar if scalar in WEAK else None for _, _, scalar in call.types],
-                       names=[identifier(path, "x") for path in call.names.paths()], allow_writes=True,
-                       mutable=[isinstance(leaf, (np.ndarray, Array)) for leaf in call.leaves])
-        if config.switched_on("JITNET_CHECK"):
-            check_graph(traced.graph)
-        return Record(traced, structures[0], traced.written, limits=traced.limits)
-
-    def _compile(self, call: Call, variant: Variant) -> Record:
-        """The program for this call: from a template, from a trace that becomes one, or from a trace for its sizes alone."""
-        structure = call.opened, *[(len(shape), dtype, scalar) for shape, dtype, scalar in call.types]
-        family = variant.families.setdefault(structure, Family())
-        dims = tuple([n for shape, _, _ in call.types for n in shape])
-
-        def trace_open(types):
-            record = self._trace(call, types)
-            family.limits = record.limits
-            return record.traced.graph, record.out_structure, record.written
-
-        found = family.find(dims)
-        counts = found is None
-        if counts:
-            found = family.open(call.types, dims, trace_open, call.place)
-        template, program = found or (None, None)
-        if template is not None:
-            compiled = of_program(program, template.in_place)
-            return Record(None, template.out_structure, template.written, compiled, counts, family.limits)
-        record = self._compile_fixed(call)
-        record.why = family.why_traced
-        family.compiled(dims, record.compiled.program)
-        return record
-
-    def _compile_fixed(self, call: Call) -> Record:
-        debug = config.debug_level()
-        known = cache.info().compiles if debug else 0
-        start = time.perf_counter()
-        native.prepare()
-        record = self._trace(call)
-        traced = time.perf_counter()
-        arrays = {k for k, (_, _, scalar) in enumerate(call.types) if scalar is None}
-        record.compiled = compile_graph(record.traced.graph, record.traced.written, arrays, call.place)
-        if debug:
-            done = time.perf_counter()
-            new = cache.info().compiles - known
-            explain.report(self._name, record, debug, 1e3 * (traced - start), 1e3 * (done - traced), new)
         return record
 
     def _connect(self, call: Call, variant: Variant, record: Record) -> None:
@@ -324,18 +234,16 @@ class JitFunction(Generic[P, R]):
 
     def _look(self, args: tuple, kwargs: dict) -> Record:
         call = self._taken_apart(*self._binder.parse(args, kwargs))
-        variant = self._variants.get(call.key)
-        record = variant.records.get(call.place_and_types) if variant is not None else None
-        return record if record is not None and record.traced is not None else self._trace(call)
+        _, record = self._programs.find(call)
+        return record if record is not None and record.traced is not None else self._programs.trace(call)
 
     def _whole(self, args: tuple, kwargs: dict):
         """The compiled object with everything that there is to see in it."""
         call = self._taken_apart(*self._binder.parse(args, kwargs))
         record = self._record(call)
         if record.compiled.graph is None:  # made by a template
-            with _compiling:
-                whole = self._compile_fixed(call)
-                record.traced, record.compiled = whole.traced, whole.compiled
+            whole = self._programs.compiled(call)
+            record.traced, record.compiled = whole.traced, whole.compiled
         return record.compiled
 
     @cutting

@@ -109,7 +109,7 @@ def explain_retrace(function) -> Text:
       argument `x`: shape changed, f64[3] became f64[4]
     """
     function = getattr(function, "func", function)
-    traces = getattr(function, "_traces", None)
-    if traces is None:
+    programs = getattr(function, "_programs", None)
+    if programs is None:
         raise TypeError(f"explain_retrace: {function!r} is no compiled function; decorate it with `jitnet.jit`")
-    return retrace_text(function._name, traces)
+    return retrace_text(function._name, programs.traces)

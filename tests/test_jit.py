@@ -165,12 +165,12 @@ def test_many_shapes_and_a_bounded_number_of_programs(monkeypatch):
     for _ in range(40):
         for n in range(1, 13):
             assert f(np.ones(n), 0).shape == (n,)
-    assert f.traces == 3 and sum(len(v.records) for v in f._variants.values()) == 12
-    monkeypatch.setattr(importlib.import_module("jitnet.jit"), "MAX_RECORDS", 5)
+    assert f.traces == 3 and sum(len(v.records) for v in f._programs.variants.values()) == 12
+    monkeypatch.setattr(importlib.import_module("jitnet.making"), "MAX_RECORDS", 5)
     g = jitnet.jit(lambda x, n: x * 2, static_argnames="n")
     for k in range(20):
         g(np.ones(k % 7 + 1), k % 3)
-    assert sum(len(v.records) for v in g._variants.values()) == 5
+    assert sum(len(v.records) for v in g._programs.variants.values()) == 5
 
 
 def test_a_function_that_nobody_holds_goes():

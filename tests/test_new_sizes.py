@@ -42,7 +42,7 @@ def check(function, make, sizes=SIZES, meaning=None, tolerance=1e-5):
 
 
 def families(f):
-    return [family for variant in f._variants.values() for family in variant.families.values()]
+    return [family for variant in f._programs.variants.values() for family in variant.families.values()]
 
 
 def rows(n):
@@ -213,7 +213,7 @@ def test_index_errors_of_a_template():
 
 def test_index_errors_of_a_program_that_made_room(monkeypatch):
     """A native entry may still hold a program whose record went."""
-    monkeypatch.setattr(sys.modules["jitnet.jit"], "MAX_RECORDS", 4)
+    monkeypatch.setattr(sys.modules["jitnet.making"], "MAX_RECORDS", 4)
     f = jitnet.jit(lambda x, i: x[i])
     for n in range(5, 20):
         f(normal(n, n, 3), np.arange(4))

@@ -43,7 +43,7 @@ CASES = {
 
 
 def family(f):
-    (variant,) = f._variants.values()
+    (variant,) = f._programs.variants.values()
     (found,) = variant.families.values()
     return found
 
