@@ -1,5 +1,4 @@
 """Every benchmark case gives NumPy's result through jitnet, on small inputs; the report holds what a run measured."""
-import math
 import pathlib
 import sys
 
@@ -111,46 +110,6 @@ def test_report(tmp_path):
     assert report.line(figures(0.5e-3)["jobs"][0]).endswith("us | ratio 2.00 | 100% of copy")
     report.picture(figures(0.5e-3), tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_page_of_a_gpu(tmp_path, monkeypatch):
-    """The one command: a test that fails is in the page, and what follows is measured all the same."""
-    import gpu
-    from jitnet.testing_gpu import fake_gpus
-
-    (tmp_path / "gpu_of_memory.py").write_text(
-        "from jitnet.testing_gpu import fake_gpus\nopened = fake_gpus()\nopened.__enter__().plant('copy', 1, 'NO')\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p gpu_of_memory -k 'epilogues or there_and_back or several'")
-    with fake_gpus():
-        gpu.main(["--quick", "--output", str(tmp_path / "gpu.md")])
-    text = (tmp_path / "gpu.md").read_text()
-    assert "Card: Fake GPU, compute capability 9.0" in text and "| MLP step, batch 8 |" in text and "Not measured" not in text
-    assert "pytest tests/gpu`): 5 passed, 1 failed, 1 skipped, in " in text and "\n  - failed: `test_epilogues[" in text
-    assert "\n- a call of a captured program under 10 us: " in text
-
-
-def test_the_page_of_a_gpu_when_time_runs_out(tmp_path, monkeypatch):
-    """Each part is cut off by itself, and the page says so."""
-    import gpu
-    from jitnet.testing_gpu import fake_gpus
-
-    with fake_gpus():
-        gpu.main(["--quick", "--minutes", "0", "--output", str(tmp_path / "gpu.md")])
-        endless = gpu.MAKE["jitnet"]()
-        endless.compile = lambda f: lambda *xs: [f(*xs) for _ in iter(int, 1)]
-        monkeypatch.setattr(gpu, "LONGEST", 0.01)
-        case = "endless", lambda np: None, [], 0, ""
-        assert gpu.measured(endless, case, 1e-4, 1, math.inf) == "OutOfTime: not done after 0 s"
-    text = (tmp_path / "gpu.md").read_text()
-    assert "none ran, in 0 s; cut off then" in text and "- softmax of rows, jitnet: no time left" in text
-    assert gpu.tests_text({"test_a": "passed"}, 7, False, -11, "Fatal") == [
-        "- Tests on the card (`python -m pytest tests/gpu`): 1 passed, in 7 s; ended with status -11: Fatal."]
-
-
-def test_the_page_that_is_there_was_measured_or_says_that_it_was_not():
-    text = (HERE.parents[1] / "docs" / "gpu.md").read_text()
-    assert text == "# GPU\n\nnot measured\n" or "Written by `python tests/benchmarks/gpu.py`" in text
 
 
 def test_readme_shows_the_figures_of_the_page():

@@ -1,51 +1,53 @@
 """`python tests/benchmarks/gpu.py` tests and measures jitnet on the first GPU, and writes docs/gpu.md.
 
-First tests/gpu runs, in a process of its own: what it finds is in the page, and whatever that is, measuring goes on. Then every
-framework that is installed runs the cases of gpu_cases.py in this process, jitnet first, one after the other. A time is that of
-many calls started one after the other and one wait at the end, per call: the best of several such runs.
+    python tests/benchmarks/gpu.py                            all of it, in 9 minutes at most
+    python tests/benchmarks/gpu.py --minutes 30               the same, with time for whatever was cut off
+    python tests/benchmarks/gpu.py --peer jax=/path/to/python
+    python tests/benchmarks/gpu.py --rehearse                 all of it where there is no GPU; the page, without worth, is shown
 
-The page is written anew after the tests and after every measurement, and each part has its share of --minutes: whatever ends
-the run, what was found until then is there.
+First tests/gpu runs: what it finds is in the page, and whatever that is, measuring goes on. Then jitnet and those of torch, JAX
+and CuPy that are installed, each in a process of its own (gpu_worker.py), run the cases of gpu_cases.py: in each, results are
+compared with NumPy's, then the frameworks take turns. A time is that of many calls started one after the other and one wait at
+the end, per call: the best of several turns. The page is written anew after every case: whatever ends the run, what was found
+is there.
 """
 import argparse
 import contextlib
 import datetime
-import importlib
 import os
 import pathlib
 import re
-import signal
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
-import numpy
+from gpu_cases import NAMES, cases
+from gpu_page import page
+from gpu_worker import reason
+from peers import HERE, ROOT, Peer, find_pythons
 
-import jitnet
-from jitnet.runtime.cuda.driver import driver
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from gpu_cases import CAPTURED, MAKE, NAMES, STEP, cases
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "gpu.md"
-LEAST = 0.05        # seconds of one run
-RUNS = 7
+LEAST = 0.05        # seconds of one turn
+TURNS = 7
 TESTS = 0.3         # share of the time that the tests may take
-SHARES = {"jitnet": 2, "torch": 1, "torch.compile": 3, "jax": 1, "cupy": 1}   # of the rest
-LONGEST = 60        # seconds of one measurement, with compiling
+LONGEST = 90        # seconds until a framework has compiled a case, or has started
+ARRAYS = 24         # of n floats that the workers may hold together, beside what is the card's largest use
+N, EDGE, BATCHES = 1 << 28, 4096, (64, 1024)
 
 
 # ---- Tests
 
-def tested(seconds):
+def tested(seconds, rehearsed=False):
     """What `pytest tests/gpu` found within that many seconds: a line for the page, and one for each failure."""
     command = [sys.executable, "-m", "pytest", "-v", "--tb=no", "-p", "no:cacheprovider", "tests/gpu"]
+    path = os.pathsep.join([str(ROOT), *([str(HERE)] if rehearsed else []), *filter(None, [os.environ.get("PYTHONPATH")])])
     start, found, cut = time.monotonic(), {}, threading.Event()
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     # What failures look like comes by the standard error output, as it happens; a line here is one test.
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path})
+    process = subprocess.Popen(command + ["-p", "gpu_fake"] * rehearsed, cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                               env=os.environ | {"PYTHONPATH": path})
 
     def end():
         cut.set()
@@ -77,208 +79,197 @@ def tests_text(found, seconds, cut, code, last):
     return [f"{text}.", *[f"  - {kind}: `{name}`" for name, kind in found.items() if kind in ("failed", "error")]]
 
 
-# ---- Time
+# ---- Frameworks
 
-class OutOfTime(Exception):
-    """A measurement took longer than it may."""
+class GpuPeer(Peer):
+    """One framework's worker on the card. Whatever takes longer than it may ends with its process; the next question finds a
+    new one."""
 
+    def __init__(self, name, python, log, rehearsed=False, limit=LONGEST):
+        self.rehearsed, self.limit = rehearsed, limit
+        super().__init__(name, python, log)
 
-@contextlib.contextmanager
-def at_most(seconds):
-    """Ends what runs inside after that many seconds by OutOfTime, where the system has alarms."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    def program(self):
+        return str(HERE / "gpu_worker.py"), self.name, *["rehearsed"] * self.rehearsed
 
-    def ring(*_):
-        raise OutOfTime(f"not done after {seconds:.0f} s")
+    def start(self):
+        with self.ended_after(self.limit) as late:
+            super().start()
+        self.hello = self.explained(self.hello, late, self.limit)
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    def ask(self, limit, **request):
+        """The worker's answer, or why there is none after so many seconds."""
+        if self.process.poll() is not None:
+            self.start()
+        if not self.hello["ok"]:
+            return self.hello
+        with self.ended_after(limit) as late:
+            answer = super().ask(**request)
+        return self.explained(answer, late, limit)
 
+    @contextlib.contextmanager
+    def ended_after(self, seconds):
+        """Kills the process when what is done inside is not done by then; the event given says so."""
+        late = threading.Event()
 
-def mapped(function, tree):
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(mapped(function, t) for t in tree)
-    return function(tree)
+        def end():
+            late.set()
+            self.process.kill()
 
+        timer = threading.Timer(max(seconds, 1e-3), end)
+        timer.start()
+        try:
+            yield late
+        finally:
+            timer.cancel()
+            if late.is_set():
+                self.process.wait()
 
-def seconds(framework, call, least=LEAST, runs=RUNS):
-    """Seconds of one call."""
-    framework.wait(call())
-    count, best = 1, float("inf")
-    while True:
-        start = time.perf_counter()
-        for _ in range(count):
-            out = call()
-        framework.wait(out)
-        took = time.perf_counter() - start
-        if took >= least or count >= 1 << 16:
-            break
-        count = max(2 * count, int(count * least / max(took, 1e-6)))
-    for _ in range(runs):
-        start = time.perf_counter()
-        for _ in range(count):
-            out = call()
-        framework.wait(out)
-        best = min(best, (time.perf_counter() - start) / count)
-    return best
+    def explained(self, answer, late, seconds):
+        if late.is_set():
+            return {"ok": False, "why": f"not done after {seconds:.0f} s"}
+        if answer["ok"] or answer["why"] != "the worker process died":
+            return answer
+        return {"ok": False, "why": f"its process ended with status {self.process.wait()}"}
 
-
-def measured(framework, case, least, runs, until):
-    """Seconds of one call of a case, or why there are none."""
-    _, function, arrays, _, unit = case
-    left = until - time.monotonic()
-    if left <= 0:
-        return "no time left"
-    try:
-        with at_most(min(LONGEST, left)):
-            given = mapped(framework.put, list(arrays))
-            if unit == "step":
-                compiled = framework.step(function)
-            else:
-                compiled = framework.compile(lambda *xs, f=function, np=framework.np: f(np, *xs))
-            return seconds(framework, lambda: compiled(*given), least, runs)
-    except Exception as error:  # what cannot do a case does not end the run
-        return reason(error)
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
 
-def reason(error):
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+def fitting(n, free):
+    """n, or the half, quarter, ... of it of which the workers' arrays fit into that many bytes."""
+    while 4 * n * ARRAYS > free and n > 1 << 14:
+        n //= 2
+    return n
 
 
-def copy_bandwidth(framework, n, least, runs):
-    """Bytes read and written per second by a framework's copy of n floats; 0 where it cannot."""
-    try:
-        with at_most(LONGEST):
-            x = framework.put(numpy.ones(n, "float32"))
-            return 2 * 4 * n / seconds(framework, lambda: framework.copy(x), least, runs)
-    except Exception as error:
-        print("copy:", reason(error), flush=True)
-        return 0.0
+# ---- Measuring
+
+def measured(case, sizes, peers, until, least, turns):
+    """{framework: {seconds, first, host} or {why}} of one case; the frameworks take turns."""
+    found = {}
+    for name, peer in peers.items():
+        left = until - time.monotonic()
+        found[name] = peer.ask(min(LONGEST, left), do="prepare", case=case.name, sizes=sizes) if left > 0 else {
+            "ok": False, "why": "no time left"}
+    for _ in range(turns):
+        for name, kept in found.items():
+            if kept["ok"]:
+                turn = peers[name].ask(LONGEST, do="time", least=least)
+                found[name] = {**kept, **{key: min(kept.get(key, turn[key]), turn[key]) for key in ("seconds", "host")
+                                          if key in turn}} if turn["ok"] else turn
+    for name, peer in peers.items():
+        if found[name].get("why") != "no time left":
+            peer.ask(LONGEST, do="drop")
+    return {name: {key: value for key, value in kept.items() if key != "ok"} for name, kept in found.items()}
 
 
-# ---- The page
-
-def driver_text():
-    """`driver 580.65.06 for CUDA 13.0`; without its release where the system does not tell."""
-    path = pathlib.Path("/proc/driver/nvidia/version")
-    release = re.search(r" \d{3}\.[\d.]+", path.read_text()) if path.exists() else None
-    return f"driver{release.group() if release else ''} for CUDA {'.'.join(map(str, driver().version()))}"
-
-
-def product_rate(rows, results):
-    """The most operations per second of any product."""
-    return max((work / t for name, _, _, work, unit in rows if unit == "flops" for t in results[name].values()
-                if isinstance(t, float)), default=0.0)
-
-
-def shares_of_ceilings(rows, results, bandwidth):
-    """{case: jitnet's share of what the card's memory or its product units give at most}."""
-    ceilings = {"bytes": bandwidth, "flops": product_rate(rows, results)}
-    return {name: work / results[name]["jitnet"] / ceilings[unit] for name, _, _, work, unit in rows
-            if isinstance(results[name].get("jitnet"), float) and ceilings.get(unit)}
-
-
-def verdicts(rows, results, bandwidth):
-    """A line for each thing that is to be reached: (what, {case: reached?})."""
-    share = shares_of_ceilings(rows, results, bandwidth)
-    ours = {name: row["jitnet"] for name, row in results.items() if isinstance(row.get("jitnet"), float)}
-    faster = {name: t <= results[name]["torch.compile"] for name, t in ours.items()
-              if isinstance(results[name].get("torch.compile"), float)}
-    steps = {name: met for name, met in faster.items() if name.startswith(STEP)}
-    yield ("at least 85% of copy bandwidth, elementwise and sums of rows",
-           {name: share[name] >= 0.85 for name in ("elementwise chain", "sum of rows") if name in share})
-    yield "no slower than torch.compile, kernels and products", {name: met for name, met in faster.items() if name not in steps}
-    yield "no slower than torch.compile with CUDA graphs, training steps", steps
-    yield "a call of a captured program under 10 us", {CAPTURED: ours[CAPTURED] < 10e-6} if CAPTURED in ours else {}
-
-
-def verdict_text(met):
-    missed = [name for name, is_met in met.items() if not is_met]
-    return "not measured" if not met else f"missed by {', '.join(missed)}" if missed else f"reached ({len(met)} of {len(met)})"
-
-
-def page(command, tests, rows, results, bandwidth, absent):
-    """docs/gpu.md: tests are lines, rows are cases, results are {case: {framework: seconds, or why not}}."""
-    card, found = jitnet.gpu(0).properties, [who for who in NAMES if any(who in row for row in results.values())]
-    versions = {name: importlib.import_module(name).__version__ for name in ("jitnet", "torch", "jax", "cupy")
-                if name == "jitnet" or any(who.startswith(name) for who in found)}
-    share = shares_of_ceilings(rows, results, bandwidth)
-    lines = ["# GPU", "",
-             f"Written by `{command}` on {datetime.date.today()}; do not edit.", "",
-             f"- Card: {card.name}, compute capability {'.'.join(map(str, card.compute_capability))}, "
-             f"{card.multiprocessors} multiprocessors; {driver_text()}.",
-             f"- {', '.join(f'{k} {v}' for k, v in versions.items())}.", *tests,
-             f"- Ceilings, measured in the same run: copy {bandwidth / 1e12:.2f} TB/s; float32 product "
-             f"{product_rate(rows, results) / 1e12:.1f} TFLOP/s.",
-             "- Times in microseconds per call. *Of ceiling*: jitnet's share of the ceiling. *Ratio*: the best peer's time "
-             "over jitnet's.", "",
-             f"| case | {' | '.join(found)} | of ceiling | ratio |", f"|---|{'---|' * (len(found) + 2)}"]
-    for name, *_ in rows:
-        row = results[name]
-        cells = [f"{1e6 * row[who]:.1f}" if isinstance(row.get(who), float) else "-" for who in found]
-        ours, peers = row.get("jitnet"), [t for who, t in row.items() if who != "jitnet" and isinstance(t, float)]
-        ratio = f"{min(peers) / ours:.2f}" if peers and isinstance(ours, float) else ""
-        lines.append(f"| {name} | {' | '.join(cells)} | {f'{share[name]:.0%}' if name in share else ''} | {ratio} |")
-    lines += ["", "To be reached:", "", *[f"- {what}: {verdict_text(met)}" for what, met in verdicts(rows, results, bandwidth)]]
-    failures = [f"- {name}, {who}: {why}" for name, row in results.items() for who, why in row.items() if isinstance(why, str)]
-    failures += [f"- {who}: {why}" for who, why in absent.items()]
-    return "\n".join([*lines, *(["", "Not measured:", "", *failures] if failures else [])]) + "\n"
-
-
-def framework_of(name, absent):
-    """A framework on the card; None when it is not installed, sees no card or does not start."""
-    try:
-        with at_most(LONGEST):
-            return MAKE[name]()
-    except ImportError:
+def clocks(card):
+    """MHz of the multiprocessors and of the memory of the card of that name, as nvidia-smi reads them now; None without it."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
         return None
-    except Exception as error:
-        absent[name] = reason(error)
+    try:
+        told = subprocess.run([program, "--query-gpu=name,clocks.sm,clocks.mem", "--format=csv,noheader,nounits"],
+                              capture_output=True, text=True, timeout=10).stdout
+        _, processor, memory = next(line.split(", ") for line in told.splitlines() if line.startswith(card))
+        return int(processor), int(memory)
+    except (OSError, subprocess.TimeoutExpired, StopIteration, ValueError) as error:
+        print("nvidia-smi:", reason(error), file=sys.stderr)
         return None
+
+
+def line(case, found):
+    """What is printed of one case."""
+    parts = [f"{name} {1e6 * f['seconds']:.1f} us" if "seconds" in f else f"{name}: {f['why']}" for name, f in found.items()]
+    return f"{case.name}: {', '.join(parts)}"
 
 
 def parsed(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small arrays and short runs: to see that everything runs")
+    parser.add_argument("--quick", action="store_true", help="small arrays and short turns: to see that everything runs")
+    parser.add_argument("--rehearse", action="store_true", help="quick, and without a GPU: on memory, peers on the CPU")
     parser.add_argument("--minutes", type=float, default=9, help="what all of it may take; one measurement may end later")
-    parser.add_argument("--output", type=pathlib.Path, default=PAGE)
-    return parser.parse_args(arguments)
+    parser.add_argument("--peer", metavar="NAME=PYTHON", action="append", default=[],
+                        help="the interpreter that has this framework")
+    parser.add_argument("--without", metavar="NAME", action="append", default=[], help="a framework, or tests, to leave out")
+    parser.add_argument("--log", metavar="FILE", help="where all goes that the frameworks print")
+    parser.add_argument("--output", type=pathlib.Path, help="where the page goes (default: docs/gpu.md)")
+    options = parser.parse_args(arguments)
+    options.quick |= options.rehearse
+    return options
+
+
+def command(options):
+    """The command of this run, without the paths of this machine."""
+    words = [f"--{name}" for name in ("quick", "rehearse") if getattr(options, name)]
+    words += ["--minutes", f"{options.minutes:g}"] if options.minutes != 9 else []
+    return " ".join(["python tests/benchmarks/gpu.py", *words, *[f"--without {name}" for name in options.without]])
+
+
+def driver_release():
+    """`580.65.06`; None where the system does not tell."""
+    path = pathlib.Path("/proc/driver/nvidia/version")
+    release = re.search(r" (\d{3}\.[\d.]+)", path.read_text()) if path.exists() else None
+    return release and release.group(1)
+
+
+def run(options, peers, log, write):
+    """Measures everything, with workers that are put into `peers`; write(figures) is called whenever there is more."""
+    begin, pythons = time.monotonic(), find_pythons(options.peer, NAMES)
+    end = begin + 60 * options.minutes
+    ours = peers["jitnet"] = GpuPeer("jitnet", pythons["jitnet"], log, options.rehearse)
+    if not ours.hello["ok"]:
+        raise SystemExit(f"jitnet cannot be measured: {ours.hello['why']}")
+    print(f"jitnet {ours.hello['version']} on {ours.hello['name']}", flush=True)
+    n, *rest = (1 << 14, 64, (8,)) if options.quick else (N, EDGE, BATCHES)
+    sizes = fitting(n, ours.hello["free"]), *rest
+    figures = {"command": command(options), "date": f"{datetime.date.today()}", "card": ours.hello, "driver": driver_release(),
+               "rehearsed": options.rehearse, "versions": {"jitnet": ours.hello["version"]}, "bytes": 4 * sizes[0],
+               "cases": cases(*sizes), "results": {}, "absent": {}, "clocks": [], "tests": [], "minutes": 0.0}
+    if "tests" not in options.without:
+        figures["tests"] = tested(60 * options.minutes * TESTS, options.rehearse)
+        write(figures)
+    for name in NAMES[1:]:
+        if name in options.without or name not in pythons:
+            figures["absent"][name] = "left out" if name in options.without else "not installed"
+            continue
+        peer = peers[name] = GpuPeer(name, pythons[name], log, options.rehearse)
+        print(f"{name}: {peer.hello.get('version') or peer.hello['why']}", flush=True)
+        if peer.hello["ok"]:
+            figures["versions"][name] = peer.hello["version"]
+        else:
+            figures["absent"][name] = peer.hello["why"]
+            peers.pop(name).stop()
+    for case in figures["cases"]:
+        found = measured(case, sizes, peers, end, *((1e-4, 1) if options.quick else (LEAST, TURNS)))
+        figures["results"][case.name], figures["minutes"] = found, (time.monotonic() - begin) / 60
+        figures["clocks"] += filter(None, [clocks(figures["card"]["name"])])
+        print(line(case, found), flush=True)
+        write(figures)
 
 
 def main(arguments=None):
-    options = parsed(arguments)
-    end = time.monotonic() + 60 * options.minutes
-    jitnet.gpu(0)
-    least, runs = (1e-4, 1) if options.quick else (LEAST, RUNS)
-    sizes = (1 << 14, 64, (8,)) if options.quick else (1 << 28, 8192, (64, 1024))
-    command = "python tests/benchmarks/gpu.py" + (" --quick" if options.quick else "")
-    tests = tested(60 * options.minutes * TESTS)
-    rows, bandwidth, absent, shares = list(cases(*sizes)), 0.0, {}, dict(SHARES)
-    results = {name: {} for name, *_ in rows}
+    options, peers = parsed(arguments), {}
+    output = options.output or (None if options.rehearse else PAGE)
+    with open(options.log, "w") if options.log else tempfile.TemporaryFile("w+") as log:
+        written = []
 
-    def write():
-        options.output.write_text(page(command, tests, rows, results, bandwidth, absent))
+        def write(figures):
+            written[:] = [page(figures)]
+            if output:
+                output.write_text(written[0])
 
-    write()
-    for who in NAMES:
-        framework = framework_of(who, absent)
-        left, share = max(0.0, end - time.monotonic()), shares.pop(who)
-        until = time.monotonic() + left * share / (share + sum(shares.values()))
-        if framework is None:
-            continue
-        bandwidth = max(bandwidth, copy_bandwidth(framework, sizes[0], least, runs))
-        for case in rows:
-            found = results[case[0]][who] = measured(framework, case, least, runs, until)
-            print(f"{case[0]}, {who}: {f'{1e6 * found:.1f} us' if isinstance(found, float) else found}", flush=True)
-            write()
-    write()
+        try:
+            run(options, peers, log, write)
+        finally:
+            for peer in peers.values():
+                peer.stop()
+    print(f"wrote {output}" if output else written[0])
 
 
 if __name__ == "__main__":

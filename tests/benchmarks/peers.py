@@ -8,7 +8,6 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NAMES = ("jitnet", "numpy", "jax", "torch", "torch.compile", "mxnet")
-MODULES = {name: name.split(".")[0] for name in NAMES}
 
 
 def can_import(python, module):
@@ -27,13 +26,13 @@ def environment(**extra):
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), **extra}
 
 
-def find_pythons(given):
+def find_pythons(given, names=NAMES):
     """{peer: interpreter}: as given (peer=path), else this interpreter, else an environment beside it named after the peer."""
     chosen = dict(entry.split("=", 1) for entry in given)
     beside = pathlib.Path(sys.prefix).parent
     pythons = {}
-    for name in NAMES:
-        module = MODULES[name]
+    for name in names:
+        module = name.split(".")[0]
         asked = chosen.get(name) or chosen.get(module)
         for python in [asked] if asked else [sys.executable, str(beside / module / "bin" / "python")]:
             if can_import(python, module):
@@ -53,9 +52,12 @@ class Peer:
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([self.python, str(HERE / "worker.py"), self.name], env=environment(**self.extra),
+        self.process = subprocess.Popen([self.python, *self.program()], env=environment(**self.extra),
                                         text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
         self.hello = self.answer()
+
+    def program(self):
+        return str(HERE / "worker.py"), self.name
 
     def answer(self):
         line = self.process.stdout.readline()
