@@ -170,19 +170,19 @@ class Run:
         return scope | OWN
 
 
-def load_vector(memory: Memory, at, lanes: int, wide=True) -> tuple:
-    return tuple(memory[k] for k in (memory.vector(at, lanes) if wide else range(at, at + lanes)))
+def load_vector(memory: Memory, at, lanes: int) -> tuple:
+    return tuple(memory[k] for k in memory.vector(at, lanes))
 
 
-def store_vector(memory: Memory, at, values, wide=True) -> None:
-    for place, value in zip(memory.vector(at, len(values)) if wide else range(at, at + len(values)), values):
+def store_vector(memory: Memory, at, values) -> None:
+    for place, value in zip(memory.vector(at, len(values)), values):
         memory[place] = value
 
 
 OWN = {
     "div_": lambda a, b: a // b if b else 0,   # where nothing is divided up, nothing reads the result
     "aligned_": lambda memory, at: (memory.address + at * memory.dtype.itemsize) % VECTOR_BYTES == 0,
-    "load_vector_": load_vector, "load_lanes_": load_vector, "store_vector_": store_vector, "store_lanes_": store_vector,
+    "load_vector_": load_vector, "store_vector_": store_vector,
     "either_": lambda condition, yes, no: yes if condition else no,
     "atomic_add_": lambda memory, at, value: memory.add(at, value),
 }

@@ -8,7 +8,6 @@
     div_(a, b)                  a // b of numbers that are not negative
     aligned_(x, at)             does x[at] lie at a multiple of 16 bytes?
     load_vector_(x, at, 4)      x[at], ..., x[at + 3] by one instruction; store_vector_(x, at, (a, b, c, d)) writes so
-    load_lanes_(x, at, 4, wide)     the same, by one instruction where the bool holds, else one by one; store_lanes_ too
     shared_f32(1056, 0)         array 0 of this block's threads, of 1056 elements
     kept_f32(512)               the dynamic shared memory of the launch, from byte 512 on
     either_(keep, a, b)         a where the bool holds, else b: two pointers

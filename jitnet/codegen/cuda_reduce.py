@@ -84,35 +84,49 @@ class TeamWriter(CudaWriter, ReduceWriter):
             self.walk(stage, moving, start, stop, sums)
         else:
             self.put(2, f"whole = {f'{start}({stop} - {start[:-3]})' if start else stop} & -{self.width}")
-            self.alignment(stage)
-            self.walk(stage, moving, start, "whole", sums)
-            self.put(2, "# what is left of the row")
+            self.put(2, f"vectors = whole if {self.alignment(stage)} else {start[:-3] or '0'}")
+            self.walk(stage, moving, start, "vectors", sums)
             width, self.width = self.width, 1
-            self.walk(stage, moving, "whole + ", stop, sums, alone=True)
+            self.put(2, "# the same elements one by one, where vectors are not aligned")
+            self.walk(stage, moving, None, "whole", sums, width)
+            self.put(2, "# what is left of the row")
+            self.walk(stage, moving, "whole + ", stop, sums, 1)
             self.width = width
         self.combine(stage)
         self.leave()
 
-    def walk(self, stage: Stage, moving: list[Node], start: str, stop: str, sums: list[Node], alone: bool = False) -> None:
-        """Writes the loops of a thread over its share of a range of positions; alone: one at a time, for there are few."""
+    def walk(self, stage: Stage, moving: list[Node], start: str | None, stop: str, sums: list[Node], run: int = 0) -> None:
+        """Writes the loops of a thread over its share of a range of positions.
+
+        start: a term to add to, None where positions go on from where they are. run: elements that a thread takes one by one,
+        side by side, before it steps to the next ones; 1 where few are left, 0: as many at a time as is good.
+        """
         step = f"{self.width} * {self.members}" if self.width > 1 else self.members
-        self.put(2, f"q = {start}{self.member}{f' * {self.width}' if self.width > 1 else ''}")
+        if start is not None:
+            self.put(2, f"q = {start}{self.member}{f' * {self.width}' if self.width > 1 else ''}")
         first, depth = self.first_place(), 2
         if sums:
-            if not alone:
+            if run != 1:
                 self.put(2, f"while q < {stop}:")
                 depth = 3
             for node in sums:
                 self.put(depth, f"{self.names[node]} = {short_dtype(node.dtype)}(0)")
-            if not alone:
+            if run != 1:
                 self.put(3, f"end = min(q + {SUM_BLOCK} * {self.members}, {stop})")
                 stop = "end"
-        together = 1 if alone else self.visits(stage, moving)
+        together = 1 if run else self.visits(stage, moving)
         if together > 1:
             self.put(depth, f"while q + {together - 1} * {step} < {stop}:".replace(" 1 * ", " "))
             self.visit(stage, moving, first, together, depth + 1)
+            self.put(depth + 1, f"q += {together * self.width} * {self.members}")
         self.put(depth, f"while q < {stop}:")
-        self.visit(stage, moving, first, 1, depth + 1)
+        if run > 1:
+            self.put(depth + 1, f"for p in range(q, q + {run}):")
+            self.visit(stage, moving, dict.fromkeys(first, "p"), 1, depth + 2)
+            self.put(depth + 1, f"q += {run} * {self.members}")
+        else:
+            self.visit(stage, moving, first, 1, depth + 1)
+            self.put(depth + 1, f"q += {step}")
         for node in sums:
             self.join_total(node, depth)
 
@@ -123,8 +137,9 @@ class TeamWriter(CudaWriter, ReduceWriter):
         widest = max((n.dtype.itemsize for n in moving if n.kind == "load"), default=IN_FLIGHT)
         return most_lanes(stage, min(max(IN_FLIGHT // widest, LEAST_LANES), MOST_LANES))
 
-    def alignment(self, stage: Stage) -> None:
-        """Writes what decides whether vectors of this pass are aligned."""
+    def alignment(self, stage: Stage) -> str:
+        """The condition under which the vectors of this pass are aligned."""
+        return "True"
 
     def range_of_positions(self) -> tuple[str, str]:
         """The first position of the team, as a term to add to, and the end: along a single axis, else in row-major order."""
@@ -136,7 +151,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         return ("" if low == "0" else f"{low} * {rest} + "), f"{high} * {rest}"
 
     def visit(self, stage: Stage, moving: list[Node], first: dict[Axis, str], count: int, depth: int) -> None:
-        """Writes the work on so many positions or vectors, all loads first, and the step to the next ones."""
+        """Writes the work on so many positions or vectors, all loads first."""
         places = self.places(first, count, depth)
         known, lanes = self.names, [dict(self.names) for _ in places]
         for node in moving:
@@ -166,8 +181,6 @@ class TeamWriter(CudaWriter, ReduceWriter):
         if len(first) > 1:
             for axis, name in self.next_place(places[-1], depth).items():
                 self.put(depth, f"{first[axis]} = {name}")
-        elements = count * self.width
-        self.put(depth, f"q += {f'{elements} * ' if elements > 1 else ''}{self.members}")
 
     def vector_source(self, node: Node, stage: Stage) -> tuple[str, str] | None:
         """(buffer, what its positions are added to) of a node that is loaded by vectors; None for others."""
@@ -181,7 +194,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
             for lane, name in zip(lanes[k:], names):
                 lane[node] = name
             (place,) = places[k].values()
-            self.put(depth, f"{', '.join(names)} = load_lanes_({buffer}, {base}{place}, {self.width}, wide)")
+            self.put(depth, f"{', '.join(names)} = load_vector_({buffer}, {base}{place}, {self.width})")
 
     def store_all(self, store: Store, lanes: list[dict], places: list[dict], depth: int) -> None:
         """Writes a store at all places."""
@@ -241,11 +254,11 @@ class TeamWriter(CudaWriter, ReduceWriter):
     def places(self, first: dict[Axis, str], count: int, depth: int) -> list[dict[Axis, str]]:
         """The places of that many positions of a thread."""
         if len(first) == 1:
-            (axis,) = first
+            ((axis, start),) = first.items()
             steps = ["", *(f" + {k * self.width} * {self.members}" for k in range(1, count))]
             offsets = ["", *(f" + {k}" for k in range(1, self.width))]
-            texts = [f"(q{step}{offset})".replace(" 1 * ", " ").replace("(q)", "q") for step in steps for offset in offsets]
-            return [{axis: text} for text in texts]
+            ends = [f"{step}{offset}".replace(" 1 * ", " ") for step in steps for offset in offsets]
+            return [{axis: f"({start}{end})" if end else start} for end in ends]
         places = [first]
         while len(places) < count:
             places.append(self.next_place(places[-1], depth))

@@ -102,12 +102,12 @@ class RowsWriter(TeamWriter):
         accesses = [stage.reloads.get(n, n.access) for n in stage.nodes] + [s.access for s in stage.stores]
         return [a for a in dict.fromkeys(accesses) if a is not None and self.contiguous(a, self.nest.inner[0])]
 
-    def alignment(self, stage: Stage) -> None:
+    def alignment(self, stage: Stage) -> str:
         low, _ = self.bounds(self.nest.inner[0])
         more = "" if low == "0" else f" + {low}"
         sources = [self.vector_source(node, stage) for node in stage.nodes] + [self.target(store) for store in stage.stores]
         checks = [f"aligned_({source[0]}, {(source[1] or '0 + ')[:-3]}{more})" for source in sources if source is not None]
-        self.put(2, f"wide = {' & '.join(dict.fromkeys(checks)) or 'True'}")
+        return " & ".join(dict.fromkeys(checks)) or "True"
 
     def source(self, access: Access, value: Kept | None) -> tuple[str, str]:
         """(buffer, what positions in a row are added to), where an access lies or what is kept of it."""
@@ -140,7 +140,7 @@ class RowsWriter(TeamWriter):
         for k in range(0, len(lanes), self.width):
             (place,) = places[k].values()
             values = ", ".join(lane[node] for lane in lanes[k:k + self.width])
-            self.put(depth, f"store_lanes_({buffer}, {base}{place}, ({values}), wide)")
+            self.put(depth, f"store_vector_({buffer}, {base}{place}, ({values}))")
 
     # What is kept
 

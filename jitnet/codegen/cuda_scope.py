@@ -18,7 +18,7 @@ from .numba_scope import DTYPE_OF, NUMBA_SCOPE, NUMBA_TYPES, BufferType
 
 I1, I8, I32, I64, VOID = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.VoidType()
 WARP = 32
-GLOBAL, SHARED = 1, 3     # LLVM's numbers for address spaces: the GPU's memory, shared memory
+SHARED = 3     # LLVM's number of the address space of shared memory
 MOST_THREADS = LONG_ROW   # of a block, whose columns combine through shared memory; of rows each warp's value goes there
 WARPS = "jitnet.warps", MOST_THREADS // WARP
 ALL_LANES = ir.Constant(I32, -1)
@@ -109,34 +109,6 @@ def write_vector(builder, args, kind: BufferType, elements) -> None:
     mark_alias(builder.store(vector, target, align=len(elements) * element(kind.dtype)), kind.slot)
 
 
-def read_vector_as_it_is(builder, args, kind: BufferType, count: int) -> list:
-    """The elements of a vector, by an instruction that LLVM does not look into.
-
-    Where another branch loads the same elements one by one, it would make both branches do so.
-    """
-    words, constant, space = count * element(kind.dtype) // 4, kind.buffer.constant, ""
-    pointer = builder.gep(args[0], [args[1]], inbounds=True)
-    if kind.slot is not None:
-        pointer = builder.addrspacecast(pointer, ir.PointerType(I8, GLOBAL))
-        space = ".global.nc" if constant else ".global"
-    results = ", ".join(f"${k}" for k in range(words))
-    text = f"ld{space}.b32 $0, [$1];" if words == 1 else f"ld{space}.v{words}.b32 {{{results}}}, [${words}];"
-    result = I32 if words == 1 else ir.LiteralStructType([I32] * words)
-    load = ir.InlineAsm(ir.FunctionType(result, [pointer.type]), text, "=r," * words + "l", side_effect=not constant)
-    loaded = builder.call(load, [pointer])
-    vector = ir.Constant(ir.VectorType(I32, words), ir.Undefined)
-    for k in range(words):
-        vector = builder.insert_element(vector, loaded if words == 1 else builder.extract_value(loaded, k), I32(k))
-    elements = builder.bitcast(vector, ir.VectorType(storage(DTYPE_OF[kind.dtype]), count))
-    return [from_storage(builder, builder.extract_element(elements, I32(k)), DTYPE_OF[kind.dtype]) for k in range(count)]
-
-
-def places(builder, args, count: int) -> list:
-    """Pointers to so many elements, one after the other."""
-    first = builder.gep(args[0], [args[1]], inbounds=True)
-    return [builder.gep(first, [I64(k)], inbounds=True) for k in range(count)]
-
-
 def stored_elements(context, builder, values, kinds, dtype) -> list:
     """The values of a tuple as elements in memory."""
     return [to_storage(builder, context.cast(builder, builder.extract_value(values, k), kind, dtype), DTYPE_OF[dtype])
@@ -155,52 +127,12 @@ def load_vector_(typingctx, buffer, at, lanes):
     return types.UniTuple(buffer.dtype, count)(buffer, types.int64, lanes), codegen
 
 
-@intrinsic(prefer_literal=True)
-def load_lanes_(typingctx, buffer, at, lanes, wide):
-    if not isinstance(lanes, types.IntegerLiteral):
-        return None
-    count = lanes.literal_value
-
-    def codegen(context, builder, sig, args):
-        kind = sig.args[0]
-        with builder.if_else(args[3]) as (then, otherwise):
-            with then:
-                together, end = read_vector_as_it_is(builder, args, kind, count), builder.block
-            with otherwise:
-                singly = [builder.load(place) for place in places(builder, args, count)]
-                for value in singly:
-                    mark_load(value, kind.buffer)
-                singly, other = [from_storage(builder, value, DTYPE_OF[kind.dtype]) for value in singly], builder.block
-        elements = []
-        for a, b in zip(together, singly):
-            value = builder.phi(a.type)
-            value.add_incoming(a, end)
-            value.add_incoming(b, other)
-            elements.append(value)
-        return context.make_tuple(builder, sig.return_type, elements)
-    return types.UniTuple(buffer.dtype, count)(buffer, types.int64, lanes, types.boolean), codegen
-
-
 @intrinsic
 def store_vector_(typingctx, buffer, at, values):
     def codegen(context, builder, sig, args):
         write_vector(builder, args, sig.args[0], stored_elements(context, builder, args[2], values, buffer.dtype))
         return context.get_dummy_value()
     return types.none(buffer, types.int64, values), codegen
-
-
-@intrinsic
-def store_lanes_(typingctx, buffer, at, values, wide):
-    def codegen(context, builder, sig, args):
-        elements = stored_elements(context, builder, args[2], values, buffer.dtype)
-        with builder.if_else(args[3]) as (then, otherwise):
-            with then:
-                write_vector(builder, args, sig.args[0], elements)
-            with otherwise:
-                for value, place in zip(elements, places(builder, args, len(elements))):
-                    mark_alias(builder.store(value, place), sig.args[0].slot)
-        return context.get_dummy_value()
-    return types.none(buffer, types.int64, values, types.boolean), codegen
 
 
 def element(dtype) -> int:
@@ -393,8 +325,7 @@ def make_combination(name: str, kind: str, combine):
 
 CUDA_SCOPE = {name: value for name, value in NUMBA_SCOPE.items() if not name.startswith(("buffer_", "transpose_"))}
 CUDA_SCOPE |= {name: make_coordinate(name, register) for name, register in COORDINATES.items()}
-CUDA_SCOPE |= {f.__name__: f for f in (sync, div_, aligned_, load_vector_, load_lanes_, store_vector_, store_lanes_, either_,
-                                    atomic_add_)}
+CUDA_SCOPE |= {f.__name__: f for f in (sync, div_, aligned_, load_vector_, store_vector_, either_, atomic_add_)}
 CUDA_SCOPE |= {f"shared_{dtype}": make_shared(dtype) for dtype in DTYPES}
 CUDA_SCOPE |= {f"kept_{dtype}": make_kept(dtype) for dtype in DTYPES}
 CUDA_SCOPE |= {f"{kind}_{name}_": make_combination(name, kind, combine)

@@ -59,8 +59,8 @@ def simulator_scope(cuda, aligned: bool) -> dict[str, object]:
         kind = f"np.dtype('{NUMPY_NAMES[dtype]}')"
         define(scope, f"shared_{dtype}", "n, k", f"shared_array(k, n, {kind})")
         define(scope, f"kept_{dtype}", "at", f"elements(cuda.shared.array(0, np.dtype('u1')), at, {kind})")
-    for function in (elements, shared_array, sync, div_, aligned_, load_vector_, load_lanes_, store_vector_,
-                     store_lanes_, either_, atomic_add_, exchanged, combined_row, combined_column):
+    for function in (elements, shared_array, sync, div_, aligned_, load_vector_, store_vector_, either_, atomic_add_, exchanged,
+                     combined_row, combined_column):
         scope[function.__name__] = within(function, scope)
     for name in COMBINATIONS:
         scope[f"{name}_step"] = quiet(COMBINE[name])
@@ -107,16 +107,7 @@ def load_vector_(x, at, lanes):
     return tuple(x[at + k] for k in range(lanes))
 
 
-def load_lanes_(x, at, lanes, wide):
-    return tuple(x[at + k] for k in range(lanes))
-
-
 def store_vector_(x, at, values):
-    for k, value in enumerate(values):
-        x[at + k] = value
-
-
-def store_lanes_(x, at, values, wide):
     for k, value in enumerate(values):
         x[at + k] = value
 
