@@ -184,6 +184,7 @@ OWN = {
     "aligned_": lambda memory, at: (memory.address + at * memory.dtype.itemsize) % VECTOR_BYTES == 0,
     "load_vector_": load_vector, "store_vector_": store_vector,
     "either_": lambda condition, yes, no: yes if condition else no,
+    "inverse_": lambda d: d, "quotients_": lambda values, d, inverse: tuple(value / inverse for value in values),
     "atomic_add_": lambda memory, at, value: memory.add(at, value),
 }
 

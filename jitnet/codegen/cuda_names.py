@@ -14,6 +14,7 @@
     row_add_(value)             the values of all threads with this thread_y, combined; also mul, max, min
     column_add_(value)          the values of all threads with this thread_x, combined
     atomic_add_(x, at, value)   x[at] += value, in one step
+    quotients_((a, b), d, inverse)   (a / d, b / d), with inverse = inverse_(d)
 """
 from __future__ import annotations
 

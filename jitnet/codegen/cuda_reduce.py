@@ -45,6 +45,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.number = 0   # of the stage that is written
         self.width = 1    # elements of a vector
         self.strides: dict[Axis, str] = {}
+        self.inverses: dict[Node, str] = {}   # of divisors that are the same for a row
 
     def reduced_elements(self) -> int:
         whole = math.prod(a.extent for a in self.nest.inner)   # a chunk may be larger
@@ -78,6 +79,9 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.leave()
         still, moving = divided(stage.nodes, frozenset(self.nest.inner))
         self.statements(still, [], 2)
+        for node in moving:
+            if is_quotient_of_row(node, stage, moving):
+                self.inverse(node.operands[1])
         self.start(stage)
         start, stop = self.range_of_positions()
         if self.width == 1:
@@ -159,6 +163,9 @@ class TeamWriter(CudaWriter, ReduceWriter):
             if source is not None:
                 self.load_vectors(node, source, lanes, places, depth)
                 continue
+            if len(lanes) > 1 and is_quotient_of_row(node, stage, moving):
+                self.quotients(node, lanes, depth)
+                continue
             for self.names, place in zip(lanes, places):
                 self.axis_names.update(place)
                 kept = self.kept_element(node)
@@ -195,6 +202,24 @@ class TeamWriter(CudaWriter, ReduceWriter):
                 lane[node] = name
             (place,) = places[k].values()
             self.put(depth, f"{', '.join(names)} = load_vector_({buffer}, {base}{place}, {self.width})")
+
+    def inverse(self, divisor: Node) -> str:
+        """What a divisor of a whole row is divided by with; written once."""
+        if divisor not in self.inverses:
+            name = self.inverses[divisor] = self.fresh("inverse")
+            self.put(2, f"{name} = inverse_({self.names[divisor]})")
+        return self.inverses[divisor]
+
+    def quotients(self, node: Node, lanes: list[dict], depth: int) -> None:
+        """Writes the quotients of several elements by a divisor that they share."""
+        dividend, divisor = node.operands
+        width = self.width if self.width > 1 else len(lanes)
+        for k in range(0, len(lanes), width):
+            names, given = [self.fresh("t") for _ in range(width)], ", ".join(lane[dividend] for lane in lanes[k:k + width])
+            for lane, name in zip(lanes[k:], names):
+                lane[node] = name
+            shared = f"{self.names[divisor]}, {self.inverse(divisor)}"
+            self.put(depth, f"{', '.join(names)} = quotients_(({given}), {shared})")
 
     def store_all(self, store: Store, lanes: list[dict], places: list[dict], depth: int) -> None:
         """Writes a store at all places."""
@@ -301,6 +326,14 @@ class TeamWriter(CudaWriter, ReduceWriter):
     def leave(self) -> None:
         for axis in self.nest.inner:
             self.axis_names.pop(axis, None)
+
+
+def is_quotient_of_row(node: Node, stage: Stage, moving: list[Node]) -> bool:
+    """Is this a quotient whose divisor does not change along the loops of a stage that computes it?"""
+    if node.kind != "expr" or node.eqn.op.name != "divide" or node in stage.reloads:
+        return False
+    dividend, divisor = node.operands
+    return dividend in moving and divisor not in moving
 
 
 class ColumnsWriter(TeamWriter):

@@ -59,8 +59,8 @@ def simulator_scope(cuda, aligned: bool) -> dict[str, object]:
         kind = f"np.dtype('{NUMPY_NAMES[dtype]}')"
         define(scope, f"shared_{dtype}", "n, k", f"shared_array(k, n, {kind})")
         define(scope, f"kept_{dtype}", "at", f"elements(cuda.shared.array(0, np.dtype('u1')), at, {kind})")
-    for function in (elements, shared_array, sync, div_, aligned_, load_vector_, store_vector_, either_, atomic_add_, exchanged,
-                     combined_row, combined_column):
+    for function in (elements, shared_array, sync, div_, aligned_, load_vector_, store_vector_, either_, atomic_add_, inverse_,
+                     quotients_, exchanged, combined_row, combined_column):
         scope[function.__name__] = within(function, scope)
     for name in COMBINATIONS:
         scope[f"{name}_step"] = quiet(COMBINE[name])
@@ -118,6 +118,14 @@ def either_(condition, yes, no):
 
 def atomic_add_(x, at, value):
     cuda.atomic.add(x, at, value)   # noqa: F821
+
+
+def inverse_(d):
+    return d   # a GPU divides by it what it divides by d
+
+
+def quotients_(values, d, inverse):
+    return tuple(value / inverse for value in values)
 
 
 def exchanged(value, thread, other):

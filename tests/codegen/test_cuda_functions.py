@@ -125,3 +125,31 @@ def test_random_programs(seed):
         for k, source in enumerate(dict.fromkeys(cuda_kernel(nest).source for nest in nests)):
             for cc in architectures(seed + k):
                 assert ".visible .entry kernel(" in assembled(source, cc)
+
+
+def next_to_halfway(bits, rng, count):
+    """(x, d) of whole numbers of that many bits with x / d as near to halfway between two floats as it can be."""
+    found = []
+    for d in [2 ** bits - 1, 2 ** bits - 3, *(int(d) | 1 for d in rng.integers(2 ** (bits - 1), 2 ** bits, count))]:
+        for more in (0, 1):    # x < d, x > d: x 2^(bits + 1 - more) = (2 q + 1) d + off
+            for off in (1, -1, 3):
+                x = off * pow(2, more - bits - 1, d) % d + more * d
+                if 2 ** (bits - 1) <= x < 2 ** bits:
+                    found.append((x, d))
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_quotients_of_a_row_are_those_of_divisions(dtype):
+    """Bit for bit: next to halfway between two floats, where quotients or remainders are tiny, of zeros and infinities."""
+    source = source_of("quotients_((x0, x1), x2, inverse_(x2))[0]", [dtype] * 3, dtype)
+    quotients = compiled_ptx(assembled(source, (9, 0)), [dtype] * 4)
+    rng, kind, bits = np.random.default_rng(5), DTYPES[dtype], {"f32": 24, "f64": 53}[dtype]
+    x, y, d = (arguments(dtype, 20_000, k) for k in (1, 2, 3))
+    spread = np.ldexp(rng.uniform(1, 2, (2, 20_000)), rng.integers(-130, 128, (2, 20_000))).astype(kind)
+    near, by = np.array(next_to_halfway(bits, rng, 2000), np.uint64).astype(kind).T
+    tiny = [np.ldexp(near, -bits - k).astype(kind) for k in (60, 80, 100, 120)]
+    for above, below in [(x, d), (x, np.abs(d)), (np.zeros_like(x), d), (spread[0], spread[1]), (x, np.full_like(x, 3)),
+                         (near, by), (-near, by), *((t, np.ldexp(by, -bits).astype(kind)) for t in tiny)]:
+        with np.errstate(all="ignore"):
+            assert same_bits(quotients(above, y[:len(above)], below), above / below).all()

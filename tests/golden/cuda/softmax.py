@@ -109,15 +109,13 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
             q += threads_x()
         total_acc1 = total_acc1 + f64(acc1)
         acc1 = f32(row_add_(total_acc1))
+        inverse0 = inverse_(acc1)
         whole = n2 & -4
         vectors = whole if aligned_(kept1, kept1_at) & aligned_(out0, at1) else 0
         q = thread_x() * 4
         while q < vectors:
             t32, t33, t34, t35 = load_vector_(kept1, kept1_at + q, 4)
-            t36 = t32 / acc1
-            t37 = t33 / acc1
-            t38 = t34 / acc1
-            t39 = t35 / acc1
+            t36, t37, t38, t39 = quotients_((t32, t33, t34, t35), acc1, inverse0)
             if live:
                 store_vector_(out0, at1 + q, (t36, t37, t38, t39))
             q += 4 * threads_x()
