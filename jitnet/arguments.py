@@ -294,3 +294,23 @@ class Call:
     def numbers_only(self) -> bool:
         """Whether no argument is an array: then results are jitnet Arrays."""
         return all(scalar in WEAK for _, _, scalar in self.types)
+
+    def guards(self) -> tuple[dict[int, type], dict[int, object]] | None:
+        """(position -> class of a scalar, position -> object that must stand there); None when native code cannot tell."""
+        _, (args, kwargs) = self.structure
+        if kwargs[1] or self.plan.kwargs:
+            return None
+        statics = {n: s.value for (n, _), s in zip(self.plan.statics, self.statics)}
+        types, children = iter(self.types), iter(args[1])
+        scalars, same = dict[int, type](), dict[int, object]()
+        for position in range(len(self.plan.args)):
+            child = tree.NONE if position in statics else next(children)
+            if child == tree.NONE:
+                same[position] = statics.get(position)
+            elif child == tree.LEAF:
+                scalar = next(types)[2]
+                if scalar is not None:
+                    scalars[position] = scalar
+            else:
+                return None
+        return scalars, same

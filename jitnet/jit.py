@@ -72,6 +72,7 @@ class JitFunction(Generic[P, R]):
         """Forgets all programs: the next call traces again. (Kernels stay in `jitnet.cache`.)"""
         with changing:
             self._programs.clear()
+            self._away: tuple[Variant, ...] = ()   # those that may take the arguments of a call as they come
             self._entry = None
             self.__call__ = self._call
 
@@ -112,14 +113,20 @@ class JitFunction(Generic[P, R]):
         try:
             if current_trace() is not None:
                 return self.__wrapped__(*args, **kwargs)
+            if not kwargs:
+                for variant in self._away:
+                    taken = variant.take(args)
+                    record = None if taken is None else variant.away.get(taken[0])
+                    if record is not None:
+                        return record.build(record.compiled.program.run_on(taken[1]))
             plan, statics, structure, leaves = self._binder.parse(args, kwargs)
             variant = self._programs.variants.get((plan.form, statics, structure))
             kinds = set(map(type, leaves))
             arrays = Array in kinds or kinds <= WEAK.keys()
             if variant is not None and variant.away and kinds == ARRAYS:
-                outs, record = variant.run_away(leaves)
-                if outs is not None:
-                    return _result(outs, record.out_structure, True)
+                record, buffers = variant.found_away(leaves)
+                if record is not None:
+                    return record.build(record.compiled.program.run_on(buffers))
             if (Array in kinds or is_away() or self.device is not None) and self._place(plan, structure, leaves) is not CPU:
                 return self._call_away(plan, statics, structure, leaves, arrays)
             if variant is not None and variant.entry is not None:
@@ -147,9 +154,11 @@ class JitFunction(Generic[P, R]):
         """A call whose program runs on a GPU. NumPy arrays come back only when the device has computed them."""
         call = self._taken_apart(plan, statics, structure, leaves)
         record = self._record(call)
-        variant = self._programs.variants.get(call.key)
-        if variant is not None and not record.written and set(map(type, call.prepared)) == {DeviceBuffer}:
-            variant.away[tuple([b.kind for b in call.prepared])] = record
+        if not record.written and set(map(type, call.prepared)) == {DeviceBuffer}:
+            with changing:
+                variant = self._programs.variants.get(call.key)
+                if variant is not None:   # nobody called `clear` meanwhile
+                    self._away = variant.add_away(call, record, self._away, self._binder.is_method)
         check_writable(record.written, leaves, call.names)
         check_limits(record.limits, leaves, call.names)
         outs = write_back(record.written, leaves, record.run(call))
@@ -193,7 +202,7 @@ class JitFunction(Generic[P, R]):
         single = structure == tree.LEAF and not record.copied
         scalars = {k: scalar for k, (_, _, scalar) in enumerate(call.types) if scalar is not None}
         variant.entry.add(program, weak_scalars=scalars, written=record.compiled.in_place, single_output=single)
-        guards = None if record.copied or call.numbers_only else self._guards(call)
+        guards = None if record.copied or call.numbers_only else call.guards()
         if structure == tree.NONE and not program.outputs:
             single = None
         if guards is not None and (single is not False or structure == (tuple, (tree.LEAF,) * len(program.outputs))):
@@ -208,27 +217,6 @@ class JitFunction(Generic[P, R]):
     def _failed(self, program, error: BaseException):
         """What a native call does when its program failed."""
         raise index_error(error) if isinstance(error, StatusError) else error
-
-    @staticmethod
-    def _guards(call: Call) -> tuple[dict[int, type], dict[int, object]] | None:
-        """(position -> class of a scalar, position -> object that must stand there), None when the native entry cannot tell."""
-        _, (args, kwargs) = call.structure
-        if kwargs[1] or call.plan.kwargs:
-            return None
-        statics = {n: s.value for (n, _), s in zip(call.plan.statics, call.statics)}
-        types, children = iter(call.types), iter(args[1])
-        scalars, same = dict[int, type](), dict[int, object]()
-        for position in range(len(call.plan.args)):
-            child = tree.NONE if position in statics else next(children)
-            if child == tree.NONE:
-                same[position] = statics.get(position)
-            elif child == tree.LEAF:
-                scalar = next(types)[2]
-                if scalar is not None:
-                    scalars[position] = scalar
-            else:
-                return None
-        return scalars, same
 
     # Looking inside
 

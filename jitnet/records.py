@@ -1,15 +1,19 @@
 """What a compiled function keeps: a Record per program, in Variants, by the types of the arguments."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .arguments import WEAK, Call
+from .away import builder, taker
 from .families import Family
 from .runtime.array import Array
 from .runtime.device import CPU
 from .tracer import Traced
+
+MOST_TRIED = 4   # structures of arguments on a GPU that a function tries in turn
 
 
 @dataclass(eq=False)
@@ -28,6 +32,7 @@ class Record:
     limits: tuple[tuple[int, np.dtype], ...] = ()  # arguments that are Python integers, and dtypes that they must fit into
     why: str = ""  # why its sizes needed a trace
     runs: int = 0  # runs from Python
+    build: Callable | None = None   # buffers -> the result, where `away` below has the record
 
     def run(self, call: Call) -> list:
         """The outputs as NumPy arrays and scalars, or as buffers of a GPU."""
@@ -57,10 +62,21 @@ class Variant:
     written: tuple[int, ...] = ()
     copied: tuple[int, ...] = ()
     away: dict[tuple, Record] = field(default_factory=dict)   # kinds of buffers on a GPU -> one that writes into no argument
+    take: Callable | None = None    # arguments by position -> (kinds, buffers) where that is all there is to look at
+    away_before: bool = False
     families: dict[tuple, Family] = field(default_factory=dict)  # ranks and dtypes of the leaves -> programs by sizes
 
-    def run_away(self, leaves: list):
-        """(outputs, record) when all leaves are on a GPU, of kinds seen there before; (None, None) otherwise."""
+    def add_away(self, call: Call, record: Record, tried: tuple[Variant, ...], is_method: bool) -> tuple[Variant, ...]:
+        """Makes a program reachable for arrays of these kinds on a GPU; returns the variants whose `take` is to be tried."""
+        record.build = builder(record.out_structure)
+        self.away[tuple([buffer.kind for buffer in call.prepared])] = record
+        if not self.away_before and call.plan.plain and not is_method:
+            self.take = taker(call.structure[1][0])
+        self.away_before = True
+        return tried if self.take is None or self in tried else (self, *tried)[:MOST_TRIED]
+
+    def found_away(self, leaves: list):
+        """(record, buffers) when all leaves are on a GPU, of kinds seen there before; (None, None) otherwise."""
         buffers = [leaf._data for leaf in leaves]
         record = self.away.get(tuple([getattr(b, "kind", None) for b in buffers]))
-        return (None, None) if record is None else (record.compiled.program.run_on(buffers), record)
+        return (None, None) if record is None else (record, buffers)

@@ -45,6 +45,16 @@ def current_trace() -> Trace | None:
     return stack[-1] if stack else None
 
 
+@contextmanager
+def within(*traces: Trace):
+    """In this block these are the traces under way; none: what is done there is done at once."""
+    stack, _local.stack = _stack(), list(traces)
+    try:
+        yield
+    finally:
+        _local.stack = stack
+
+
 class View:
     """How a tracer hangs on its base: get(base) is its value, put(base, value) the base after the view was written."""
 
@@ -78,18 +88,9 @@ class Trace:
         self.open = False
         _stack().pop()
 
-    @contextmanager
     def resumed(self):
         """Makes this trace the current one again, while an inner one is under way."""
-        stack = _stack()
-        if stack[-1] is self:
-            yield
-            return
-        stack.append(self)
-        try:
-            yield
-        finally:
-            stack.pop()
+        return within(*_stack(), self)
 
     def input(self, type: ArrayType, name: str = "", weak=None, mutable: bool = False) -> Tracer:
         var = Var(type, name)

@@ -96,7 +96,12 @@ def _unflatten(structure: tuple, leaves) -> Any:
         return next(leaves)
     if kind == "none":
         return None
-    children = [_unflatten(child, leaves) for child in structure[-1]]
+    return rebuilt(structure, [_unflatten(child, leaves) for child in structure[-1]])
+
+
+def rebuilt(structure: tuple, children: list) -> Any:
+    """The outermost container of a structure around its children."""
+    kind = structure[0]
     if kind is tuple:
         return tuple(children)
     if kind is list:

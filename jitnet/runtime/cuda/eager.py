@@ -14,6 +14,7 @@ import numpy as np
 
 from ... import tree
 from ...errors import TraceTypeError
+from ...tracer import current_trace, within
 from .buffer import DeviceBuffer
 
 MOST_FUNCTIONS = 2048   # compiled functions kept; the one used longest ago goes first
@@ -63,8 +64,15 @@ def _call(what: tuple, function, args: tuple, kwargs: dict, weak: Sequence[int] 
     leaves, structure = tree.flatten((args, kwargs), ordered=True)
     traced = [isinstance(x, (DeviceBuffer, np.ndarray, _Number)) for x in leaves]
     statics = tuple([None if t else _Static(x) for x, t in zip(leaves, traced)])
-    out = _compiled(what, structure, statics, function)(*[_passed(x) for x, t in zip(leaves, traced) if t])
-    return tree.map(_unwrapped, out)
+    return _result(_compiled(what, structure, statics, function), [_passed(x) for x, t in zip(leaves, traced) if t])
+
+
+def _result(compiled, operands: list):
+    """What a compiled function gives, also for arrays that a function which is being traced computes with on its own."""
+    if current_trace() is None:
+        return tree.map(_unwrapped, compiled(*operands))
+    with within():
+        return tree.map(_unwrapped, compiled(*operands))
 
 
 def _passed(x):
@@ -136,7 +144,7 @@ def _plain_ufunc(ufunc: np.ufunc, inputs: tuple):
 
         call.__name__ = ufunc.__name__
         function = _ufuncs.setdefault((ufunc, len(inputs)), jit(call))
-    return tree.map(_unwrapped, function(*[_passed(x) for x in inputs]))
+    return _result(function, [_passed(x) for x in inputs])
 
 
 def _into(out, result):

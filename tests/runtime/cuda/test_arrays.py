@@ -175,3 +175,10 @@ def test_the_default_device(driver):
             assert jitnet.asarray([1, 2]).device == jitnet.cpu()
         assert jitnet.asarray(jitnet.asarray(X, device="cpu")).device == jitnet.cpu()
     assert jitnet.asarray([1, 2]).device == jitnet.cpu()
+
+
+def test_arrays_that_a_traced_function_computes_with_on_its_own(driver):
+    a, f = on_gpu(X), jitnet.jit(lambda x: x + 1)
+    f(a)
+    got = jitnet.jit(lambda x: x * (a + 1) + a[0] + a.sum() + f(a))(a)
+    np.testing.assert_array_equal(got.numpy(), X * (X + 1) + X[0] + X.sum() + X + 1)
