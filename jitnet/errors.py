@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 LONGEST = 128  # characters of a user's line that a message shows
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_CALLERS = functools.__file__, contextlib.__file__   # of the standard library, they call what the user gave them
+# Of the standard library, they call what the user gave them, or look for what the user imports.
+_CALLERS = functools.__file__, contextlib.__file__, "<frozen importlib._bootstrap>"
 _is_internal: dict[str, bool] = {}  # file name -> does it belong to jitnet, NumPy or SciPy
 _sources: dict[tuple, tuple] = {}   # (id of a code object, position in it) -> (the code object, kept alive; its Source)
 
@@ -134,6 +135,10 @@ class TraceIndexError(JitnetError, IndexError):
 
 class TraceAttributeError(JitnetError, AttributeError):
     """An attribute or method that a traced array does not have."""
+
+
+class MissingError(JitnetError, ImportError):
+    """An import of what MXNet 1.x has and jitnet has not."""
 
 
 class TraceBranchError(TraceTypeError):

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from .errors import TraceAttributeError
+from .errors import MissingError, TraceAttributeError
 
 _PARTS = {
     "convolution, pooling and operators on images come later": """Convolution Convolution_v1 Deconvolution
@@ -48,6 +48,19 @@ def missing(where: str, name: str) -> AttributeError:
     if name in PARTS:
         return TraceAttributeError(what, PARTS[name])
     return AttributeError(what, name=name, obj=sys.modules.get(where.removeprefix("module ").strip("'")))
+
+
+class Finder:
+    """The last that Python asks for a module: so `from jitnet import gluon` and `import jitnet.gluon` say what is there."""
+
+    @staticmethod
+    def find_spec(module: str, path=None, target=None) -> None:
+        parent, _, name = module.rpartition(".")
+        if name in PARTS and parent.split(".")[0] == __package__:
+            raise MissingError(f"cannot import {name!r} from {parent!r}", PARTS[name])
+
+
+sys.meta_path.append(Finder)
 
 
 def module_getattr(module: str) -> Callable:

@@ -188,6 +188,19 @@ def test_names_that_are_not_here_say_what_is(place, name, says):
         holder.nonsense  # noqa: B018
 
 
+@pytest.mark.parametrize("statement", ["from jitnet import gluon", "import jitnet.gluon", "from jitnet.gluon import nn"])
+def test_imports_of_what_is_not_here_say_what_is(statement):
+    with pytest.raises(errors.MissingError) as error:
+        exec(compile(statement, "train.py", "exec"), {})
+    assert isinstance(error.value, ImportError)
+    assert str(error.value) == ("cannot import 'gluon' from 'jitnet'\n  train.py:1\n"
+                                "  gluon comes later; `mod.Module`, and `autograd` with `optimizer`, are there")
+    with pytest.raises(errors.MissingError, match=r"(?s)cannot import 'RNN' from 'jitnet\.sym'.*recurrent layers come later"):
+        from jitnet.sym import RNN  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'nonsense'"):
+        from jitnet import nonsense  # noqa: F401
+
+
 def test_integers_come_in_whole_steps():
     cases = ((1.3, 6.6, 1.3), [1, 2, 3, 4, 5]), ((5, 20.5, 4.7), [5, 9, 13, 17]), ((10, 0, -2.5), [10, 8, 6, 4])
     for numbers, expected in cases:
