@@ -11,7 +11,7 @@ from .codegen import control_steps, matmul_steps, running_steps  # noqa: F401  r
 from .codegen.in_place import values_in
 from .codegen.steps import LOWERINGS, Builder
 from .collector import without_garbage_collection
-from .errors import TraceIndexError
+from .errors import TraceIndexError, TraceTypeError
 from .ir import Graph, Var, definitions
 from .passes.pipeline import pipeline
 from .passes.plan import Arena, base_of
@@ -39,6 +39,16 @@ class Compiled:
     def __repr__(self) -> str:
         name = self.graph.name if self.graph is not None else "by a template"
         return f"<compiled {name}: kernels {', '.join(k.name for k in self.kernels) or 'none'}>"
+
+    def __copy__(self) -> Compiled:
+        return self
+
+    def __deepcopy__(self, memo) -> Compiled:
+        return self
+
+    def __reduce__(self):
+        raise TraceTypeError(f"{self!r} cannot be pickled: it is native code of this process",
+                             "pickle the function, or `f.graph(...)`; the kernels are found in the cache again")
 
     @property
     def on_gpu(self) -> bool:

@@ -137,6 +137,10 @@ class Executor:
             raise
         return self.outputs
 
+    def __getstate__(self) -> dict:
+        """Its arrays, without compiled calls; gradients that are asked for next begin with a forward pass."""
+        return {**vars(self), "_calls": {}, "_kept": None}
+
     def _take(self, given: Mapping[str, object]) -> list[tuple[NDArray, NDArray]]:
         """Writes arrays into the bound ones; (bound array, a copy of what it held) for each, where a program may yet fail."""
         known = self.arg_dict

@@ -1,4 +1,5 @@
 """jit: results, containers, keys, threads, errors, and how a compiled function looks and is kept."""
+import copy
 import dataclasses
 import gc
 import importlib
@@ -254,6 +255,17 @@ def test_output_that_is_no_array():
 
 def test_pickle_by_name():
     assert pickle.loads(pickle.dumps(scale)) is scale
+
+
+def test_compiled_objects_are_of_this_process_alone():
+    compiled = scale.lower(X)
+    assert copy.deepcopy(compiled) is copy.copy(compiled) is compiled
+    assert copy.copy(compiled.program) is copy.deepcopy(compiled.program) is compiled.program   # its memory is freed once
+    with pytest.raises(errors.TraceTypeError) as error:
+        pickle.dumps(compiled)
+    assert whole(error) == ("<compiled scale: kernels kernel_0> cannot be pickled: it is native code of this process\n"
+                            "  pickle the function, or `f.graph(...)`; the kernels are found in the cache again")
+    assert pickle.loads(pickle.dumps(scale.graph(X))).input_types == scale.graph(X).input_types
 
 
 def test_cloudpickle_takes_what_other_processes_cannot_import():

@@ -27,8 +27,11 @@ def as_list(one) -> list:
 class BaseModule:
     """The base of modules: a class defines `bind`, `init_params`, `init_optimizer`, `forward`, `backward`, `update` and kin."""
 
+    logger = logging   # of the class: a module of Python's is not copied and not pickled
+
     def __init__(self, logger=logging):
-        self.logger = logger
+        if logger is not logging:
+            self.logger = logger
         self.binded = self.for_training = self.inputs_need_grad = False
         self.params_initialized = self.optimizer_initialized = False
         self._symbol = None

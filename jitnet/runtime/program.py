@@ -407,6 +407,12 @@ class Program:
         if code == layout.NO_MEMORY:
             raise MemoryError(f"no memory for an arena of {self.arena_bytes} bytes")
 
+    def __copy__(self) -> Program:
+        return self   # its native memory is freed once
+
+    def __deepcopy__(self, memo) -> Program:
+        return self
+
     def __del__(self):
         if getattr(self, "_free", None) is not None:
             self._free(self.address)

@@ -100,6 +100,10 @@ class Programs:
         self._made: dict[tuple, object] = {}
         self._graphs: dict[bool, Graph] = {}
 
+    def __reduce__(self):
+        """How to find or make them again: what is compiled is not pickled."""
+        return programs, (self.entries, self.arguments, self.states, self.types, self.needed, self.name)
+
     def graph(self, training: bool) -> Graph:
         """The forward Graph: arguments, states and a key if anything is drawn -> outputs, new states."""
         found = self._graphs.get(training)

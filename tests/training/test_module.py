@@ -1,6 +1,8 @@
 """Module: training, scoring, predicting, shapes, parameters, checkpoints; several devices against one."""
 import collections
+import copy
 import gc
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -190,6 +192,28 @@ def test_checkpoints_continue_training(tmp_path):
     other = bound()
     other.load_params(str(tmp_path / "p"))
     assert all(np.array_equal(v, values(module)[k]) for k, v in values(other).items())
+
+
+@pytest.mark.parametrize("context", [mx.cpu(), [mx.cpu(0), mx.cpu(1)]], ids=["one device", "two devices"])
+def test_copies_and_pickles_go_on_as_the_module_itself_does(context):
+    module = bound(network(batch_norm=True), context=context)
+    module.init_optimizer(optimizer_params={"learning_rate": 0.1, "momentum": 0.9})
+
+    def train(module):
+        for _ in range(2):
+            module.forward_backward(batch())
+            module.update()
+        return values(module)
+
+    train(module)
+    others = copy.deepcopy(module), pickle.loads(pickle.dumps(module))
+    before, after = values(module), train(module)
+    for other in others:
+        for found, want in ((values(other), before), (train(other), after)):
+            assert found.keys() == want.keys()
+            for name, value in want.items():
+                np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert any((before[name] != after[name]).any() for name in after)
 
 
 def test_fixed_parameters_stay():
