@@ -37,10 +37,10 @@ def to_gpu(array: np.ndarray, device: Device) -> DeviceBuffer:
 
 
 def send(gpu: Gpu, arrays: Sequence[np.ndarray]) -> list[DeviceBuffer]:
-    """Copies of NumPy arrays on a GPU; small ones travel together. Within `gpu.doing`."""
+    """Copies of NumPy arrays on a GPU; small ones travel together, empty ones lie nowhere. Within `gpu.doing`."""
     gpu.let_go()
     buffers: list[DeviceBuffer | None] = [None] * len(arrays)
-    small = [k for k, a in enumerate(arrays) if a.nbytes <= CHUNK // 4]
+    small = [k for k, a in enumerate(arrays) if 0 < a.nbytes <= CHUNK // 4]
     offsets, total = [], 0
     for k in small:
         offsets.append(total)

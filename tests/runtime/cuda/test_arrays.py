@@ -8,6 +8,7 @@ import pytest
 
 import jitnet
 from jitnet import errors
+from jitnet.compile import compile_graph
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -58,6 +59,14 @@ def test_there_and_back(driver):
     a = on_gpu(x)
     x[:] = 0   # the copy was taken when asked for
     same(a, X)
+
+
+def test_empty_arrays_lie_nowhere(driver):
+    """Not behind the block of those that they travel with: found by a random program."""
+    x, empty = np.ones((16, 16), np.float32), np.zeros((2, 0, 3), np.float32)   # 1024 bytes: all of their block
+    graph = jitnet.jit(lambda x, e: x + np.sum(e)).graph(x, empty)
+    (out,) = compile_graph(graph, device=jitnet.gpu(0)).run([x, empty])
+    np.testing.assert_array_equal(out.host(), x)
 
 
 def test_large_arrays_go_in_pieces(driver, monkeypatch):
