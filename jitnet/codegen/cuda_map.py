@@ -102,7 +102,7 @@ class FlatWriter(VectorWriter):
         super().__init__(nest)
         loaded = sum(a.buffer.dtype.itemsize for a in self.vectors if a.buffer.role == "input")
         vectors = max(1, min(4, IN_FLIGHT // max(1, loaded * self.width)))
-        self.unroll = most_lanes(self.stage, self.width * vectors) // self.width
+        self.unroll = max(1, most_lanes(self.stage, self.width * vectors) // self.width)   # of three: less than one
 
     def launch(self) -> LaunchShape:
         return LaunchShape("flat", inner=self.axis.extent, lanes=self.width * self.unroll)

@@ -86,6 +86,24 @@ def test_vectors_of_16_bytes():
     assert "st.global.v4.b32" in ptx
 
 
+def test_a_thread_has_a_vector_to_do_however_long_the_text():
+    """Of three vectors, half of a half may be less than one: found by random programs, whose launch divided by no elements."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0, 1, (2, 5000)).astype(np.float16)
+    arrays = [x, y, x > y]
+
+    def kernel(steps):
+        def f(x, y, mask):
+            for _ in range(steps):
+                x = np.tanh(x)
+            return np.where(mask, x, y)
+        return compile_graph(graph_of(f, *arrays), device=jitnet.gpu(0)).kernels[0]
+
+    with interpreted_gpu():
+        lanes = {cuda_kernel(kernel(steps).nest).launch.lanes for steps in range(1, 30, 2)}
+    assert min(lanes) >= 1 and max(lanes) >= 8
+
+
 def test_rows_are_read_by_vectors_wherever_they_are_aligned():
     (kernel,) = kernels("softmax")
     ptx = cuda_compile.compile_ptx(kernel.source, (9, 0))
