@@ -45,6 +45,30 @@ class ReduceWriter(StreamingWriter):
         elements = math.prod(axis.extent for axis in inner)
         return elements * self.nest.split // largest(1, inner[0].extent) if self.nest.split else elements
 
+    # Totals of float sums
+
+    def start(self, stage: Stage, depth: int) -> None:
+        """Writes the start values of accumulators, and of the totals of float sums."""
+        for node in stage.reductions:
+            name = self.names[node]
+            if not is_float_sum(node):
+                self.put(depth, f"{name} = {self.start_value(node)}")
+                continue
+            self.put(depth, f"total_{name} = f64(0)")
+            if node.dtype.itemsize == 8:
+                self.put(depth, f"error_{name} = f64(0)")
+
+    def join_total(self, name: str, dtype: np.dtype, depth: int) -> None:
+        """Adds the sum of some elements to the total: in double for float32, compensated (Kahan) for float64."""
+        if dtype.itemsize < 8:
+            self.put(depth, f"total_{name} = total_{name} + f64({name})")
+            return
+        self.put(depth, f"term_{name} = {name} - error_{name}")
+        self.put(depth, f"next_{name} = total_{name} + term_{name}")
+        self.put(depth, f"error_{name} = (next_{name} - total_{name}) - term_{name}")
+        self.put(depth, f"error_{name} = select_(error_{name} == error_{name}, error_{name}, f64(0))   # inf - inf: no error")
+        self.put(depth, f"total_{name} = next_{name}")
+
     # Loops
 
     def bounds(self, axis: Axis) -> tuple[str, str]:
@@ -223,28 +247,6 @@ class RowsWriter(ReduceWriter):
         for node in stage.reductions:
             name = self.names[node]
             self.put(depth, f"{name} = {self.combined(node, name, self.names[node.operands[0]])}")
-
-    def start(self, stage: Stage, depth: int) -> None:
-        """Writes the start values of accumulators, and of the totals of float sums."""
-        for node in stage.reductions:
-            name = self.names[node]
-            if not is_float_sum(node):
-                self.put(depth, f"{name} = {self.start_value(node)}")
-                continue
-            self.put(depth, f"total_{name} = f64(0)")
-            if node.dtype.itemsize == 8:
-                self.put(depth, f"error_{name} = f64(0)")
-
-    def join_total(self, name: str, dtype: np.dtype, depth: int) -> None:
-        """Adds a block's sum to the total: in double for float32, compensated (Kahan) for float64."""
-        if dtype.itemsize < 8:
-            self.put(depth, f"total_{name} = total_{name} + f64({name})")
-            return
-        self.put(depth, f"term_{name} = {name} - error_{name}")
-        self.put(depth, f"next_{name} = total_{name} + term_{name}")
-        self.put(depth, f"error_{name} = (next_{name} - total_{name}) - term_{name}")
-        self.put(depth, f"error_{name} = select_(error_{name} == error_{name}, error_{name}, f64(0))   # inf - inf: no error")
-        self.put(depth, f"total_{name} = next_{name}")
 
 
 def searched_place(stage: Stage, inner: list[Axis]) -> Node | None:

@@ -82,7 +82,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         for node in moving:
             if is_quotient_of_row(node, stage, moving):
                 self.inverse(node.operands[1])
-        self.start(stage)
+        self.start(stage, 2)
         start, stop = self.range_of_positions()
         if self.width == 1:
             self.walk(stage, moving, start, stop, sums)
@@ -132,7 +132,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
             self.visit(stage, moving, first, 1, depth + 1)
             self.put(depth + 1, f"q += {step}")
         for node in sums:
-            self.join_total(node, depth)
+            self.join_total(self.names[node], node.dtype, depth)
 
     def visits(self, stage: Stage, moving: list[Node]) -> int:
         """How many positions, or vectors, a thread visits at a time."""
@@ -290,29 +290,6 @@ class TeamWriter(CudaWriter, ReduceWriter):
         return places
 
     # Accumulators
-
-    def start(self, stage: Stage) -> None:
-        """Writes the start values of accumulators, and of the totals of float sums."""
-        for node in stage.reductions:
-            name = self.names[node]
-            if not is_float_sum(node):
-                self.put(2, f"{name} = {self.start_value(node)}")
-                continue
-            self.put(2, f"total_{name} = f64(0)")
-            if node.dtype.itemsize == 8:
-                self.put(2, f"error_{name} = f64(0)")
-
-    def join_total(self, node: Node, depth: int) -> None:
-        """Adds a sum to the thread's total: in double for float32, compensated (Kahan) for float64."""
-        name = self.names[node]
-        if node.dtype.itemsize < 8:
-            self.put(depth, f"total_{name} = total_{name} + f64({name})")
-            return
-        self.put(depth, f"term_{name} = {name} - error_{name}")
-        self.put(depth, f"next_{name} = total_{name} + term_{name}")
-        self.put(depth, f"error_{name} = (next_{name} - total_{name}) - term_{name}")
-        self.put(depth, f"error_{name} = select_(error_{name} == error_{name}, error_{name}, f64(0))   # inf - inf: no error")
-        self.put(depth, f"total_{name} = next_{name}")
 
     def combine(self, stage: Stage) -> None:
         """Writes the combination over the team; every thread has the results."""

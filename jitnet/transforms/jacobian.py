@@ -32,6 +32,16 @@ def _check_outputs(inner: Staged, caller: str) -> None:
                                   "return it as aux with `has_aux=True`, or convert it with `astype(np.float64)`")
 
 
+def _staged(caller: str, compute: Callable, fun: Callable, argnums: int | Sequence[int], has_aux: bool) -> Callable:
+    """The function that compute(chosen arguments, their values, has_aux) is, in the trace under way or in one of its own."""
+    @cutting
+    @wraps(fun, updated=())
+    def function(*args, **kwargs):
+        chosen = Chosen(fun, argnums, args, kwargs, caller)
+        return staged(lambda *values: compute(chosen, values, has_aux), chosen.values, f"{caller} of {chosen.name}")
+    return function
+
+
 def jacrev(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[P, Any]:
     """A function that returns the Jacobian, row by row (one pullback per element of the output: right for few outputs).
 
@@ -43,12 +53,7 @@ def jacrev(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: boo
     array([[2., 0.],
            [0., 4.]])
     """
-    @cutting
-    @wraps(fun, updated=())
-    def function(*args, **kwargs):
-        chosen = Chosen(fun, argnums, args, kwargs, "jacrev")
-        return staged(lambda *values: _jacrev(chosen, values, has_aux), chosen.values, f"jacrev of {chosen.name}")
-    return function
+    return _staged("jacrev", _jacrev, fun, argnums, has_aux)
 
 
 def _jacrev(chosen: Chosen, values: tuple, has_aux: bool):
@@ -81,12 +86,7 @@ def jacfwd(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: boo
     The result is nested like the output, each leaf holding the containers of the arguments, with arrays of shape (*output,
     *argument).
     """
-    @cutting
-    @wraps(fun, updated=())
-    def function(*args, **kwargs):
-        chosen = Chosen(fun, argnums, args, kwargs, "jacfwd")
-        return staged(lambda *values: _jacfwd(chosen, values, has_aux), chosen.values, f"jacfwd of {chosen.name}")
-    return function
+    return _staged("jacfwd", _jacfwd, fun, argnums, has_aux)
 
 
 def _jacfwd(chosen: Chosen, values: tuple, has_aux: bool):
