@@ -106,7 +106,7 @@ class Translator:
         self.text = text
         if text.startswith("$"):
             self.put(f"br label %{text[1:-1]}")
-            self.lines.append(f"{text[1:-1]}:")
+            self.label(text[1:-1])
         elif text.startswith(".param"):   # of a call
             kind, place = re.match(r"\.param \.(\w+)\s+(\w+);", text).groups()
             self.memory[place] = REGISTER[kind]
@@ -114,14 +114,21 @@ class Translator:
             result = self.memory.get("func_retval0")
             self.put(f"ret {result} {self.value(f'load {result}, ptr %func_retval0')}" if result else "ret void")
             self.begin()
-        elif text and text[0] not in "{}.":
+        elif text.startswith("{ .reg"):   # a register of its own for what nobody reads
+            _, move, _ = text.split(";")
+            self.instruction(f"{move.strip().replace('tmp', '_')};")
+        elif text and text not in ("{", "}") and text[0] != ".":
             self.instruction(text)
 
     def begin(self) -> str:
         """Starts another block; its name."""
         self.count += 1
-        self.lines.append(f"block{self.count}:")
+        self.label(f"block{self.count}")
         return f"block{self.count}"
+
+    def label(self, name: str) -> None:
+        """Here the block of that name begins."""
+        self.lines.append(f"{name}:")
 
     def instruction(self, text: str) -> None:
         negated, predicate, opcode, rest = LINE.match(text).groups()
@@ -129,8 +136,8 @@ class Translator:
         name, *suffixes = opcode.split(".")
         if name == "bra":
             self.branch(negated, predicate, operands[0][1:])
-        elif predicate:
-            raise unknown(text)
+        elif predicate:   # the rest, or nothing
+            self.predicated(negated, predicate, text)
         else:
             method = getattr(self, f"do_{name}", None) or (self.do_float if suffixes[-1] in FLOATS else self.do_integer)
             method(name, suffixes, operands)
@@ -141,6 +148,9 @@ class Translator:
         yes, no = (after, label) if negated else (label, after)
         self.put(f"br i1 {condition}, label %{yes}, label %{no}" if predicate else f"br label %{label}")
         self.begin()
+
+    def predicated(self, negated: str, predicate: str, text: str) -> None:
+        raise unknown(text)
 
     def do_ld(self, name, suffixes, operands):
         kind, register = f"i{suffixes[-1][1:]}", self.kind(operands[0])
@@ -173,12 +183,19 @@ class Translator:
     def do_mov(self, name, suffixes, operands):
         to, source = operands
         if to.startswith("{"):
-            value = self.read(source, "i64")
-            for k, part in enumerate(to[1:-1].split(", ")):
-                self.write(part, self.value(f"trunc i64 {self.value(f'lshr i64 {value}, {32 * k}')} to i32"), "i32")
+            parts, kind = to[1:-1].split(", "), f"i{suffixes[0][1:]}"
+            value, width = self.read(source, kind), int(kind[1:]) // len(parts)
+            for k, part in enumerate(parts):
+                moved = self.value(f"lshr {kind} {value}, {width * k}")
+                self.write(part, self.value(f"trunc {kind} {moved} to i{width}"), f"i{width}")
         elif source.startswith("{"):
-            low, high = (self.value(f"zext i32 {self.read(part, 'i32')} to i64") for part in source[1:-1].split(", "))
-            self.write(to, self.value(f"or i64 {low}, {self.value(f'shl i64 {high}, 32')}"), "i64")
+            parts, kind, value = source[1:-1].split(", "), f"i{suffixes[0][1:]}", "0"
+            width = int(kind[1:]) // len(parts)
+            for k, part in enumerate(parts):
+                wide = self.value(f"zext i{width} {self.read(part, f'i{width}')} to {kind}")
+                moved = self.value(f"shl {kind} {wide}, {width * k}")
+                value = self.value(f"or {kind} {value}, {moved}")
+            self.write(to, value, kind)
         else:
             kind = self.kind(to)
             self.write(to, self.read(source, kind), kind)
@@ -207,6 +224,9 @@ class Translator:
         elif a != b:
             how = "trunc" if int(a[1:]) < int(b[1:]) else "sext" if source[0] == "s" else "zext"
             value = self.value(f"{how} {b} {value} to {a}")
+        if a == "i8":   # no register is that narrow
+            a = self.kind(operands[0])
+            value = self.value(f"{'sext' if to[0] == 's' else 'zext'} i8 {value} to {a}")
         self.write(operands[0], value, a)
 
     def do_setp(self, name, suffixes, operands):
@@ -359,4 +379,6 @@ class Translator:
 
 def integer(suffix: str) -> tuple[str, str]:
     """(LLVM type, "s" or "u") of `.s32`; of `.b32` and `.pred` too, whose sign nobody asks for."""
+    if not re.fullmatch(r"pred|[bsu](8|16|32|64)", suffix):
+        raise unknown(suffix)
     return ("i1", "u") if suffix == "pred" else (f"i{suffix[1:]}", "s" if suffix[0] == "s" else "u")
