@@ -14,6 +14,7 @@ is there.
 import argparse
 import contextlib
 import datetime
+import importlib.util
 import os
 import pathlib
 import re
@@ -32,6 +33,7 @@ from peers import HERE, ROOT, Peer, find_pythons
 PAGE = ROOT / "docs" / "gpu.md"
 LEAST = 0.05        # seconds of one turn
 TURNS = 7
+PROCESSES = 4       # that run tests
 TESTS = 0.3         # share of the time that the tests may take
 LONGEST = 90        # seconds until a framework has compiled a case, or has started
 ARRAYS = 24         # of n floats that the workers may hold together, beside what is the card's largest use
@@ -42,7 +44,11 @@ N, EDGE, BATCHES = 1 << 28, 4096, (64, 1024)
 
 def tested(seconds, rehearsed=False):
     """What `pytest tests/gpu` found within that many seconds: a line for the page, and one for each failure."""
+    if importlib.util.find_spec("pytest") is None:
+        return ["- Tests on the card: not run, for pytest is not installed."]
     command = [sys.executable, "-m", "pytest", "-v", "--tb=no", "-p", "no:cacheprovider", "tests/gpu"]
+    if PROCESSES and importlib.util.find_spec("xdist") is not None:   # what takes its time is compiling
+        command += ["-n", f"{min(PROCESSES, os.cpu_count() or 1)}"]
     path = os.pathsep.join([str(ROOT), *([str(HERE)] if rehearsed else []), *filter(None, [os.environ.get("PYTHONPATH")])])
     start, found, cut = time.monotonic(), {}, threading.Event()
     # What failures look like comes by the standard error output, as it happens; a line here is one test.
@@ -59,9 +65,11 @@ def tested(seconds, rehearsed=False):
     for line in process.stdout:
         print(line, end="", flush=True)
         last = line.strip() or last
-        outcome = re.match(r"tests/gpu/\S*::(.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b", line)
-        if outcome:
+        kinds = "(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)"
+        if outcome := re.match(rf"tests/gpu/\S*::(.+?) {kinds}\b", line):
             found[outcome.group(1)] = outcome.group(2).lower()
+        elif outcome := re.match(rf"\[gw\d+\] \[ *\d+%\] {kinds} tests/gpu/\S*::(.+?) *$", line):   # of several processes
+            found[outcome.group(2)] = outcome.group(1).lower()
     code = process.wait()
     timer.cancel()
     return tests_text(found, time.monotonic() - start, cut.is_set(), code, last)
