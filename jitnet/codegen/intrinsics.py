@@ -45,7 +45,7 @@ NUMPY_NAMES = {"f32": "float32", "f64": "float64", "i8": "int8", "i16": "int16",
                "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64", "b1": "bool",
                "f16": "float16", "bf16": "bfloat16"}
 OWN = {"sigmoid": sigmoid, "softplus": lambda x: np.logaddexp(x, type(x)(0)), "fma": fma, "threefry": threefry,
-       "lgamma": special("gammaln"),
+       "lgamma": special("gammaln"), "exp_nonpositive": np.exp,
        "rint": lambda x: np.rint(x) if is_float(x.dtype) else x,
        "rsqrt": lambda x: type(x)(1) / np.sqrt(x), "ldexp": lambda x, n: np.ldexp(x, np.int32(n)),
        "to_bits": lambda x: x.view(f"i{x.itemsize}"), "from_bits": lambda n: n.view(f"f{n.itemsize}")}

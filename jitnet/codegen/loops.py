@@ -205,7 +205,9 @@ class Lowering:
             block.nodes += fixed
             once.update(fixed)
             for node in stage.nodes:
-                if node.kind == "expr" and not node.eqn.op.cheap:
+                if node.kind != "expr":
+                    continue
+                if not node.eqn.op.cheap or (node.eqn.op.name == "cast" and node.operands[0] in costly):
                     costly.setdefault(node, stage)
 
     def reload(self, nest: LoopNest, k: int, costly: dict[Node, Stage], node: Node) -> bool:

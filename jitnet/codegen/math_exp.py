@@ -35,12 +35,12 @@ def two_sum(a, b):
     return s, (a - (s - v)) + (b - v)
 
 
-def round_to_int(x, factor):
-    """(n, bits) with n = rint(x * factor) as a float and bits - magic bits = n as an integer, without a conversion.
+def round_to_int(x, factor, more=0):
+    """(n, bits) with n = rint(x * factor) as a float and bits - magic bits = n + more as an integer, without a conversion.
 
     Adding 1.5 * 2^23 (2^52) leaves the integer in the low bits: AVX2 has no conversion from f64 to i64.
     """
-    magic = pick(x, 12582912.0, 6755399441055744.0)
+    magic = pick(x, 12582912.0, 6755399441055744.0) + more
     shifted = x.fma(factor, magic)
     return shifted - magic, shifted.to_bits()
 
@@ -53,19 +53,32 @@ def scale_by_power(p, bits):
     return p * (half << mantissa).from_bits() * ((total - half) << mantissa).from_bits()
 
 
-def exp_reduced(x):
-    """(r, bits): x = n ln2 + r, |r| <= ln2 / 2."""
-    n, bits = round_to_int(x, LOG2_E)
+def exp_reduced(x, more=0):
+    """(r, bits): x = n ln2 + r, |r| <= ln2 / 2; bits have n + more in their low part."""
+    n, bits = round_to_int(x, LOG2_E, more)
     high, low = pick(x, (LN2_HI_F32, LN2_LO_F32), (LN2_HI, LN2_LO))
     return (-n).fma(low, (-n).fma(high, x)), bits
+
+
+def exp_of_rest(r):
+    """e^r on |r| <= ln2 / 2."""
+    return (r * r).fma(r.poly(*pick(r, EXP_F32, EXP_F64)), r) + 1
 
 
 @define("exp", "f32", "f64")
 def exp(x):
     x = x.clamp(*pick(x, (-104.5, 89.0), (-746.0, 710.0)))
     r, bits = exp_reduced(x)
-    p = (r * r).fma(r.poly(*pick(x, EXP_F32, EXP_F64)), r) + 1
-    return scale_by_power(p, bits)
+    return scale_by_power(exp_of_rest(r), bits)
+
+
+@define("exp_nonpositive", "f32", "f64")
+def exp_nonpositive(x):
+    """exp where x <= 0 or NaN, bit for bit: 2^(n + up) is one factor, with n + up + bias as its exponent."""
+    least, up, bias, mantissa = pick(x, (-104.5, 32, 127, 23), (-746.0, 64, 1023, 52))
+    x = (least > x).where(least, x)
+    r, bits = exp_reduced(x, up + bias)
+    return exp_of_rest(r) * (bits << mantissa).from_bits() * 2.0 ** -up
 
 
 @define("exp2", "f32", "f64")

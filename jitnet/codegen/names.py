@@ -20,7 +20,7 @@ SCALAR_FUNCTIONS = {
     **table(1, FLOATS, "sinh cosh tanh asinh acosh atanh sigmoid softplus erf erfc erfinv lgamma digamma"),
     **table(2, FLOATS, "logaddexp atan2 hypot copysign nextafter ldexp"),
     **table(1, FLOATS, "fabs isnan isinf isfinite signbit"),
-    **table(1, FLOATS, "to_bits"),
+    **table(1, FLOATS, "exp_nonpositive to_bits"),
     **table(1, ("i32", "i64"), "from_bits"),
     **table(1, FLOATS + INTS, "abs sign floor ceil trunc rint"),
     **table(2, FLOATS + INTS + ("b1",), "maximum minimum"),

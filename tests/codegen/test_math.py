@@ -15,7 +15,7 @@ NUMPY = {name: np.dtype(full) for name, full in intrinsics.NUMPY_NAMES.items()}
 SPECIAL = [s * v for v in (0.0, 1.0, 0.5, 2.0, 3.0, 2.5, 1e-40, 1e30, np.inf, np.nan) for s in (1, -1)]
 EXACT = ["rint", "floor", "ceil", "trunc", "fabs", "abs", "sign", "sqrt", "maximum", "minimum", "fmax", "fmin", "fmod",
          "floor_divide", "remainder", "copysign", "nextafter"]
-OTHERS = ["isnan", "isinf", "isfinite", "signbit", "to_bits", "ldexp", "fma"]
+OTHERS = ["isnan", "isinf", "isfinite", "signbit", "to_bits", "ldexp", "fma", "exp_nonpositive"]
 CLOSE = [name for name, (_, dtypes) in SCALAR_FUNCTIONS.items() if dtypes[0] == "f32" and name not in EXACT + OTHERS]
 
 
@@ -99,6 +99,15 @@ def test_ldexp_rounds_once(dtype, rng):
     n = rng.integers(-2200, 2200, len(x)).astype(NUMPY[dtype])
     n[:1500] = -np.frexp(x[:1500])[1] + np.finfo(x.dtype).minexp - rng.integers(0, 30, 1500)  # results among the subnormals
     assert same(compiled("ldexp", dtype)(x, n), np.ldexp(x, n.astype(np.int32))).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_exp_of_what_is_not_positive_has_the_bits_of_exp(dtype, rng):
+    x = np.concatenate([-rng.uniform(0, 110, 5000), -rng.uniform(0, 800, 5000), -10.0 ** rng.uniform(-300, 300, 5000),
+                        [0.0, -0.0, -np.inf, np.nan]])
+    with np.errstate(all="ignore"):
+        x = x.astype(NUMPY[dtype])
+    assert same(compiled("exp_nonpositive", dtype)(x), compiled("exp", dtype)(x)).all()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -70,10 +70,10 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
                 t19 = t15 - acc0
                 t20 = t16 - acc0
                 t21 = t17 - acc0
-                t22 = exp_(t18)
-                t23 = exp_(t19)
-                t24 = exp_(t20)
-                t25 = exp_(t21)
+                t22 = exp_nonpositive_(t18)
+                t23 = exp_nonpositive_(t19)
+                t24 = exp_nonpositive_(t20)
+                t25 = exp_nonpositive_(t21)
                 if live:
                     store_vector_(kept1, kept1_at + q, (t22, t23, t24, t25))
                 acc1 = add_reduce_(acc1, t22)
@@ -90,7 +90,7 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
                 for p in range(q, q + 4):
                     t26 = kept0[kept0_at + p]
                     t27 = t26 - acc0
-                    t28 = exp_(t27)
+                    t28 = exp_nonpositive_(t27)
                     if live:
                         kept1[kept1_at + p] = t28
                     acc1 = add_reduce_(acc1, t28)
@@ -102,7 +102,7 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
         while q < n2:
             t29 = kept0[kept0_at + q]
             t30 = t29 - acc0
-            t31 = exp_(t30)
+            t31 = exp_nonpositive_(t30)
             if live:
                 kept1[kept1_at + q] = t31
             acc1 = add_reduce_(acc1, t31)
