@@ -90,6 +90,8 @@ OPEN = {
     "rolled": lambda x: np.roll(x, 1, axis=0),
     "sorted": lambda x: np.sort(x, axis=0),
     "running": lambda x: np.cumsum(x, axis=0),
+    "percentile": lambda x: np.percentile(x, 30, axis=0),
+    "covariances": lambda x: np.cov(x.T),
     "argmax": lambda x: np.argmax(x, axis=0),
     "written": write,
     "one size twice": lambda x: x / x.shape[0] + x.max() / x.shape[0] + (1 / x.shape[0]) * x[::-1] + x * (1 / x.shape[0]),

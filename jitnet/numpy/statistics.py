@@ -9,6 +9,7 @@ from .. import ops
 from ..errors import TraceIndexError, TraceValueError
 from ..ops.indexing import take_along
 from ..ops.movement import slice_axis
+from ..sizes import computed, constant, largest
 from ..types import I64, is_float, normalize_axes, promote
 from .einsum import diagonal
 from .elementwise import isnan
@@ -39,17 +40,21 @@ def _sorted_last(x, axis):
     return ops.sort(flat, axis=flat.ndim - 1), tuple(1 if k in axes else n for k, n in enumerate(x.shape))
 
 
+def _place(position: float, method: str) -> int:
+    """The element at or next to a position."""
+    return int(np.floor(position) if method in ("linear", "lower", "midpoint") else
+               np.ceil(position) if method == "higher" else np.round(position))
+
+
 def _at(rows, position, method, dtype):
     """Elements of sorted rows at a position between 0 and n - 1, which need not be whole, in the dtype."""
     n = rows.shape[-1]
-    low = int(np.floor(position)) if method in ("linear", "lower",
-                                                "midpoint") else int(np.ceil(position)) if method == "higher" else \
-        int(np.round(position))
+    low = computed(_place, position, method)
     take = lambda k: ops.reshape(slice_axis(rows, rows.ndim - 1, k, 1), shape=rows.shape[:-1])
     part = position - low
     if method not in BETWEEN or part == 0 or low + 1 >= n:
         return astype(take(low), dtype)
-    return _between(take(low), take(low + 1), np.asarray(0.5 if method == "midpoint" else part, dtype))
+    return _between(take(low), take(low + 1), constant(0.5 if method == "midpoint" else part, dtype))
 
 
 def _between(a, b, part):
@@ -129,7 +134,7 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
     n = x.shape[1]
     left = n - ((0 if bias else 1) if ddof is None else ddof)
     d = x - mean_of(x, axis=1, keepdims=True)
-    value = matmul(d, ops.transpose(d, axes=(1, 0))) / np.asarray(max(left, 0), x.dtype)
+    value = matmul(d, ops.transpose(d, axes=(1, 0))) / constant(largest(left, 0), x.dtype)
     return ops.reshape(value, shape=()) if value.shape == (1, 1) else value
 
 

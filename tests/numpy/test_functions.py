@@ -305,3 +305,11 @@ def test_integrals_and_interpolation_of_few_points(same):
     for function in (lambda e: np.interp(1.5, e, e), lambda e: np.convolve(e, [1.0, 2.0]), lambda e: np.correlate([1.0], e)):
         with pytest.raises(ValueError, match=r"empty|no points"):
             jitnet.jit(function)(np.zeros(0))
+
+
+def test_medians_of_odd_and_of_even_sizes_are_traced_for_two_sizes_each():
+    f = jitnet.jit(lambda x: x - np.median(x, axis=0))
+    for n in (5, 8, 9, 12, 33, 34, 7, 10):
+        x = np.random.default_rng(n).normal(size=(n, 3))
+        np.testing.assert_allclose(f(x), f.__wrapped__(x), rtol=1e-12, atol=1e-15)
+    assert f.traces == 4
