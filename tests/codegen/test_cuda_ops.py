@@ -13,13 +13,16 @@ import pytest
 
 from jitnet import ops, testing
 from jitnet.codegen.cuda import cuda_kernel
+from jitnet.compile import compile_graph
 from jitnet.errors import TraceTypeError
+from jitnet.ir import eval_graph
 from jitnet.op_kinds import Elementwise
 from jitnet.runtime import cuda_compile
 from jitnet.runtime.device import Device
-from jitnet.testing_compiled import LOOSE, check_compiled, derived_graphs
+from jitnet.testing_compiled import LOOSE, check_compiled, derived_graphs, gradient_graph
 from jitnet.testing_kernels import interpreted_gpu
-from jitnet.types import BF16, DTYPES, F16, F32, F64, is_float
+from jitnet.testing_ulp import ulp_distance
+from jitnet.types import BF16, DTYPES, F16, F32, F64, HALVES, finfo, is_float
 
 ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
 OTHERS = [F16, BF16, *(DTYPES[name] for name in ("i32", "i8", "u64", "b1", "i64", "u16"))]
@@ -102,3 +105,36 @@ def test_kernels_of_an_op(k):
                 assert ".visible .entry kernel(" in ptx, name
                 if cuda_compile.has_assembler():
                     assert cuda_compile.machine_code(ptx, cc)[:4] == b"\x7fELF", name
+
+
+@pytest.mark.parametrize("k", range(len(CASES)), ids=IDS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_halves_of_an_op(k):
+    """Values and gradients are those of float64, rounded: up to a unit in the last place, or a few of the largest element."""
+    op, arrays, params = CASES[k]
+    for dtype in HALVES:
+        half = [np.asarray(a).astype(dtype) if np.asarray(a).dtype == F64 else np.asarray(a) for a in arrays]
+        wide = [a.astype(F64) if a.dtype == dtype else a for a in half]
+        try:
+            graphs = [testing.op_graph(op, given, params) for given in (half, wide)]
+        except TraceTypeError:   # an op of integers, or of float64
+            continue
+        for units, (graph, reference) in ((0.5, graphs), (4, map(gradient_graph, graphs))):
+            if graph is not None:
+                with interpreted_gpu():
+                    found = [out.host() for out in compile_graph(graph, device=GPU).run([a.copy() for a in half])]
+                for out, want in zip(found, eval_graph(reference, *wide), strict=True):
+                    assert_rounded(out, want, units)
+
+
+def assert_rounded(out, want, units):
+    """Is an array in a half dtype what one in float64 is, rounded? Others must be equal."""
+    if out.dtype not in HALVES:
+        np.testing.assert_array_equal(out, want.astype(out.dtype))
+        return
+    assert out.shape == want.shape
+    out, want = out.ravel(), want.ravel()
+    largest = np.max(np.abs(want[np.isfinite(want)]), initial=0)
+    near = np.abs(out.astype(F64) - want) <= units * float(finfo(out.dtype).eps) * largest
+    good = near | (ulp_distance(out, want.astype(out.dtype)) <= 1)
+    assert good.all(), f"{out[~good][:5]}, should be {want[~good][:5]}"
