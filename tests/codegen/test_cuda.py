@@ -3,6 +3,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -75,7 +76,11 @@ def test_products_are_fused_into_sums_of_reductions_alone():
     def text(function):
         (info,) = compile_graph(graph_of(function, *[np.ones((3, 5), np.float32)] * 2)).kernels
         return cuda_compile.compile_ptx(cuda_kernel(info.nest).source, (9, 0))
-    assert "fma.rn.f32" not in text(lambda x, y: x * y + x)
+    for function in (lambda x, y: x * y + x, lambda x, y: x * y - x, lambda x, y: x - x * y, lambda x, y: -(x * y) - 1):
+        ptx = text(function)
+        # The assembler fuses sums and products where both come without a rounding of their own.
+        assert "fma.rn.f32" not in ptx and not re.search(r"\b(add|sub)\.f32", ptx)
+        assert re.search(r"\b(add|sub)\.rn\.f32", ptx)
     assert "fma.rn.f32" in text(lambda x, y: (x * y).sum(axis=1))
 
 
