@@ -5,8 +5,9 @@
 
 Threads run one at a time, each up to the next place where all threads of its block meet. KernelFault is raised where a thread
 reads or writes outside of a buffer, at an address that is not aligned for a vector, where two write one element, or one writes
-what another has read, with no barrier between them, and where some threads of a block wait while others do not. What a thread
-reads too early is NaN: threads beyond the last row do so, and drop what they read. Numba's simulator finds none of it.
+what another has read, with no barrier between them, where a kernel writes what it was given to read alone, and where some
+threads of a block wait while others do not. What a thread reads too early is NaN: threads beyond the last row do so, and drop
+what they read. Numba's simulator finds none of it.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .codegen.cuda_names import COMBINATIONS, COORDINATES, VECTOR_BYTES, parameters
+from .codegen.cuda_names import COMBINATIONS, COORDINATES, INPUTS, VECTOR_BYTES, parameters
 from .codegen.intrinsics import COMBINE, NUMPY_NAMES, PYTHON_SCOPE
 from .codegen.names import DTYPES as KERNEL_DTYPES
 from .runtime.cuda.toolchain import Toolchain
@@ -52,11 +53,11 @@ MANY = -1   # the number of several threads
 
 
 class Memory:
-    """The elements of a buffer from an address on; notes who reads and writes what."""
+    """The elements of a buffer from an address on; notes who reads and writes what, and `steady`, what inputs were read of."""
 
-    def __init__(self, name: str, array: np.ndarray, address: int, turn: Turn, written: dict, read: dict):
+    def __init__(self, name: str, array: np.ndarray, address: int, turn: Turn, written: dict, read: dict, steady: set):
         self.name, self.array, self.address, self.turn = name, array, address, turn
-        self.written, self.read = written, read
+        self.written, self.read, self.steady, self.is_input = written, read, steady, name.startswith(INPUTS)
         self.dtype = array.dtype
 
     def place(self, at) -> int:
@@ -73,6 +74,10 @@ class Memory:
     def __getitem__(self, at):
         place, turn = self.place(at), self.turn
         known = self.written.get(place)
+        if self.is_input:   # read through a cache that does not see what the kernel writes
+            self.steady.add(place)
+            if known is not None:
+                raise KernelFault(f"{self.name}[{at}] is an input, and was written by thread {known[1]} of block {known[0]}")
         if known is not None and not turn.after(known):
             return TOO_EARLY[self.dtype]
         before = self.read.get(place)
@@ -86,6 +91,8 @@ class Memory:
         if self.name != "status":   # where all that find a bad index write the same
             self.alone(self.written.get(place), "written by", at)
             self.alone(self.read.get(place), "read by, and written,", at)
+        if place in self.steady:
+            raise KernelFault(f"{self.name}[{at}] is written where an input was read")
         self.written[place] = turn.block, turn.thread, turn.epoch
         self.array[at] = value
 
@@ -138,18 +145,19 @@ class Run:
     turn: Turn = field(default_factory=Turn)
     written: dict = field(default_factory=dict)
     read: dict = field(default_factory=dict)
+    steady: set = field(default_factory=set)
     shared: dict[str, Memory] = field(default_factory=dict)   # of the block whose turn it is
     shared_bytes: int = 0
 
     def buffer(self, name: str, array: np.ndarray) -> Memory:
-        return Memory(name, array, array.ctypes.data, self.turn, self.written, self.read)
+        return Memory(name, array, array.ctypes.data, self.turn, self.written, self.read, self.steady)
 
     def shared_memory(self, name: str, nbytes: int) -> Memory:
         """An array of the block whose turn it is, as bytes."""
         if name not in self.shared:
             memory = np.full(nbytes + VECTOR_BYTES, UNWRITTEN, np.uint8)
             start = -memory.ctypes.data % VECTOR_BYTES
-            self.shared[name] = Memory(name, memory[start:start + nbytes], 0, self.turn, {}, {})
+            self.shared[name] = Memory(name, memory[start:start + nbytes], 0, self.turn, {}, {}, set())
         return self.shared[name]
 
     def part(self, name: str, nbytes: int, offset: int, dtype: np.dtype) -> Memory:
@@ -158,7 +166,7 @@ class Run:
         if offset % dtype.itemsize or not 0 <= offset <= nbytes:
             raise KernelFault(f"byte {offset} of {name}, which has {nbytes}, as {dtype}")
         elements = whole.array[offset:offset + (nbytes - offset) // dtype.itemsize * dtype.itemsize].view(dtype)
-        return Memory(name, elements, offset, self.turn, whole.written, whole.read)
+        return Memory(name, elements, offset, self.turn, whole.written, whole.read, whole.steady)
 
     def scope(self) -> dict[str, object]:
         """Every name that the source of a kernel may use, besides those that `Turns` writes."""

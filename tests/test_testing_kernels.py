@@ -61,6 +61,15 @@ def test_two_blocks_may_not_share_an_element():
         run('def kernel(x0: "f32*", out0: "f32*"):\n    out0[thread_x()] = x0[0]\n', X, np.zeros_like(X), grid=(2, 1, 1))
 
 
+@pytest.mark.parametrize("line, message", [
+    ("out0[k] = x0[k]", r"out0\[0\] is written where an input was read"),
+    ("out0[k] = f32(1)\n    out0[k] = x0[k]", r"x0\[0\] is an input, and was written by thread 0 of block 0")])
+def test_inputs_are_only_read(line, message):
+    """They come through a cache that does not see what a kernel writes: no output may lie where an input does."""
+    with pytest.raises(KernelFault, match=message):
+        run(f'def kernel(x0: "f32*", out0: "f32*"):\n    k = thread_x()\n    {line}\n', same := np.zeros_like(X), same)
+
+
 def test_shared_memory_of_a_launch_is_bounded():
     with pytest.raises(KernelFault, match="outside of 4 elements"):
         run('def kernel(x0: "f32*", out0: "f32*"):\n    kept_f32(0)[thread_x()] = x0[0]\n', X, np.zeros_like(X), shared=16)
