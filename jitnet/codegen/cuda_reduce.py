@@ -46,6 +46,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.dims: list[Dimension] = self.dimensions()
         self.number = 0   # of the stage that is written
         self.width = 1    # elements of a vector
+        self.short = False   # are there fewer positions than 32 bits can count?
         self.strides: dict[Axis, str] = {}
         self.inverses: dict[Node, str] = {}   # of divisors that are the same for a row
 
@@ -89,8 +90,9 @@ class TeamWriter(CudaWriter, ReduceWriter):
         if self.width == 1:
             self.walk(stage, moving, start, stop, sums)
         else:
-            self.put(2, f"whole = {f'{start}({stop} - {start[:-3]})' if start else stop} & -{self.width}")
-            self.put(2, f"vectors = whole if {self.alignment(stage)} else {start[:-3] or '0'}")
+            whole = f"{start}(({stop} - {start[:-3]}) & -{self.width})" if start else f"{stop} & -{self.width}"
+            self.put(2, f"whole = {self.position(whole)}")
+            self.put(2, f"vectors = whole if {self.alignment(stage)} else {self.position(start[:-3] or '0')}")
             self.walk(stage, moving, start, "vectors", sums)
             width, self.width = self.width, 1
             self.put(2, "# the same elements one by one, where vectors are not aligned")
@@ -109,7 +111,8 @@ class TeamWriter(CudaWriter, ReduceWriter):
         """
         step = f"{self.width} * {self.members}" if self.width > 1 else self.members
         if start is not None:
-            self.put(2, f"q = {start}{self.member}{f' * {self.width}' if self.width > 1 else ''}")
+            q = f"{start}{self.member}{f' * {self.width}' if self.width > 1 else ''}"
+            self.put(2, f"q = {self.position(q)}")
         first, depth = self.first_place(), 2
         if sums:
             if run != 1:
@@ -118,23 +121,33 @@ class TeamWriter(CudaWriter, ReduceWriter):
             for node in sums:
                 self.put(depth, f"{self.names[node]} = {short_dtype(node.dtype)}(0)")
             if run != 1:
-                self.put(3, f"end = min(q + {SUM_BLOCK} * {self.members}, {stop})")
+                end = f"min(q + {SUM_BLOCK} * {self.members}, {stop})"
+                self.put(3, f"end = {self.position(end)}")
                 stop = "end"
         together = 1 if run else self.visits(stage, moving)
         if together > 1:
-            self.put(depth, f"while q + {together - 1} * {step} < {stop}:".replace(" 1 * ", " "))
+            last = f"q + {together - 1} * {step}".replace(" 1 * ", " ")
+            self.put(depth, f"while {self.position(last)} < {stop}:")
             self.visit(stage, moving, first, together, depth + 1)
-            self.put(depth + 1, f"q += {together * self.width} * {self.members}")
+            self.advance(f"{together * self.width} * {self.members}", depth + 1)
         self.put(depth, f"while q < {stop}:")
         if run > 1:
             self.put(depth + 1, f"for p in range(q, q + {run}):")
             self.visit(stage, moving, dict.fromkeys(first, "p"), 1, depth + 2)
-            self.put(depth + 1, f"q += {run} * {self.members}")
+            self.advance(f"{run} * {self.members}", depth + 1)
         else:
             self.visit(stage, moving, first, 1, depth + 1)
-            self.put(depth + 1, f"q += {step}")
+            self.advance(step, depth + 1)
         for node in sums:
             self.join_total(self.names[node], node.dtype, depth)
+
+    def position(self, text: str) -> str:
+        """A position along a row, of 32 bits where all of them have as many."""
+        return f"i32({text})" if self.short else text
+
+    def advance(self, step: str, depth: int) -> None:
+        """Writes a thread's step."""
+        self.put(depth, f"q = i32(q + {step})" if self.short else f"q += {step}")
 
     def visits(self, stage: Stage, moving: list[Node]) -> int:
         """How many positions, or vectors, a thread visits at a time."""

@@ -127,6 +127,16 @@ def test_rows_are_kept_while_they_fit():
     assert launch_shape(short.launch).shared_bytes == 44_000
 
 
+def test_positions_in_rows_have_32_bits_while_these_suffice():
+    def text(n):
+        x = np.broadcast_to(np.float32(0), (2, n))
+        (info,) = compile_graph(graph_of(softmax, x)).kernels
+        return cuda_kernel(info.nest).source
+    assert "q = i32(thread_x() * 4)" in text(1000)
+    assert text(1000) == text(2 ** 31 - 2 ** 16 - 1)
+    assert "i32(" not in text(2 ** 31 - 2 ** 16)
+
+
 def test_one_text_for_all_sizes():
     def texts(shape):
         x = np.zeros(shape, np.float32)

@@ -13,10 +13,10 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
         at1 = d0 * s1
         kept1_at = thread_y() * n1 if keep else at1
         acc0 = e0
-        whole = n2 & -4
-        vectors = whole if aligned_(x0, at0) else 0
-        q = thread_x() * 4
-        while q + 4 * threads_x() < vectors:
+        whole = i32(n2 & -4)
+        vectors = whole if aligned_(x0, at0) else i32(0)
+        q = i32(thread_x() * 4)
+        while i32(q + 4 * threads_x()) < vectors:
             t0, t1, t2, t3 = load_vector_(x0, at0 + q, 4)
             t4, t5, t6, t7 = load_vector_(x0, at0 + (q + 4 * threads_x()), 4)
             if keep:
@@ -30,7 +30,7 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
             acc0 = max_reduce_(acc0, t5)
             acc0 = max_reduce_(acc0, t6)
             acc0 = max_reduce_(acc0, t7)
-            q += 8 * threads_x()
+            q = i32(q + 8 * threads_x())
         while q < vectors:
             t8, t9, t10, t11 = load_vector_(x0, at0 + q, 4)
             if keep:
@@ -39,7 +39,7 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
             acc0 = max_reduce_(acc0, t9)
             acc0 = max_reduce_(acc0, t10)
             acc0 = max_reduce_(acc0, t11)
-            q += 4 * threads_x()
+            q = i32(q + 4 * threads_x())
         # the same elements one by one, where vectors are not aligned
         while q < whole:
             for p in range(q, q + 4):
@@ -47,23 +47,23 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
                 if keep:
                     kept0[kept0_at + p] = t12
                 acc0 = max_reduce_(acc0, t12)
-            q += 4 * threads_x()
+            q = i32(q + 4 * threads_x())
         # what is left of the row
-        q = whole + thread_x()
+        q = i32(whole + thread_x())
         while q < n2:
             t13 = x0[at0 + q]
             if keep:
                 kept0[kept0_at + q] = t13
             acc0 = max_reduce_(acc0, t13)
-            q += threads_x()
+            q = i32(q + threads_x())
         acc0 = row_max_(acc0)
         total_acc1 = f64(0)
-        whole = n2 & -4
-        vectors = whole if aligned_(kept0, kept0_at) & aligned_(kept1, kept1_at) else 0
-        q = thread_x() * 4
+        whole = i32(n2 & -4)
+        vectors = whole if aligned_(kept0, kept0_at) & aligned_(kept1, kept1_at) else i32(0)
+        q = i32(thread_x() * 4)
         while q < vectors:
             acc1 = f32(0)
-            end = min(q + 256 * threads_x(), vectors)
+            end = i32(min(q + 256 * threads_x(), vectors))
             while q < end:
                 t14, t15, t16, t17 = load_vector_(kept0, kept0_at + q, 4)
                 t18 = t14 - acc0
@@ -80,12 +80,12 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
                 acc1 = add_reduce_(acc1, t23)
                 acc1 = add_reduce_(acc1, t24)
                 acc1 = add_reduce_(acc1, t25)
-                q += 4 * threads_x()
+                q = i32(q + 4 * threads_x())
             total_acc1 = total_acc1 + f64(acc1)
         # the same elements one by one, where vectors are not aligned
         while q < whole:
             acc1 = f32(0)
-            end = min(q + 256 * threads_x(), whole)
+            end = i32(min(q + 256 * threads_x(), whole))
             while q < end:
                 for p in range(q, q + 4):
                     t26 = kept0[kept0_at + p]
@@ -94,10 +94,10 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
                     if live:
                         kept1[kept1_at + p] = t28
                     acc1 = add_reduce_(acc1, t28)
-                q += 4 * threads_x()
+                q = i32(q + 4 * threads_x())
             total_acc1 = total_acc1 + f64(acc1)
         # what is left of the row
-        q = whole + thread_x()
+        q = i32(whole + thread_x())
         acc1 = f32(0)
         while q < n2:
             t29 = kept0[kept0_at + q]
@@ -106,19 +106,19 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
             if live:
                 kept1[kept1_at + q] = t31
             acc1 = add_reduce_(acc1, t31)
-            q += threads_x()
+            q = i32(q + threads_x())
         total_acc1 = total_acc1 + f64(acc1)
         acc1 = f32(row_add_(total_acc1))
         inverse0 = inverse_(acc1)
-        whole = n2 & -4
-        vectors = whole if aligned_(kept1, kept1_at) & aligned_(out0, at1) else 0
-        q = thread_x() * 4
+        whole = i32(n2 & -4)
+        vectors = whole if aligned_(kept1, kept1_at) & aligned_(out0, at1) else i32(0)
+        q = i32(thread_x() * 4)
         while q < vectors:
             t32, t33, t34, t35 = load_vector_(kept1, kept1_at + q, 4)
             t36, t37, t38, t39 = quotients_((t32, t33, t34, t35), acc1, inverse0)
             if live:
                 store_vector_(out0, at1 + q, (t36, t37, t38, t39))
-            q += 4 * threads_x()
+            q = i32(q + 4 * threads_x())
         # the same elements one by one, where vectors are not aligned
         while q < whole:
             for p in range(q, q + 4):
@@ -126,14 +126,14 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", k0: "i64", s0: "i64",
                 t41 = t40 / acc1
                 if live:
                     out0[at1 + p] = t41
-            q += 4 * threads_x()
+            q = i32(q + 4 * threads_x())
         # what is left of the row
-        q = whole + thread_x()
+        q = i32(whole + thread_x())
         while q < n2:
             t42 = kept1[kept1_at + q]
             t43 = t42 / acc1
             if live:
                 out0[at1 + q] = t43
-            q += threads_x()
+            q = i32(q + threads_x())
         first += blocks_x() * threads_y()
 # 5 blocks of 16x8 threads with 1536 B of shared memory
