@@ -127,7 +127,10 @@ class Driver:
 
     def make_current(self, context: int) -> int:
         """Makes a context this thread's; returns the one before."""
-        before = int(self._check("cuCtxGetCurrent", self.cu.cuCtxGetCurrent()))
+        status, current = self.cu.cuCtxGetCurrent()   # once in every call of a program: without `_check`, as below
+        if status:
+            raise self._error("cuCtxGetCurrent", status)
+        before = int(current)
         if before != context:
             self._check("cuCtxSetCurrent", self.cu.cuCtxSetCurrent(context))
         return before
@@ -294,7 +297,9 @@ class Driver:
         return int(self._check("cuGraphInstantiate", self.cu.cuGraphInstantiate(graph, 0)))
 
     def launch_graph(self, executable: int, stream: int) -> None:
-        self._check("cuGraphLaunch", self.cu.cuGraphLaunch(executable, stream))
+        (status,) = self.cu.cuGraphLaunch(executable, stream)
+        if status:
+            raise self._error("cuGraphLaunch", status)
 
     def set_kernel_node(self, executable: int, node: int, function: int, grid: Sequence[int], block: Sequence[int], shared: int,
                         parameters: int) -> None:

@@ -73,7 +73,7 @@ def array_interface(buffer: DeviceBuffer) -> dict:
     if buffer.dtype == BF16:
         raise AttributeError("__cuda_array_interface__ has no bfloat16; DLPack has")
     gpu = buffer.gpu
-    with gpu.doing("handing an array over"):
+    with gpu.lock, gpu.doing("handing an array over"):
         gpu.stream_waits(LEGACY_STREAM)   # nothing says which stream the taker uses: mostly this one, and torch looks at none
     lend(buffer, LEGACY_STREAM)
     return {"shape": buffer.shape, "typestr": buffer.dtype.str, "data": (buffer.pointer if buffer.size else 0, False),
@@ -99,7 +99,7 @@ def export(buffer: DeviceBuffer, *, stream=None, max_version=None, dl_device=Non
         buffer = buffer.copy()
     if stream != -1:
         taker = LEGACY_STREAM if stream is None else int(stream)
-        with gpu.doing("handing an array over"):
+        with gpu.lock, gpu.doing("handing an array over"):
             gpu.stream_waits(taker)
         lend(buffer, taker)
     return _capsule(buffer, max_version is not None and tuple(max_version) >= (1, 0), COPIED if copy else 0)
@@ -210,7 +210,7 @@ def _from_interface(value) -> DeviceBuffer:
     nbytes = dtype.itemsize * math.prod(shape)
     gpu = open_gpu(_device_of(pointer, name) if nbytes else 0)
     if table.get("stream") is not None:
-        with gpu.doing("taking an array over"):
+        with gpu.lock, gpu.doing("taking an array over"):
             gpu.wait_for_stream(table["stream"])
     return DeviceBuffer(gpu, Foreign(gpu, pointer, value), shape, dtype)
 
@@ -224,7 +224,7 @@ def _device_of(pointer: int, name: str) -> int:
             raise TraceValueError(f"asarray: a {name} at an address that is on no GPU of this process",
                                   "hand it over by DLPack, or copy it first") from None
     first = open_gpu(0)   # a thread that has used no device yet may not ask
-    with first.doing("asking where an array is"):
+    with first.lock, first.doing("asking where an array is"):
         return first.driver.device_of(pointer)
 
 

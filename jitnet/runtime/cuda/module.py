@@ -34,7 +34,7 @@ def load(gpu: Gpu, kernel: GpuKernel, shared: int, source: Source | None = None)
     key = kernel.source, kernel.name
     function, allowed = gpu.functions.get(key, (0, 0))
     if not function or shared > allowed:
-        with gpu.doing(f"loading {kernel.name}", source):
+        with gpu.lock, gpu.doing(f"loading {kernel.name}", source):
             function = function or _load(gpu, kernel, source)
             if shared > allowed:
                 gpu.driver.allow_shared(function, shared)

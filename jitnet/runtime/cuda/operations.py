@@ -61,7 +61,7 @@ class Launch(Operation):
         self.shape = launch.grid, launch.block, launch.shared_bytes
         self.function = module.load(gpu, kernel, launch.shared_bytes, source)
         if kernel.by_pointer:
-            with gpu.doing(f"copying the sizes of {name}", source):
+            with gpu.lock, gpu.doing(f"copying the sizes of {name}", source):
                 (self.sizes,) = send(gpu, [np.array(sizes, np.int64)])
             sizes = (self.sizes.pointer,)
         self.words = (ctypes.c_int64 * (len(places) + len(sizes)))(*[0] * len(places), *sizes)

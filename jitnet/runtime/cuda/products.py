@@ -75,7 +75,7 @@ class ProductOperation(Operation):
         count, strides, offsets = product.batches()
         sizes = product.dtype.itemsize, product.dtype.itemsize, product.out_dtype.itemsize
         self.offsets = [tuple(size * o for size, o in zip(sizes, offset)) for offset in offsets]
-        with gpu.doing(f"planning {name}", source):
+        with gpu.lock, gpu.doing(f"planning {name}", source):
             self.plan = gpu.products.plan(product, count, strides)
 
     def enqueue(self, gpu: Gpu, addresses: Sequence[int]) -> None:
@@ -93,7 +93,7 @@ def is_sound(gpu: Gpu, library, name: str) -> bool:
         return False
     arrays = probe(name)
     blank = {role: np.zeros(*kind) for role, kind in written(name).items()}
-    with gpu.doing(f"trying products with {name}"):
+    with gpu.lock, gpu.doing(f"trying products with {name}"):
         sent = dict(zip((*arrays, *blank), send(gpu, [*arrays.values(), *blank.values()])))
         addresses = [sent[role].pointer if role in sent else 0 for role in ("a", "b", "out", "bias", "aux")]
         try:

@@ -254,7 +254,7 @@ class GpuProgram:
         self.arena, self.running = None, False
         self.graph = self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Straight) else None   # all of it
         self.cells: tuple[int, int] | None = None   # (address, size) of host memory where the status cells arrive
-        with gpu.doing(f"copying the constants of {name}"):
+        with gpu.lock, gpu.doing(f"copying the constants of {name}"):
             self.const_buffers = send(gpu, self.consts)
         self.const_pointers = [b.pointer for b in self.const_buffers]
         kinds = [gpu.kind(shape, dtype) for shape, dtype in self.outputs]
@@ -270,13 +270,13 @@ class GpuProgram:
 
     def run(self, arrays: Sequence[DeviceBuffer | np.ndarray]) -> list[DeviceBuffer]:
         """The outputs, on the device. NumPy arrays among the inputs are copied there."""
-        with self.gpu.doing(self.doing, self.source):
+        with self.gpu.lock, self.gpu.doing(self.doing, self.source):
             return self.run_on(self.on_device(arrays))
 
     def run_on(self, inputs: Sequence[DeviceBuffer]) -> list[DeviceBuffer]:
         """The outputs for inputs on the device, of the right kinds."""
         gpu = self.gpu
-        with gpu.doing(self.doing, self.source):
+        with gpu.lock, gpu.doing(self.doing, self.source):
             pool = gpu.pool
             outputs = [whole(kind, pool.take_at(seat) if seat is not None else pool.take_size(size) if size else pool.take(0))
                        for kind, size, seat in self.results]

@@ -1,6 +1,6 @@
 """Gpu: a device in use. Its stream, on which everything happens in order; what went wrong on it, told where somebody waits.
 
-    with gpu.doing("what, for errors", source):      the device's context is this thread's, and failures get their message
+    with gpu.lock, gpu.doing("what, for errors", source):   the device's context is this thread's, failures get their message
         ...calls of gpu.driver...
 
 The host runs ahead of the device and waits in `wait` alone. Errors that only the device finds come up there: an index out of
@@ -47,7 +47,7 @@ class Gpu:
         self.recent: collections.deque[tuple[str, Source | None]] = collections.deque(maxlen=RECENT)
         self._what, self._source, self._before = "", None, []
         self.context = self.stream = 0
-        with self.doing("opening the device"):
+        with self.lock, self.doing("opening the device"):
             self.properties = self.driver.properties(index)
             self.driver.use_pool(index)
             self.stream = self.driver.new_stream()
@@ -58,16 +58,18 @@ class Gpu:
     @functools.cached_property
     def products(self):
         """The library of matrix products on this device: `plan(product, count, strides)`."""
-        with self.doing("loading its library of matrix products"):
+        with self.lock, self.doing("loading its library of matrix products"):
             return self.driver.products(self)
 
     # Work
 
     def doing(self, what: str, source: Source | None = None) -> Gpu:
-        """The context in which the driver is called: `with gpu.doing("copying"):`."""
+        """The context in which the driver is called: `with gpu.lock, gpu.doing("copying"):`.
+
+        `with` takes the lock itself: a Ctrl-C that came between taking it here and the block would leave it taken.
+        """
         if self.lost:
             self.refuse()
-        self.lock.acquire()
         if not self._before:
             self._what, self._source = what, source
         return self
@@ -91,13 +93,13 @@ class Gpu:
                 self.context = self.driver.open(self.index)
             self._before.append(self.driver.make_current(self.context))
         except DriverError as error:
-            failure = self.failure(error)
-            self.lock.release()
-            raise failure from None
+            raise self.failure(error) from None
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         before = self._before.pop()
+        if error is None and not self.lost and (before == self.context or not before):
+            return
         try:
             failed = error if isinstance(error, DriverError) else absent(error)
             if failed is not None:
@@ -107,7 +109,6 @@ class Gpu:
                 before = 0   # no context at all is better than one that is gone
             if before != self.context and (before or self.lost):
                 self.driver.make_current(before)
-            self.lock.release()
 
     def failure(self, error: DriverError) -> DeviceError:
         """What to raise for a failed call of the driver."""
@@ -149,7 +150,7 @@ class Gpu:
 
         Other threads may go on using the device meanwhile.
         """
-        with self.doing("waiting"):
+        with self.lock, self.doing("waiting"):
             event = self.take_event()
             self.driver.record(event, self.stream)
             checks, self.checks = list(self.checks), {}   # what other threads start from here on is for the next wait
@@ -158,7 +159,7 @@ class Gpu:
         except KeyboardInterrupt:   # the next wait tells what went wrong
             self.checks = dict.fromkeys(checks) | self.checks
             raise
-        with self.doing("waiting"):
+        with self.lock, self.doing("waiting"):
             self.events.append(event)
             self.pinned.collect()
             self.let_go()
@@ -202,10 +203,10 @@ class Gpu:
 
     def precedes(self, other: Gpu) -> None:
         """What comes next on another device's stream waits, there, for what is on this one's now."""
-        with self.doing("finishing before another device"):
+        with self.lock, self.doing("finishing before another device"):
             event = self.take_event()
             self.driver.record(event, self.stream)
-        with other.doing("waiting for another device"):
+        with other.lock, other.doing("waiting for another device"):
             other.driver.stream_waits(other.stream, event)
         self.events.append(event)
 
@@ -254,12 +255,12 @@ class Gpu:
 
     def memory_info(self) -> tuple[int, int]:
         """(free, total) bytes of the device."""
-        with self.doing("asking for its memory"):
+        with self.lock, self.doing("asking for its memory"):
             return self.driver.memory_info()
 
     def give_back(self) -> None:
         """Gives all memory that is not in use back to the system: idle arenas, graphs, blocks that wait for reuse."""
-        with self.doing("giving memory back"):
+        with self.lock, self.doing("giving memory back"):
             for program in list(self.programs):
                 program.give_back()
             self.pool.give_back()

@@ -32,7 +32,7 @@ def as_bytes(array: np.ndarray) -> np.ndarray:
 def to_gpu(array: np.ndarray, device: Device) -> DeviceBuffer:
     """A copy of a NumPy array on a GPU."""
     gpu = open_gpu(device.index)
-    with gpu.doing(f"copying {array.dtype}{list(array.shape)} there"):
+    with gpu.lock, gpu.doing(f"copying {array.dtype}{list(array.shape)} there"):
         return send(gpu, [array])[0]
 
 
@@ -77,13 +77,13 @@ def to_host(buffer: DeviceBuffer) -> np.ndarray:
     out = np.empty(buffer.shape, buffer.dtype)
     values = as_bytes(out)
     parts: collections.deque[Part] = collections.deque()
-    with gpu.doing(f"copying {buffer.type_text} to the host"):
+    with gpu.lock, gpu.doing(f"copying {buffer.type_text} to the host"):
         for start in range(0, nbytes, CHUNK):
             if len(parts) == 2:   # one on its way while the other is taken out
                 parts.popleft().receive(gpu, values)
             parts.append(Part(gpu, buffer.pointer, start, min(CHUNK, nbytes - start)))
     gpu.wait()
-    with gpu.doing(f"copying {buffer.type_text} to the host"):
+    with gpu.lock, gpu.doing(f"copying {buffer.type_text} to the host"):
         for part in parts:
             part.receive(gpu, values)
     return out
@@ -112,11 +112,11 @@ def copied(buffer: DeviceBuffer, device: Device | None = None) -> DeviceBuffer:
     """A copy on the same GPU, or on another one."""
     source = buffer.gpu
     gpu = source if device is None or device == source.device else open_gpu(device.index)
-    with gpu.doing(f"copying {buffer.type_text}"):
+    with gpu.lock, gpu.doing(f"copying {buffer.type_text}"):
         out = DeviceBuffer(gpu, gpu.pool.take(buffer.nbytes), buffer.shape, buffer.dtype)
     if gpu is not source:
         source.precedes(gpu)
-    with gpu.doing(f"copying {buffer.type_text}"):
+    with gpu.lock, gpu.doing(f"copying {buffer.type_text}"):
         if buffer.nbytes and gpu is source:
             gpu.driver.copy(out.pointer, buffer.pointer, buffer.nbytes, gpu.stream)
         elif buffer.nbytes:
@@ -129,7 +129,7 @@ def copied(buffer: DeviceBuffer, device: Device | None = None) -> DeviceBuffer:
 def write(target: DeviceBuffer, value: DeviceBuffer | np.ndarray) -> None:
     """Writes a value of the same shape and dtype into a buffer, on its device."""
     gpu = target.gpu
-    with gpu.doing(f"writing {target.type_text}"):
+    with gpu.lock, gpu.doing(f"writing {target.type_text}"):
         if not isinstance(value, DeviceBuffer):
             (value,) = send(gpu, [np.broadcast_to(np.asarray(value, target.dtype), target.shape)])
         elif value.gpu is not gpu:

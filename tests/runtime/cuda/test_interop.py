@@ -168,7 +168,7 @@ def test_the_default_stream_waits_for_what_goes_out_by_the_array_interface(drive
     a = jitnet.asarray(X, device="gpu") + 1
     pointer, host = a.__cuda_array_interface__["data"][0], np.empty_like(X)
     driver.pinned[host.ctypes.data] = host.view(np.uint8).reshape(-1)
-    with gpu.doing("copying"):
+    with gpu.lock, gpu.doing("copying"):
         driver.copy(host.ctypes.data, pointer, X.nbytes, 1)
         driver.synchronize(1)
     np.testing.assert_array_equal(host, X + 1)
