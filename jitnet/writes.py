@@ -15,7 +15,7 @@ def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> 
     for k in written:
         if not isinstance(arrays[k], (np.ndarray, DeviceBuffer)):  # a scalar: what is written stays inside the function
             continue
-        if isinstance(arrays[k], np.ndarray) and not arrays[k].flags.writeable:
+        if not (arrays[k].flags.writeable if isinstance(arrays[k], np.ndarray) else arrays[k].writeable):
             raise TraceValueError(f"{names[k]} is read-only, and the function writes into it", "pass a copy: `x.copy()`")
         if isinstance(arrays[k], np.ndarray) and _lies_in_one_place(arrays[k]):
             raise TraceValueError(f"{names[k]} has elements in one place, and the function writes into it",

@@ -81,7 +81,8 @@ class NDArray(Base):
     @property
     def writable(self) -> bool:
         """Whether elements can be changed."""
-        return type(self._data) is not np.ndarray or self._data.flags.writeable
+        data = self._data
+        return data.flags.writeable if type(data) is np.ndarray else data.writeable
 
     @property
     def T(self) -> NDArray:

@@ -69,6 +69,11 @@ class DeviceBuffer:
         return self.kind.nbytes
 
     @property
+    def writeable(self) -> bool:
+        """Whether elements can be changed; not those of another library that says so."""
+        return not self.block.read_only
+
+    @property
     def T(self):
         return self if self.ndim < 2 else self._method("transpose")
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import TraceTypeError, TraceValueError
 from ...types import BF16, known_dtype
+from .. import dlpack
 from .buffer import DeviceBuffer
 from .driver import DriverError, driver
 from .memory import Foreign
@@ -76,8 +77,8 @@ def array_interface(buffer: DeviceBuffer) -> dict:
     with gpu.lock, gpu.doing("handing an array over"):
         gpu.stream_waits(LEGACY_STREAM)   # nothing says which stream the taker uses: mostly this one, and torch looks at none
     lend(buffer, LEGACY_STREAM)
-    return {"shape": buffer.shape, "typestr": buffer.dtype.str, "data": (buffer.pointer if buffer.size else 0, False),
-            "version": 3, "strides": None, "stream": gpu.stream}
+    return {"shape": buffer.shape, "typestr": buffer.dtype.str, "version": 3, "strides": None, "stream": gpu.stream,
+            "data": (buffer.pointer if buffer.size else 0, not buffer.writeable)}
 
 
 def lend(buffer: DeviceBuffer, stream: int) -> None:
@@ -92,17 +93,20 @@ def export(buffer: DeviceBuffer, *, stream=None, max_version=None, dl_device=Non
     """
     gpu = buffer.gpu
     if dl_device is not None and tuple(dl_device) == (CPU, 0) and copy is not False:
-        return buffer.host().__dlpack__(max_version=max_version)
+        return dlpack.export(buffer.host(), max_version=max_version)
     if dl_device is not None and tuple(dl_device) != (CUDA, gpu.index):
         raise BufferError(f"the array is on {gpu.device}: move it first with `to`")
+    versioned = max_version is not None and tuple(max_version) >= (1, 0)
     if copy:
         buffer = buffer.copy()
+    if not (versioned or buffer.writeable):
+        raise BufferError("the array is read-only, which DLPack can tell from version 1.0 on: pass a copy")
     if stream != -1:
         taker = LEGACY_STREAM if stream is None else int(stream)
         with gpu.lock, gpu.doing("handing an array over"):
             gpu.stream_waits(taker)
         lend(buffer, taker)
-    return _capsule(buffer, max_version is not None and tuple(max_version) >= (1, 0), COPIED if copy else 0)
+    return _capsule(buffer, versioned, (COPIED if copy else 0) | (0 if buffer.writeable else READ_ONLY))
 
 
 def _code(dtype: np.dtype) -> int:
@@ -185,8 +189,8 @@ def _from_capsule(gpu: Gpu, capsule, name: str) -> DeviceBuffer:
     dtype = _dtype(t.code, t.bits, t.lanes, name)
     _check_contiguous(shape, strides, name)
     _set_name(capsule, b"used_dltensor_versioned" if versioned else b"used_dltensor")   # from here on it is ours to delete
-    owner = _Taken(managed.deleter, address, capsule)
-    return DeviceBuffer(gpu, Foreign(gpu, (t.data or 0) + t.byte_offset, owner), shape, dtype)
+    owner, read_only = _Taken(managed.deleter, address, capsule), versioned and bool(managed.flags & READ_ONLY)
+    return DeviceBuffer(gpu, Foreign(gpu, (t.data or 0) + t.byte_offset, owner, read_only), shape, dtype)
 
 
 def _dtype(code: int, bits: int, lanes: int, name: str) -> np.dtype:
@@ -212,7 +216,7 @@ def _from_interface(value) -> DeviceBuffer:
     if table.get("stream") is not None:
         with gpu.lock, gpu.doing("taking an array over"):
             gpu.wait_for_stream(table["stream"])
-    return DeviceBuffer(gpu, Foreign(gpu, pointer, value), shape, dtype)
+    return DeviceBuffer(gpu, Foreign(gpu, pointer, value, bool(table["data"][1])), shape, dtype)
 
 
 def _device_of(pointer: int, name: str) -> int:

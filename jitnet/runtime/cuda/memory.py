@@ -33,6 +33,7 @@ class Block:
     """
 
     __slots__ = ("__weakref__", "home", "pointer", "users")
+    read_only = False
 
     def __init__(self, home: dict[int, list[int] | None], pointer: int):
         self.home, self.pointer, self.users = home, pointer, None
@@ -49,13 +50,13 @@ class Block:
 
 
 class Foreign(Block):
-    """Device memory of another library; `owner` keeps it alive until this device is done with it."""
+    """Device memory of another library; `owner` keeps it alive until this device is done with it. It may be read-only."""
 
-    __slots__ = ("gpu", "owner")
+    __slots__ = ("gpu", "owner", "read_only")
 
-    def __init__(self, gpu, pointer: int, owner):
+    def __init__(self, gpu, pointer: int, owner, read_only: bool):
         super().__init__({}, pointer)
-        self.gpu, self.owner = gpu, owner
+        self.gpu, self.owner, self.read_only = gpu, owner, read_only
 
     def __del__(self):
         self.gpu.keep(self.owner, self.users or ())

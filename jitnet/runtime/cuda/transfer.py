@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...errors import TraceValueError
 from ..device import Device
 from .buffer import DeviceBuffer
 from .stream import Gpu, open_gpu
@@ -129,6 +130,9 @@ def copied(buffer: DeviceBuffer, device: Device | None = None) -> DeviceBuffer:
 def write(target: DeviceBuffer, value: DeviceBuffer | np.ndarray) -> None:
     """Writes a value of the same shape and dtype into a buffer, on its device."""
     gpu = target.gpu
+    if not target.writeable:
+        raise TraceValueError(f"{target.type_text} is read-only: the library that it comes from says so",
+                              "write into a copy: `x.copy()`")
     with gpu.lock, gpu.doing(f"writing {target.type_text}"):
         if not isinstance(value, DeviceBuffer):
             (value,) = send(gpu, [np.broadcast_to(np.asarray(value, target.dtype), target.shape)])

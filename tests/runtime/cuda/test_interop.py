@@ -198,3 +198,34 @@ def test_memory_of_others_waits_for_all_who_had_it_from_here(driver):
     gpu.wait()
     gpu.wait()
     assert later and not gpu.kept and not gpu.dying
+
+
+def test_arrays_that_are_read_only(driver):
+    """What another library marks so is never written, and goes on as such."""
+    a = jitnet.asarray(X, device="gpu")
+    first = jitnet.asarray(Foreign(a, ("cai",), data=(a._data.pointer, True)))
+    second = jitnet.asarray(Foreign(first))   # by DLPack, whose versions know it, too
+    add = jitnet.jit(lambda x: x.__iadd__(1))
+    for b in (first, second, second.reshape(-1)):
+        with pytest.raises(errors.TraceValueError, match="read-only"):
+            b[0] = 1
+        with pytest.raises(errors.TraceValueError, match="read-only"):
+            b += 1
+        with pytest.raises(errors.TraceValueError, match="`x` is read-only, and the function writes into it"):
+            add(b)
+        with pytest.raises(BufferError, match="read-only"):
+            b.__dlpack__()
+        assert b.__cuda_array_interface__["data"] == (a._data.pointer, True)
+        c = b.copy()
+        c += 1
+        c.__dlpack__()
+        np.testing.assert_array_equal(c.numpy().reshape(X.shape), X + 1)
+    jitnet.nd.array(second.numpy(), ctx=jitnet.gpu(0))[:] = 0
+    np.testing.assert_array_equal(a.numpy(), X)
+    assert second._data.copy().writeable and jitnet.asarray(Foreign(a)).__cuda_array_interface__["data"][1] is False
+
+
+def test_bfloat16_to_the_cpu(driver):
+    a = jitnet.asarray(np.arange(3), dtype="bfloat16", device="gpu")
+    capsule = a.__dlpack__(dl_device=(1, 0), max_version=(1, 0))
+    assert "dltensor_versioned" in repr(capsule)
