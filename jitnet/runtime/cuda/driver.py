@@ -70,6 +70,22 @@ ATTRIBUTES = {"multiprocessors": "MULTIPROCESSOR_COUNT", "max_threads_per_block"
               "l2_bytes": "L2_CACHE_SIZE"}
 
 
+def relaxed(method):
+    """The method, in a thread that the driver lets do it while another library captures a graph, here or in another thread.
+
+    Most calls that take effect at once are refused then, and end that capture, which they have nothing to do with.
+    """
+    @functools.wraps(method)
+    def call(self, *args):
+        mode = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        before = self._check("cuThreadExchangeStreamCaptureMode", self.cu.cuThreadExchangeStreamCaptureMode(mode))
+        try:
+            return method(self, *args)
+        finally:
+            self.cu.cuThreadExchangeStreamCaptureMode(before)
+    return call
+
+
 class Driver:
     """The driver of this machine. Contexts are the primary ones, so that other libraries' memory and streams work here."""
 
@@ -115,11 +131,13 @@ class Driver:
         memory = self._check("cuDeviceTotalMem", cu.cuDeviceTotalMem(device))
         return Properties(name, capability, memory, **{field: attribute(of) for field, of in ATTRIBUTES.items()})
 
+    @relaxed
     def open(self, index: int) -> int:
         """The primary context of a device, kept until `reset`."""
         device = self._check("cuDeviceGet", self.cu.cuDeviceGet(index))
         return int(self._check("cuDevicePrimaryCtxRetain", self.cu.cuDevicePrimaryCtxRetain(device)))
 
+    @relaxed
     def reset(self, index: int) -> None:
         """Gives everything in a lost device's context back. Of no use to anyone any more, so failures do not matter."""
         device = self.cu.cuDeviceGet(index)[1]
@@ -135,25 +153,30 @@ class Driver:
             self._check("cuCtxSetCurrent", self.cu.cuCtxSetCurrent(context))
         return before
 
+    @relaxed
     def memory_info(self) -> tuple[int, int]:
         """(free, total) bytes of the current device."""
         return tuple(self._check("cuMemGetInfo", self.cu.cuMemGetInfo()))
 
     # Streams and events
 
+    @relaxed
     def new_stream(self) -> int:
         return int(self._check("cuStreamCreate", self.cu.cuStreamCreate(self.cu.CUstream_flags.CU_STREAM_NON_BLOCKING)))
 
+    @relaxed
     def synchronize(self, stream: int) -> None:
         """Waits until everything on a stream is done."""
         self._check("cuStreamSynchronize", self.cu.cuStreamSynchronize(stream))
 
+    @relaxed
     def new_event(self) -> int:
         return int(self._check("cuEventCreate", self.cu.cuEventCreate(self.cu.CUevent_flags.CU_EVENT_DISABLE_TIMING)))
 
     def record(self, event: int, stream: int) -> None:
         self._check("cuEventRecord", self.cu.cuEventRecord(event, stream))
 
+    @relaxed
     def is_done(self, event: int) -> bool:
         """Whether everything before the event is done; does not wait."""
         (status,) = self.cu.cuEventQuery(event)
@@ -162,6 +185,7 @@ class Driver:
         self._check("cuEventQuery", (status,))
         return True
 
+    @relaxed
     def wait_for(self, event: int) -> None:
         """Waits for an event, on the host."""
         self._check("cuEventSynchronize", self.cu.cuEventSynchronize(event))
@@ -172,6 +196,7 @@ class Driver:
 
     # Memory
 
+    @relaxed
     def use_pool(self, index: int) -> None:
         """Lets the device's stream-ordered pool keep what is freed, instead of giving it back at every wait."""
         cu = self.cu
@@ -180,23 +205,28 @@ class Driver:
         threshold = cu.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
         self._check("cuMemPoolSetAttribute", cu.cuMemPoolSetAttribute(pool, threshold, cu.cuuint64_t(2 ** 64 - 1)))
 
+    @relaxed
     def trim_pool(self, index: int) -> None:
         """Gives what the device's pool keeps back to the system."""
         device = self._check("cuDeviceGet", self.cu.cuDeviceGet(index))
         pool = self._check("cuDeviceGetDefaultMemPool", self.cu.cuDeviceGetDefaultMemPool(device))
         self._check("cuMemPoolTrimTo", self.cu.cuMemPoolTrimTo(pool, 0))
 
+    @relaxed
     def allocate(self, nbytes: int, stream: int) -> int:
         return int(self._check("cuMemAllocAsync", self.cu.cuMemAllocAsync(nbytes, stream)))
 
+    @relaxed
     def free(self, pointer: int, stream: int) -> None:
         self._check("cuMemFreeAsync", self.cu.cuMemFreeAsync(pointer, stream))
 
+    @relaxed
     def allocate_pinned(self, nbytes: int) -> int:
         """Page-locked host memory that every context may use."""
         flags = self.cu.CU_MEMHOSTALLOC_PORTABLE
         return int(self._check("cuMemHostAlloc", self.cu.cuMemHostAlloc(nbytes, flags)))
 
+    @relaxed
     def free_pinned(self, pointer: int) -> None:
         self._check("cuMemFreeHost", self.cu.cuMemFreeHost(pointer))
 
@@ -212,6 +242,7 @@ class Driver:
     def fill(self, target: int, byte: int, nbytes: int, stream: int) -> None:
         self._check("cuMemsetD8Async", self.cu.cuMemsetD8Async(target, byte, nbytes, stream))
 
+    @relaxed
     def device_of(self, pointer: int) -> int:
         """The number of the device that an address belongs to."""
         attribute = self.cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
@@ -219,13 +250,16 @@ class Driver:
 
     # Kernels
 
+    @relaxed
     def load_module(self, image: bytes) -> int:
         return int(self._check("cuModuleLoadData", self.cu.cuModuleLoadData(image)))
 
+    @relaxed
     def function(self, module: int, name: str) -> int:
         """A kernel of a module."""
         return int(self._check("cuModuleGetFunction", self.cu.cuModuleGetFunction(module, name.encode())))
 
+    @relaxed
     def allow_shared(self, function: int, nbytes: int) -> None:
         """Lets a kernel have that many bytes of dynamic shared memory."""
         most = self.cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
@@ -239,7 +273,7 @@ class Driver:
     # Graphs
 
     def begin_capture(self, stream: int) -> None:
-        mode = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        mode = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         self._check("cuStreamBeginCapture", self.cu.cuStreamBeginCapture(stream, mode))
 
     def last_node(self, stream: int) -> int:
@@ -264,7 +298,7 @@ class Driver:
 
     def begin_capture_to(self, stream: int, graph: int, after: Sequence[int]) -> None:
         """What comes next on a stream becomes nodes of a graph, after some of its nodes."""
-        mode = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        mode = self.cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         begun = self.cu.cuStreamBeginCaptureToGraph(stream, graph, *self._dependencies(after), mode)
         self._check("cuStreamBeginCaptureToGraph", begun)
 
@@ -292,6 +326,7 @@ class Driver:
         node = self._check("cuGraphAddNode", self.cu.cuGraphAddNode(graph, *self._dependencies(after), p))
         return int(node), [int(body) for body in p.conditional.phGraph_out[:count]]
 
+    @relaxed
     def instantiate(self, graph: int) -> int:
         """A graph that can be launched."""
         return int(self._check("cuGraphInstantiate", self.cu.cuGraphInstantiate(graph, 0)))
@@ -311,9 +346,11 @@ class Driver:
         p.sharedMemBytes, p.kernelParams, p.extra = shared, parameters, 0
         self._check("cuGraphExecKernelNodeSetParams", self.cu.cuGraphExecKernelNodeSetParams(executable, node, p))
 
+    @relaxed
     def free_graph(self, graph: int) -> None:
         self._check("cuGraphDestroy", self.cu.cuGraphDestroy(graph))
 
+    @relaxed
     def free_executable(self, executable: int) -> None:
         """Frees an executable graph; one that runs is freed when it is done."""
         self._check("cuGraphExecDestroy", self.cu.cuGraphExecDestroy(executable))
@@ -327,6 +364,7 @@ class Driver:
 
         return Toolchain()
 
+    @relaxed
     def products(self, gpu):
         """The library of matrix products, on a device."""
         from .cublaslt import CublasLt

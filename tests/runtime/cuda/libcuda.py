@@ -7,18 +7,24 @@ for another, is found without one.
 import ctypes
 import inspect
 import sys
+import threading
 
 import numpy as np
 
 import jitnet
 from jitnet.runtime.cuda import driver as cuda_driver
 from jitnet.runtime.cuda import stream
+from jitnet.runtime.cuda.capture import MOST_GRAPHS
 from jitnet.testing_gpu import FakeDriver
 from jitnet.testing_gpu_products import FakeProducts
 
 P, Q, Z, U, I, B = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_ubyte
 SINCE = {"cuGraphAddNode": 12030, "cuStreamGetCaptureInfo": 12030, "cuGraphExecKernelNodeSetParams": 12000,
          "cuStreamBeginCapture": 10010}   # the CUDA that brought the form which is here
+
+REFUSED = {"cuMemHostAlloc", "cuMemFreeHost", "cuEventQuery", "cuEventSynchronize", "cuStreamSynchronize", "cuModuleLoadData",
+           "cuMemAllocAsync", "cuMemFreeAsync", "cuMemPoolTrimTo", "cuStreamCreate", "cuEventCreate", "cuGraphDestroy",
+           "cuGraphInstantiateWithFlags", "cuGraphExecDestroy", "cuMemGetInfo", "cuFuncSetAttribute"}   # while others capture
 
 
 class KernelNode(ctypes.Structure):
@@ -47,6 +53,7 @@ class Library:
 
     def __init__(self, fake, cuda):
         self.fake, self.cuda, self.kept, self.asked = fake, cuda, [], {}
+        self.mode, self.captured_elsewhere = threading.local(), False
 
     def find(self, name, version):
         """The address of a function, for C; None for what is not here."""
@@ -62,6 +69,8 @@ class Library:
     def status(self, function, args):
         from cuda.bindings.driver import CUresult
         try:
+            if self.captured_elsewhere and function.__name__ in REFUSED and self.now() != 2:
+                return 900   # CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
             return function(*[0 if a is None else a for a in args]) or 0
         except cuda_driver.DriverError as error:
             return int(getattr(CUresult, f"CUDA_ERROR_{error.name}"))
@@ -100,7 +109,15 @@ class Library:
     def cuModuleLoadData(self, out: P, image: P): put(out, self.fake.load_module(ctypes.string_at(image)))
     def cuModuleGetFunction(self, out: P, module: P, name: P):
         put(out, self.fake.function(module, ctypes.string_at(name).decode()))
-    def cuStreamBeginCapture(self, stream: P, mode: I): self.fake.begin_capture(stream) if mode == 1 else 1 / 0
+    def cuStreamBeginCapture(self, stream: P, mode: I): self.fake.begin_capture(stream) if mode == 2 else 1 / 0
+    def cuThreadExchangeStreamCaptureMode(self, mode: P):
+        before, self.mode.now = self.now(), I.from_address(mode).value
+        put(mode, before, I)
+
+    def now(self):
+        """The mode of this thread: what it may do while others capture."""
+        return getattr(self.mode, "now", 0)
+
     def cuStreamEndCapture(self, stream: P, out: P): put(out, self.fake.end_capture(stream))
     def cuGraphCreate(self, out: P, flags: U): put(out, self.fake.new_graph())
     def cuGraphInstantiateWithFlags(self, out: P, graph: P, flags: Q): put(out, self.fake.instantiate(graph))
@@ -145,7 +162,7 @@ class Library:
         put(count, len(last), Z)
 
     def cuStreamBeginCaptureToGraph(self, stream: P, graph: P, after: P, edges: P, count: Z, mode: I):
-        assert mode == 1 and not any(listed(edges, count))   # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL; nothing special
+        assert mode == 2 and not any(listed(edges, count))   # CU_STREAM_CAPTURE_MODE_RELAXED; nothing special
         self.fake.begin_capture_to(stream, graph, listed(after, count))
 
     def cuGraphConditionalHandleCreate(self, out: P, graph: P, context: P, first: U, flags: U):
@@ -218,7 +235,7 @@ def main(path, cuda):
     check("a kernel", lambda x: x[::2] + 1, x)
     check("a graph", several, x)
     f = jitnet.jit(lambda x: np.sum(x, axis=0) + np.max(x, axis=1)[:, None])
-    kept = [f(jitnet.asarray(x + k, device="gpu")) for k in range(7)]   # more addresses than graphs are kept
+    kept = [f(jitnet.asarray(x + k, device="gpu")) for k in range(MOST_GRAPHS + 3)]   # more addresses than graphs
     np.testing.assert_allclose(kept[6].numpy(), np.sum(x + 6, axis=0) + np.max(x + 6, axis=1)[:, None], rtol=1e-6)
     assert fake.calls["set_kernel_node"] and fake.calls["launch_graph"]
     check("while", lambda x: jitnet.while_loop(lambda s: np.max(s) > 0.1, lambda s: s / 2, x), x)
@@ -228,6 +245,12 @@ def main(path, cuda):
         np.sum(c) > 1, lambda c: c / 2 @ c.T @ c, lambda c: c + i, c), x), x)
     check("an index", lambda x, i: x[i], x, np.array([3, 0]))
     gpu = stream.open_gpu(0)
+    fake.library.captured_elsewhere = True   # in the mode that is usual, which refuses much in all threads
+    check("while another library captures", several, x + 1)
+    check("new sizes meanwhile", several, x[1:])
+    gpu.give_back()
+    fake.library.captured_elsewhere = False
+    assert fake.library.now() == 0
     assert first_line(lambda: jitnet.asarray(np.zeros(1 << 28), device="gpu")).startswith("gpu(0): copying float64[268435456]")
     gpu.give_back()
     fake.plant("synchronize", 1, "ILLEGAL_ADDRESS")
