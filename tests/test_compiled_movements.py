@@ -1,4 +1,6 @@
 """Compiled movements, gathers, products and control flow against what they mean; kernel texts run as Python."""
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,11 @@ from jitnet import ops
 from jitnet.codegen import intrinsics
 from jitnet.compile import compile_graph
 from jitnet.ir import eval_graph
-from jitnet.testing_compiled import assert_agree, graph_of
+from jitnet.runtime.device import Device
+from jitnet.testing_compiled import assert_agree, check_compiled, graph_of
 from jitnet.testing_compiled import check_function as check
 from jitnet.testing_compiled import random_array as random
+from jitnet.testing_kernels import interpreted_gpu
 from jitnet.tree import leaves
 from jitnet.types import DTYPES, F32, F64
 
@@ -94,6 +98,25 @@ def test_gathers_and_scatters():
                 ops.scatter_set(x, both * 0 + 1, i, j, axes=(0, 1)), ops.gather(flat, i * 3, axes=(0,)) + ops.sum(flat * 2.0)]
 
     check(places, x, i, j)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_one_index_picks_along_several_axes(device):
+    """x[i, i], each axis with its own stride and size: found by random NumPy functions, as wrong elements."""
+    x, i = random((4, 3, 2, 5), F64), np.array([1, 0, 1])
+
+    def places(x, i):
+        both = ops.gather(x, i, i, axes=(0, 1))
+        return [both, ops.gather(x, i, i, i, axes=(0, 2, 1)), ops.scatter_add(x, both, i, i, axes=(0, 1)),
+                ops.scatter_set(x, ops.gather(x, i, i, axes=(1, 2)), i, i, axes=(1, 2))]
+
+    with interpreted_gpu() if device == "gpu" else contextlib.nullcontext():
+        check_compiled(graph_of(places, x, i), [x, i], device=Device(device, 0))
+        for bad, axes in (([3], (0, 1)), ([2], (0, 2)), ([2], (2, 0))):   # in bounds of one axis, not of the other
+            pick = compile_graph(graph_of(lambda x, i, a=axes: ops.gather(x, i, i, axes=a), x, np.array(bad)),
+                                 device=Device(device, 0))
+            with pytest.raises(IndexError):
+                [np.asarray(out.host() if device == "gpu" else out) for out in pick.run([x, np.array(bad)])]
 
 
 @pytest.mark.parametrize("bad", [[0, 5], [-1, 0], [2 ** 40, 1], [-2 ** 63, 0], [2 ** 63 - 1, 1]], ids=str)

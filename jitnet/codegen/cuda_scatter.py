@@ -116,7 +116,7 @@ class OrderedWriter(CudaWriter):
         access = self.target.access
         for self.names, place in zip(lanes, places):
             self.axis_names.update(place)
-            picks = [self.picked(*pick, access, depth) for pick in access.dynamic]
+            picks = self.picks(access, depth)
             owner = picks[0].split(" ")[0] if picks else "0"
             self.put(depth, f"if ({owner} & (owners - 1)) == owner:")
             self.statements([n for n in self.rest if n not in self.names], [], depth + 1)

@@ -4,7 +4,6 @@ Addresses, scalars and statements are those of CPU kernels (`writer.py`); what d
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,14 +91,14 @@ class CudaWriter(KernelWriter):
     def base(self, access: Access) -> str:
         """As for CPU kernels, with indices that are data where they are known before the loop, as in a gather of rows."""
         if access not in self.bases and access.dynamic and all(node in self.names for node, _, _ in access.dynamic):
-            fixed, picks = super().base(access), [self.picked(*pick, access, self.base_depth) for pick in access.dynamic]
+            fixed, picks = super().base(access), self.picks(access, self.base_depth)
             self.bases[access] = name = self.fresh("at")
             self.put(self.base_depth, f"{name} = {total([fixed, *picks] if fixed else picks)}")
             self.settled.add(access)
         return super().base(access)
 
-    def unsettled(self, access: Access) -> Sequence[tuple[Node, int, int]]:
-        return () if access in self.settled else access.dynamic
+    def picks(self, access: Access, depth: int) -> list[str]:
+        return [] if access in self.settled else super().picks(access, depth)
 
     def contiguous(self, access: Access, axis: Axis) -> bool:
         """Do the elements along an axis lie side by side?"""

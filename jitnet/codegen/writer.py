@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -143,20 +142,20 @@ class KernelWriter:
         base = self.base(access)
         terms = [base] if base else []
         terms += [self.term(access, a) for a in self.axis_names if a not in self.fixed and a in access.strides]
-        terms += [self.picked(node, stride, extent, access, depth) for node, stride, extent in self.unsettled(access)]
-        return total(terms) or "0"
+        return total([*terms, *self.picks(access, depth)]) or "0"
 
-    def unsettled(self, access: Access) -> Sequence[tuple[Node, int, int]]:
-        """The indices of an access that are data, and not in its base."""
-        return access.dynamic
+    def picks(self, access: Access, depth: int) -> list[str]:
+        """The terms of the indices that are data, as far as they are not in the base."""
+        return [self.picked(k, access, depth) for k in range(len(access.dynamic))]
 
-    def picked(self, node: Node, stride: int, extent: int, access: Access, depth: int) -> str:
-        """The term of an index that is data: checked, clamped, times its stride."""
-        limit = self.size(("limit", access, node), extent, "m")
+    def picked(self, k: int, access: Access, depth: int) -> str:
+        """The term of the kth index that is data: checked, clamped, times its stride. One node may pick along several axes."""
+        node, stride, extent = access.dynamic[k]
+        limit = self.size(("limit", access, k), extent, "m")
         pick, index = self.fresh("k"), self.names[node]
         self.put(depth, f"bad = bad | ({index} < 0) | ({index} >= {limit})")
         self.put(depth, f"{pick} = maximum_(minimum_({index}, {limit} - 1), i64(0))")
-        return pick if stride == 1 else f"{pick} * {self.size(('pick', access, node), stride, 's')}"
+        return pick if stride == 1 else f"{pick} * {self.size(('pick', access, k), stride, 's')}"
 
     def element(self, access: Access, depth: int) -> str:
         return f"{self.buffer_names[access.buffer]}[{self.address(access, depth)}]"
