@@ -100,6 +100,14 @@ def test_gathers_and_scatters():
     check(places, x, i, j)
 
 
+def test_a_part_without_elements_of_what_was_reshaped():
+    """Found by random NumPy functions: no place could be computed along an axis of no elements."""
+    x = random((1, 4), np.dtype("i8"))
+    part = lambda x, step: ops.slice(x, start=(0,), size=(0,), step=(step,))
+    check(lambda x: [part(ops.reshape(x, shape=(4,)) % 3, 1), part(ops.reshape(-x, shape=(4,)), -1),
+                     ops.slice(ops.reshape(-x, shape=(2, 2)), start=(1, 0), size=(0, 2), step=(1, 1))], x)
+
+
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_one_index_picks_along_several_axes(device):
     """x[i, i], each axis with its own stride and size: found by random NumPy functions, as wrong elements."""

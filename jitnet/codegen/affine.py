@@ -54,13 +54,13 @@ class Affine:
 
     @property
     def low(self) -> int:
-        """The smallest value over the ranges of the axes."""
-        return self.const + sum(min(0, k * (a.extent - 1)) for a, k in self.terms)
+        """The smallest value over the ranges of the axes; an axis of no elements counts as one of one."""
+        return self.const + sum(min(0, k * (a.extent - 1)) for a, k in self.terms if k < 0)
 
     @property
     def high(self) -> int:
-        """The largest value over the ranges of the axes."""
-        return self.const + sum(max(0, k * (a.extent - 1)) for a, k in self.terms)
+        """The largest value over the ranges of the axes; an axis of no elements counts as one of one."""
+        return self.const + sum(max(0, k * (a.extent - 1)) for a, k in self.terms if k > 0)
 
 
 def split(index: Affine, inner: int) -> tuple[Affine, Affine] | None:
