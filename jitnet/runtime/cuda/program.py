@@ -221,8 +221,12 @@ class Run:
         out = np.empty(shape, dtype)
         if nbytes:
             pinned, size = gpu.pinned.take(nbytes)
-            gpu.driver.copy(pinned, self.address(place), nbytes, gpu.stream)
-            gpu.driver.synchronize(gpu.stream)
+            try:
+                gpu.driver.copy(pinned, self.address(place), nbytes, gpu.stream)
+                gpu.driver.synchronize(gpu.stream)
+            except BaseException:   # Ctrl-C above all
+                gpu.pinned.put(pinned, size)
+                raise
             as_bytes(out)[:] = host_bytes(pinned, nbytes)
             gpu.pinned.put_at_once(pinned, size)
         return out

@@ -158,6 +158,7 @@ class Gpu:
             self.wait_for_event(event)
         except KeyboardInterrupt:   # the next wait tells what went wrong
             self.checks = dict.fromkeys(checks) | self.checks
+            self.events.append(event)
             raise
         with self.lock, self.doing("waiting"):
             self.events.append(event)

@@ -5,7 +5,6 @@ for the device. What comes back has to be waited for: `to_host` is where a progr
 """
 from __future__ import annotations
 
-import collections
 import ctypes
 from collections.abc import Sequence
 
@@ -77,36 +76,55 @@ def to_host(buffer: DeviceBuffer) -> np.ndarray:
     gpu, nbytes = buffer.gpu, buffer.nbytes
     out = np.empty(buffer.shape, buffer.dtype)
     values = as_bytes(out)
-    parts: collections.deque[Part] = collections.deque()
-    with gpu.lock, gpu.doing(f"copying {buffer.type_text} to the host"):
-        for start in range(0, nbytes, CHUNK):
-            if len(parts) == 2:   # one on its way while the other is taken out
-                parts.popleft().receive(gpu, values)
-            parts.append(Part(gpu, buffer.pointer, start, min(CHUNK, nbytes - start)))
-    gpu.wait()
-    with gpu.lock, gpu.doing(f"copying {buffer.type_text} to the host"):
-        for part in parts:
-            part.receive(gpu, values)
+    parts: list[Part] = []
+    try:
+        with gpu.lock, gpu.doing(f"copying {buffer.type_text} to the host"):
+            for start in range(0, nbytes, CHUNK):
+                if len(parts) > 1:   # one on its way while the other is taken out
+                    parts[-2].receive(gpu, values)
+                parts.append(Part(gpu, start, min(CHUNK, nbytes - start)))
+                parts[-1].send(gpu, buffer.pointer)
+        gpu.wait()
+        with gpu.lock, gpu.doing(f"copying {buffer.type_text} to the host"):
+            for part in parts[-2:]:
+                part.receive(gpu, values)
+    except BaseException:   # Ctrl-C above all
+        if not gpu.lost:
+            with gpu.lock, gpu.doing("giving a copy up"):
+                for part in parts:
+                    part.give_up(gpu)
+        raise
     return out
 
 
 class Part:
     """A piece of a buffer on its way to page-locked memory."""
 
-    def __init__(self, gpu: Gpu, pointer: int, start: int, nbytes: int):
+    def __init__(self, gpu: Gpu, start: int, nbytes: int):
         self.start, self.nbytes = start, nbytes
-        self.pinned, self.size = gpu.pinned.take(nbytes)
-        gpu.driver.copy(self.pinned, pointer + start, nbytes, gpu.stream)
         self.event = gpu.take_event()
+        self.pinned, self.size = gpu.pinned.take(nbytes)   # 0 once it was given back
+
+    def send(self, gpu: Gpu, pointer: int) -> None:
+        """Starts the copy out of a buffer."""
+        gpu.driver.copy(self.pinned, pointer + self.start, self.nbytes, gpu.stream)
         gpu.driver.record(self.event, gpu.stream)
 
     def receive(self, gpu: Gpu, values: np.ndarray) -> None:
         """Puts the bytes where they belong once they are here."""
         if not gpu.driver.is_done(self.event):
             gpu.driver.wait_for(self.event)
-        gpu.events.append(self.event)
         values[self.start:self.start + self.nbytes] = host_bytes(self.pinned, self.nbytes)
-        gpu.pinned.put_at_once(self.pinned, self.size)
+        pinned, self.pinned = self.pinned, 0
+        gpu.events.append(self.event)
+        gpu.pinned.put_at_once(pinned, self.size)
+
+    def give_up(self, gpu: Gpu) -> None:
+        """Gives the memory back once the copy, if there is one under way, is done with it."""
+        if self.pinned:
+            gpu.driver.record(self.event, gpu.stream)
+            gpu.pinned.busy.append((self.event, self.pinned, self.size))
+            self.pinned = 0
 
 
 def copied(buffer: DeviceBuffer, device: Device | None = None) -> DeviceBuffer:

@@ -1,12 +1,14 @@
 """What goes wrong on a GPU: who is told when, and that memory comes back, other devices and the CPU go on."""
+import contextlib
 import gc
+import itertools
 
 import numpy as np
 import pytest
 
 import jitnet
 from jitnet import errors
-from jitnet.runtime.cuda import stream
+from jitnet.runtime.cuda import stream, transfer
 from jitnet.testing_gpu import fake_gpus
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -103,6 +105,38 @@ def test_an_interrupted_wait_leaves_its_errors_to_the_next_one(driver, monkeypat
     monkeypatch.setattr(driver, "wait_for", wait_for)
     with pytest.raises(errors.TraceIndexError):
         jitnet.gpu(0).synchronize()
+
+
+@pytest.mark.parametrize("call", ["copy", "record", "is_done", "wait_for", "new_event", "allocate_pinned"])
+def test_an_interrupted_copy_to_the_host_gives_everything_back(driver, monkeypatch, call):
+    monkeypatch.setattr(transfer, "CHUNK", 1024)
+    x = np.arange(1000.0)   # in eight pieces
+    array, gpu, method = on_gpu(x), stream.open_gpu(0), getattr(driver, call)
+    blocks = lambda: sum(size * len(free) for size, free in gpu.pinned.free.items())   # bytes
+    array.numpy()
+    for nth in range(12):
+        count = itertools.count()
+
+        def interrupted(*args, count=count, nth=nth):
+            result = method(*args)
+            if next(count) == nth:
+                raise KeyboardInterrupt
+            return result
+
+        gpu.pinned.collect()
+        gpu.pinned.give_back()
+        gpu.events.clear()
+        monkeypatch.setattr(driver, call, interrupted)
+        with contextlib.suppress(KeyboardInterrupt):
+            array.numpy()
+        monkeypatch.setattr(driver, call, method)
+        gpu.wait()
+        gpu.pinned.collect()
+        missing = 1024 if call == "allocate_pinned" and next(count) > nth else 0   # it was interrupted before it returned
+        assert gpu.pinned.allocated - blocks() <= missing and not gpu.pinned.busy
+        assert len(set(gpu.events)) == len(gpu.events) <= 4
+        gpu.pinned.allocated = blocks()
+        np.testing.assert_array_equal(array.numpy(), x)
 
 
 def test_a_kernel_that_crashes_loses_its_device_alone(drivers):
