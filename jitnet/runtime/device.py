@@ -130,17 +130,19 @@ def gpu(index: int = 0) -> Device:
         raise DeviceError(f"gpu({index}): there is no GPU that jitnet can use", f"{driver.report()}; use `jitnet.cpu()`")
     if not 0 <= index < count:
         known = "gpu(0)" if count == 1 else f"gpu(0) to gpu({count - 1})"
-        raise DeviceError(f"gpu({index}): this machine has {known}", "use one of these")
+        raise DeviceError(f"gpu({index}): this machine has {known}{driver.visible()}", "use one of these")
     return Device("gpu", index)
 
 
 def num_gpus() -> int:
-    """How many GPUs jitnet can use."""
+    """How many GPUs jitnet can use; DeviceError in a process forked from one that uses GPUs, which can use none of them."""
     from .cuda import driver
 
     try:
         return driver.driver().device_count()
     except DeviceError:
+        if driver.forked():
+            raise
         return 0
 
 

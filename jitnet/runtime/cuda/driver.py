@@ -19,7 +19,8 @@ INSTALL = "install it: `pip install 'jitnet[cuda]'`"
 # Failures after which nothing in a device's memory can be trusted, and every further call to it fails.
 LOST = frozenset({"ILLEGAL_ADDRESS", "LAUNCH_FAILED", "LAUNCH_TIMEOUT", "HARDWARE_STACK_ERROR", "ILLEGAL_INSTRUCTION",
                   "MISALIGNED_ADDRESS", "INVALID_ADDRESS_SPACE", "INVALID_PC", "ASSERT", "ECC_UNCORRECTABLE", "CONTAINED",
-                  "DEVICE_UNAVAILABLE", "CONTEXT_IS_DESTROYED", "NVLINK_UNCORRECTABLE", "EXTERNAL_DEVICE", "UNKNOWN"})
+                  "CONTEXT_IS_DESTROYED", "NVLINK_UNCORRECTABLE", "EXTERNAL_DEVICE", "UNKNOWN"})
+NO_POOLS = "NOT_SUPPORTED"   # of some virtual GPUs
 OLD_DRIVER = frozenset({"UNSUPPORTED_PTX_VERSION", "NO_BINARY_FOR_GPU", "SYSTEM_DRIVER_MISMATCH",
                         "COMPAT_NOT_SUPPORTED_ON_DEVICE"})
 
@@ -201,6 +202,9 @@ class Driver:
         """Lets the device's stream-ordered pool keep what is freed, instead of giving it back at every wait."""
         cu = self.cu
         device = self._check("cuDeviceGet", cu.cuDeviceGet(index))
+        pools = cu.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED
+        if not self._check("cuDeviceGetAttribute", cu.cuDeviceGetAttribute(pools, device)):
+            raise DriverError(NO_POOLS, "its driver gives it no stream-ordered memory", "cuDeviceGetDefaultMemPool")
         pool = self._check("cuDeviceGetDefaultMemPool", cu.cuDeviceGetDefaultMemPool(device))
         threshold = cu.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
         self._check("cuMemPoolSetAttribute", cu.cuMemPoolSetAttribute(pool, threshold, cu.cuuint64_t(2 ** 64 - 1)))
@@ -386,7 +390,7 @@ def driver():
     global _driver
     if _driver is None:
         _driver = _found()
-    if getattr(_driver, "process", os.getpid()) != os.getpid():
+    if forked():
         raise DeviceError("this process was forked from one that uses a GPU, and CUDA does not live on in it",
                           "start processes by `spawn`: `multiprocessing.set_start_method('spawn')`")
     return _driver
@@ -412,7 +416,18 @@ def report() -> str:
             found.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             found.append(f"no {package}")
-    return f"{driver_report()}; found {', '.join(found)}"
+    return f"{driver_report()}{visible()}; found {', '.join(found)}"
+
+
+def visible() -> str:
+    """What the environment lets this process see of the devices, for messages; empty where it lets it see all."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "" if chosen is None else f" (CUDA_VISIBLE_DEVICES={chosen!r} decides what it sees)"
+
+
+def forked() -> bool:
+    """Whether this process was forked from one that uses a GPU."""
+    return getattr(_driver, "process", os.getpid()) != os.getpid()
 
 
 def driver_report() -> str:

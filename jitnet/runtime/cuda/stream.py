@@ -119,6 +119,10 @@ class Gpu:
                                      self._source)
         if error.lost:
             return self.lose(error)
+        if error.name == "DEVICE_UNAVAILABLE":
+            return DeviceError(f"{what}: the device is there, but not for this process: another one has it for itself, or its "
+                               f"compute mode forbids to use it",
+                               "see `nvidia-smi -q -d COMPUTE`, wait for that process, or use another device", self._source)
         if error.name in OLD_DRIVER:
             version = ".".join(map(str, self.driver.version()))
             return DeviceError(f"{what}: the driver, for CUDA {version}, is older than the toolkit that compiled the kernel",

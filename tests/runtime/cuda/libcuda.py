@@ -53,7 +53,7 @@ class Library:
 
     def __init__(self, fake, cuda):
         self.fake, self.cuda, self.kept, self.asked = fake, cuda, [], {}
-        self.mode, self.captured_elsewhere = threading.local(), False
+        self.mode, self.captured_elsewhere, self.pools = threading.local(), False, 1
 
     def find(self, name, version):
         """The address of a function, for C; None for what is not here."""
@@ -130,7 +130,7 @@ class Library:
         major, minor = properties.compute_capability
         known = {75: major, 76: minor, 16: properties.multiprocessors, 1: properties.max_threads_per_block, 10: 32,
                  39: properties.max_threads_per_multiprocessor, 97: properties.max_shared_memory_per_block,
-                 38: properties.l2_bytes}   # CUdevice_attribute
+                 38: properties.l2_bytes, 115: self.pools}   # CUdevice_attribute
         put(out, known[attribute], I)
 
     def cuMemGetInfo(self, free: P, total: P):
@@ -258,6 +258,10 @@ def main(path, cuda):
     assert float(jitnet.asarray(np.ones(3), device="gpu").sum()) == 3   # opened anew
     np.testing.assert_array_equal(jitnet.asarray(x, device="gpu").to("gpu:1").numpy(), x)
     assert fake.calls["copy_peer"] == 1
+    fake.library.pools = 0
+    fake.plant("synchronize", 1, "ILLEGAL_ADDRESS")
+    first_line(gpu.give_back if not gpu.lost else stream.open_gpu(0).give_back)
+    assert first_line(lambda: stream.open_gpu(0)).endswith("(its driver gives it no stream-ordered memory)")
     print("all agree")
 
 

@@ -49,7 +49,7 @@ def test_a_forked_process_is_told():
         child = os.fork()
         if child == 0:   # nothing of pytest's may run here
             texts = []
-            for use in (x.numpy, lambda: jitnet.asarray(1.0, device="gpu")):
+            for use in (x.numpy, lambda: jitnet.asarray(1.0, device="gpu"), jitnet.num_gpus):
                 try:
                     use()
                 except DeviceError as error:
@@ -57,6 +57,6 @@ def test_a_forked_process_is_told():
             os.write(write, "|".join(texts).encode())
             os._exit(0)
         os.waitpid(child, 0)
-        first, second = os.read(read, 4000).decode().split("|")
-        assert "gpu(0) was lost" in first and "forked" in first and "forked" in second
+        first, second, third = os.read(read, 4000).decode().split("|")
+        assert "gpu(0) was lost" in first and "forked" in first and "forked" in second and "forked" in third
         assert float(x[1]) == 1

@@ -239,3 +239,22 @@ def test_nothing_is_there_without_a_gpu():
             jitnet.gpu()
         assert first_line(error) == "gpu(0): there is no GPU that jitnet can use"
         assert "cuda-bindings" in str(error.value) and "CUDA driver" in str(error.value)
+
+
+def test_the_environment_decides_what_is_seen(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with fake_gpus(0), pytest.raises(errors.DeviceError, match=r"\(CUDA_VISIBLE_DEVICES='' decides what it sees\)"):
+        jitnet.gpu()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with fake_gpus(1), pytest.raises(errors.DeviceError) as error:
+        jitnet.gpu(1)
+    assert first_line(error) == "gpu(1): this machine has gpu(0) (CUDA_VISIBLE_DEVICES='1' decides what it sees)"
+
+
+def test_a_device_that_another_process_has_for_itself(drivers):
+    drivers.plant("open", 1, "DEVICE_UNAVAILABLE")
+    with pytest.raises(errors.DeviceError, match="not for this process: another one has it for itself"):
+        on_gpu(X)
+    assert not drivers.calls["reset"]
+    np.testing.assert_array_equal(on_gpu(X, 1).numpy(), X)
+    np.testing.assert_array_equal(on_gpu(X).numpy(), X)   # it is free again
