@@ -14,7 +14,7 @@ from .numpy import where as where
 from .retrace import explain_retrace as explain_retrace
 from .runtime import cache as cache
 from .runtime.array import Array as Array, asarray as asarray, block_until_ready as block_until_ready, device_put as device_put
-from .runtime.device import Device as Device
+from .runtime.device import Device as Device, devices as devices
 from .runtime.preload import preload
 from .context import Context as Context, cpu as cpu, cpu_pinned as cpu_pinned, current_context as current_context, gpu as gpu
 from .context import num_gpus as num_gpus

@@ -120,6 +120,11 @@ def num_gpus() -> int:
     return devices.num_gpus()
 
 
+def gpu_memory_info(device_id: int = 0) -> tuple[int, int]:
+    """(free, total) bytes of a GPU's memory."""
+    return devices.gpu(device_id).memory_info
+
+
 def known_context(ctx) -> Context:
     """The Context that an argument `ctx=` names; None: the current one."""
     if ctx is None:

@@ -10,27 +10,42 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError
 from ..op import NUMPY_FUNCTIONS
+from ..runtime.device import is_away, known_device
 from ..sizes import constant, integer, largest
 from ..tracer import Tracer, current_trace
 from ..types import F32, HALVES, I64, is_float, known_dtype, promote
 from .joining import array, stack
-from .protocol import any_special, as_array, fresh, implements
+from .protocol import any_special, as_array, fresh, implements, is_special
 from .shapes import moveaxis
 
 
 def creates(numpy_function):
-    """Decorator: outside a trace and without traced arguments the function is NumPy's."""
+    """Decorator: outside a trace and without traced arguments the function is NumPy's; its result goes to a GPU that `device=`
+    or a `with` block names."""
     def register(function):
         NUMPY_FUNCTIONS[numpy_function] = function
 
         @functools.wraps(function)
         def public(*args, **kwargs):
-            kwargs.pop("device", None)
-            if current_trace() is None and not any_special(args, kwargs):
-                return numpy_function(*args, **kwargs)
-            return function(*args, **kwargs)
+            device = kwargs.pop("device", None)
+            if current_trace() is not None:
+                return function(*args, **kwargs)
+            if any_special(args, kwargs):
+                return function(*args, **kwargs) if device is None else placed(function(*args, **kwargs), device)
+            made = numpy_function(*args, **kwargs)
+            return made if device is None and not is_away() else placed(made, device)
         return public
     return register
+
+
+def placed(made, device):
+    """What was made on the host, as an Array on a GPU if the device is one (None: the default device)."""
+    device = known_device(device)
+    if device.kind == "cpu" and not is_special(made):
+        return made
+    from ..runtime.array import asarray
+
+    return tuple(asarray(x, device=device) for x in made) if isinstance(made, tuple) else asarray(made, device=device)
 
 
 def _shape(shape):
@@ -79,8 +94,10 @@ def full(shape, fill_value, dtype=None, order="C", *, like=None):
 
 
 def _like(numpy_function, fill):
-    @implements(numpy_function, eager=numpy_function)
+    @creates(numpy_function)
     def like(a, dtype=None, order="K", subok=True, shape=None, *, device=None):
+        if current_trace() is None:   # an Array has one of its own kind made
+            return numpy_function(a, dtype, order, subok, shape)
         x = as_array(a)
         return _full(x.shape if shape is None else _shape(shape), fill, known_dtype(dtype or x.dtype))
     like.__name__ = numpy_function.__name__
@@ -91,9 +108,11 @@ def _like(numpy_function, fill):
 zeros_like, ones_like, empty_like = _like(np.zeros_like, 0), _like(np.ones_like, 1), _like(np.empty_like, 0)
 
 
-@implements(np.full_like)
+@creates(np.full_like)
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
     """An array of the shape and dtype of another, filled with one value."""
+    if current_trace() is None:
+        return np.full_like(a, fill_value, dtype, order, subok, shape)
     x = as_array(a)
     return full(x.shape if shape is None else shape, fill_value, dtype or x.dtype)
 

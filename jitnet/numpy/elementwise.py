@@ -9,7 +9,7 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..promotion import float_rule, ufunc_rule
-from ..tracer import Tracer
+from ..tracer import Tracer, current_trace
 from ..types import I64, finfo, is_float, promote
 from .protocol import as_array, call_with_options, fresh, implements, implements_special, into
 
@@ -294,6 +294,8 @@ def angle(z, deg=False):
 def where(condition, *choices):
     """x where the condition holds, y elsewhere."""
     if len(choices) != 2:
+        if current_trace() is None and not choices:
+            return np.where(condition)
         raise TraceTypeError("where: with a condition alone, the size of the result depends on its values",
                              "give both values, where(condition, x, y), or call it outside the compiled function")
     return ops.where(condition, *choices)

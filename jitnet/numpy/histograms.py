@@ -9,6 +9,7 @@ import numpy as np
 from .. import ops
 from ..errors import TraceTypeError, TraceValueError
 from ..ops.movement import slice_axis
+from ..tracer import current_trace
 from ..types import I64, is_float
 from .creation import linspace
 from .protocol import as_array, astype, implements
@@ -111,6 +112,8 @@ def bincount(x, /, weights=None, minlength=0):
     A traced x needs `minlength`, as the size of the result must be known when the function is traced.
     """
     if minlength == 0:
+        if current_trace() is None:
+            return np.bincount(x, weights)
         raise TraceTypeError("bincount: the size of the result depends on the values of a traced array",
                              "pass minlength=, larger than every element")
     x = as_array(x)

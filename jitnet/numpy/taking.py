@@ -7,6 +7,7 @@ from .. import ops
 from ..errors import TraceIndexError, TraceTypeError
 from ..op import has_priority
 from ..ops.indexing import along_axis, take_along
+from ..tracer import current_trace
 from ..types import I64, broadcast_shapes, normalize_axis
 from .indexing import fitted, move_index_axes, now, plain_value, wrapped_index
 from .protocol import as_array, astype, implements, into, is_special
@@ -86,6 +87,8 @@ def _size_error(name: str) -> TraceTypeError:
 def compress(condition, a, axis=None, out=None):
     """The elements of a along an axis where a condition known while tracing holds."""
     if is_special(condition):
+        if current_trace() is None:
+            return np.compress(condition, a, axis, out)
         raise _size_error("compress")
     return take(a, np.flatnonzero(condition), axis, out)
 
@@ -94,17 +97,21 @@ def compress(condition, a, axis=None, out=None):
 def extract(condition, arr):
     """The elements of the flattened array where a condition known while tracing holds."""
     if is_special(condition):
+        if current_trace() is None:
+            return np.extract(condition, arr)
         raise _size_error("extract")
     return take(arr, np.flatnonzero(condition))
 
 
 def _unknown_size(numpy_function, method=None):
     @implements(numpy_function, method=method)
-    def raises(*args, **kwargs):
+    def outside(*args, **kwargs):
+        if current_trace() is None:   # of Arrays, which hand it to NumPy
+            return numpy_function(*args, **kwargs)
         raise _size_error(numpy_function.__name__)
-    raises.__name__ = numpy_function.__name__
-    raises.__doc__ = f"NumPy's `{numpy_function.__name__}`; of traced values an error: the size of the result is not known."
-    return raises
+    outside.__name__ = numpy_function.__name__
+    outside.__doc__ = f"NumPy's `{numpy_function.__name__}`; of traced values an error: the size of the result is not known."
+    return outside
 
 
 nonzero = _unknown_size(np.nonzero, "nonzero")

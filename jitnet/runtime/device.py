@@ -146,6 +146,16 @@ def num_gpus() -> int:
         return 0
 
 
+def devices() -> list[Device]:
+    """Every device that arrays can be on: the CPU, then the GPUs that jitnet can use (why there is none: `jitnet.gpu()` says).
+
+    >>> import jitnet
+    >>> jitnet.devices()[0]
+    cpu(0)
+    """
+    return [CPU, *(Device("gpu", k) for k in range(num_gpus()))]
+
+
 def default_device() -> Device:
     """Where arrays go when no device is named: that of the innermost `with`, else the CPU."""
     stack = _defaults.stack
@@ -153,20 +163,20 @@ def default_device() -> Device:
 
 
 def known_device(device, name: str = "device") -> Device:
-    """The Device that an argument names: a Device, "cpu", "gpu", "cpu:0", or None for the default."""
+    """The Device that an argument names: a Device, "cpu", "gpu" (or "cuda"), "gpu:1", or None for the default."""
     if device is None:
         return default_device()
     if isinstance(device, Device):
         return Device("gpu", device.index) if device.kind == "gpu" else CPU
     if isinstance(device, str):
         kind, _, index = device.partition(":")
-        if kind in ("cpu", "gpu") and (index or "0").isdigit():
+        if kind in ("cpu", "gpu", "cuda") and (index or "0").isdigit():
             return (cpu if kind == "cpu" else gpu)(int(index or 0))
     raise DeviceError(f"{name}: {device!r} is no device", "use `jitnet.cpu()` or `jitnet.gpu(0)`")
 
 
 def is_gpu(device, name: str = "device") -> bool:
     """Whether an argument names a GPU: `"cuda"`, `"gpu"` or a Device, which need not be there to look at code for it."""
-    if device == "cuda" or (isinstance(device, str) and device.partition(":")[0] == "gpu"):
+    if isinstance(device, str) and device.partition(":")[0] in ("gpu", "cuda"):
         return True
     return known_device(device, name).kind == "gpu"

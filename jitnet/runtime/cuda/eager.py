@@ -15,6 +15,7 @@ import numpy as np
 from ... import tree
 from ...errors import TraceTypeError
 from ...tracer import current_trace, within
+from . import on_host
 from .buffer import DeviceBuffer
 
 MOST_FUNCTIONS = 2048   # compiled functions kept; the one used longest ago goes first
@@ -69,10 +70,22 @@ def _call(what: tuple, function, args: tuple, kwargs: dict, weak: Sequence[int] 
 
 def _result(compiled, operands: list):
     """What a compiled function gives, also for arrays that a function which is being traced computes with on its own."""
-    if current_trace() is None:
-        return tree.map(_unwrapped, compiled(*operands))
-    with within():
-        return tree.map(_unwrapped, compiled(*operands))
+    try:
+        if current_trace() is None:
+            return tree.map(_unwrapped, compiled(*operands))
+        with within():
+            return tree.map(_unwrapped, compiled(*operands))
+    except TraceTypeError as error:
+        raise _said_eagerly(error) from None
+
+
+def _said_eagerly(error: TraceTypeError) -> TraceTypeError:
+    """An error of tracing in the words of a user who compiles nothing."""
+    outside = "call it outside the compiled function"
+    if outside not in error.hint:
+        return error
+    what = error.what.replace("of a traced value", "of an array on a GPU").replace("a traced array", "an array on a GPU")
+    return type(error)(what, error.hint.replace(outside, "compute it on the host: `x.numpy()`"), error.source)
 
 
 def _passed(x):
@@ -113,7 +126,9 @@ def _compiled(what: tuple, structure: tuple, statics: tuple, function):
 
 
 def run(function, args: tuple, kwargs: dict):
-    """A NumPy function on device buffers; what it cannot compute there is an error."""
+    """A NumPy function on device buffers; what it cannot compute there is an error, but for what on_host.py names."""
+    if on_host.must_run(function, args, kwargs):
+        return on_host.run(function, args, kwargs)
     out = kwargs.pop("out", None) if "out" in kwargs else None
     result = _call(("numpy", function, function.__name__), function, args, kwargs)
     return result if out is None else _into(out, result)
@@ -125,7 +140,7 @@ def run_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict):
         return _plain_ufunc(ufunc, inputs)
     out = kwargs.pop("out", None)
     if method == "at":
-        raise TraceTypeError(f"{ufunc.__name__}.at: it does not run eagerly on a GPU", "compile the function with `jitnet.jit`")
+        return _call(("at", ufunc, f"{ufunc.__name__}_at"), ufunc.at, inputs, kwargs)
     function = ufunc if method == "__call__" else getattr(ufunc, method)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}_{method}"
     weak = range(len(inputs)) if method == "__call__" else ()
@@ -163,6 +178,8 @@ def _into(out, result):
 
 def run_method(name: str, args: tuple, kwargs: dict):
     """A method of arrays on device buffers; args[0] is the array."""
+    if name == "nonzero":
+        return on_host.run(np.nonzero, args, kwargs)
     out = kwargs.pop("out", None)
     result = _call(("method", name), lambda x, *rest, **options: getattr(x, name)(*rest, **options), args, kwargs)
     return result if out is None else _into(out, result)
@@ -181,8 +198,8 @@ def run_op(op, arrays, params):
 
 
 def get_item(x: DeviceBuffer, key) -> DeviceBuffer:
-    """x[key], a new array."""
-    return _call(("getitem",), operator.getitem, (x, _plain(key)), {})
+    """x[key], a new array. How many elements a mask picks, the host must know: it waits for the mask."""
+    return _call(("getitem",), operator.getitem, (x, on_host.without_masks(x.shape, _plain(key))), {})
 
 
 def set_item(x: DeviceBuffer, key, value) -> None:

@@ -191,3 +191,89 @@ def test_arrays_that_a_traced_function_computes_with_on_its_own(driver):
     f(a)
     got = jitnet.jit(lambda x: x * (a + 1) + a[0] + a.sum() + f(a))(a)
     np.testing.assert_array_equal(got.numpy(), X * (X + 1) + X[0] + X.sum() + X + 1)
+
+
+def test_devices_and_their_names(drivers):
+    assert [str(d) for d in jitnet.devices()] == ["cpu(0)", "gpu(0)", "gpu(1)"]
+    x = jitnet.asarray([1.0], device="cuda:1")
+    assert x.device == jitnet.gpu(1) and x.to("cuda").device == x.to("gpu:0").device == jitnet.gpu(0)
+    assert jitnet.jit(lambda x: x + 1, device="cuda")(np.ones(2)).tolist() == [2, 2]
+    assert jitnet.context.gpu_memory_info(1) == jitnet.gpu(1).memory_info
+    with pytest.raises(errors.DeviceError, match="this machine has gpu"):
+        x.to("cuda:2")
+
+
+@pytest.mark.parametrize("make, wanted", [
+    (lambda np, **on: np.zeros(3, **on), [0, 0, 0]), (lambda np, **on: np.ones((2,), **on), [1, 1]),
+    (lambda np, **on: np.arange(3, **on), [0, 1, 2]), (lambda np, **on: np.full(2, 7.0, **on), [7, 7]),
+    (lambda np, **on: np.linspace(0, 1, 3, **on), [0, 0.5, 1]), (lambda np, **on: np.array([4, 5], **on), [4, 5]),
+    (lambda np, **on: np.asarray([4, 5], **on), [4, 5]), (lambda np, **on: np.eye(1, **on), [[1]])])
+def test_new_arrays(driver, make, wanted):
+    """Where `device=` says, or the `with` block; without either they are NumPy's."""
+    numpy = jitnet.numpy
+    there = make(numpy, device="gpu")
+    with jitnet.gpu(0):
+        here, back = make(numpy), make(numpy, device="cpu")
+    assert there.device == here.device == jitnet.gpu(0) and there.tolist() == here.tolist() == wanted
+    assert type(make(numpy)) is type(back) is np.ndarray and back.tolist() == wanted
+
+
+def test_arrays_like_others(driver):
+    numpy, x = jitnet.numpy, jitnet.asarray(np.ones((2, 3), np.float32), device="gpu")
+    for made, value in ((numpy.zeros_like(x), 0), (numpy.full_like(x, 5), 5), (numpy.ones_like(x), 1)):
+        assert (made.device, made.dtype) == (x.device, x.dtype) and made.tolist() == [[value] * 3] * 2
+    assert numpy.zeros_like(np.ones(2), device="gpu").device == x.device
+    assert type(numpy.zeros_like(np.ones(2))) is np.ndarray
+
+
+MASKED = np.arange(24.0).reshape(2, 3, 4)
+MASK = MASKED % 5 > 1
+
+
+@pytest.mark.parametrize("key", [MASK, MASK[:, :, 0], (slice(None), MASK[0]), (..., MASK[0, 0]), (0, MASK[1, 0, :3]),
+                                 (None, MASK[:, 0, 0]), (slice(1), ..., MASK[0]), (MASK[:, 0, 0], MASK[0, :2, 0].nonzero()[0]),
+                                 [True, False]], ids=lambda key: str(key)[:30])
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_masks_as_indices(driver, key, where):
+    x = jitnet.asarray(MASKED, device="gpu")
+    there = key if where == "host" or isinstance(key, list) else jitnet.tree.map(
+        lambda k: jitnet.asarray(k, device="gpu") if isinstance(k, np.ndarray) else k, key)
+    got = x[there]
+    assert got.device == x.device and got.tolist() == MASKED[key].tolist()
+
+
+def test_a_mask_that_does_not_fit(driver):
+    x = jitnet.asarray(MASKED, device="gpu")
+    with pytest.raises(errors.TraceIndexError, match=r"a mask of shape \(2, 2\) does not fit axes of sizes \(2, 3\)"):
+        x[MASK[:, :2, 0]]
+    with pytest.raises(errors.TraceIndexError, match=r"a mask of shape \(3,\) does not fit axes of sizes \(4,\)"):
+        x[..., MASK[0, :, 0]]
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("namespace", [np, jitnet.numpy], ids=["numpy", "jitnet"])
+def test_results_whose_size_depends_on_values(driver, device, namespace, tmp_path):
+    x = jitnet.asarray(MASKED, device=device)
+    for function in (lambda np, x: np.nonzero(x), lambda np, x: np.argwhere(x > 20), lambda np, x: np.unique(x % 3),
+                     lambda np, x: np.unique_counts(x % 3), lambda np, x: np.flatnonzero(x), lambda np, x: np.where(x > 3),
+                     lambda np, x: np.compress(x[0, 0] > 1, x, axis=2), lambda np, x: np.extract(x > 3, x),
+                     lambda np, x: x.nonzero(), lambda np, x: np.bincount(x.ravel().astype(int) % 3)):
+        for got, want in zip(*(jitnet.tree.leaves(f) for f in (function(namespace, x), function(np, MASKED))), strict=True):
+            assert got.device == x.device and got.tolist() == want.tolist()
+    np.save(tmp_path / "x.npy", x)
+    assert np.load(tmp_path / "x.npy").tolist() == MASKED.tolist() and np.array2string(x[0, 0]) == "[0. 1. 2. 3.]"
+
+
+def test_what_only_the_host_can(driver):
+    """The error speaks of the GPU, for nothing is compiled that the user knows of."""
+    x = jitnet.asarray(np.ones(3), device="gpu")
+    with pytest.raises(errors.TraceTypeError) as found:
+        np.fft.fft(x)
+    assert found.value.what == "numpy.fft.fft: jitnet cannot compile this function of an array on a GPU (f64[3])"
+    assert found.value.hint == "write it with functions that `jitnet.numpy` has, or compute it on the host: `x.numpy()`"
+
+
+def test_additions_at_places(driver):
+    x = jitnet.asarray(np.zeros(3), device="gpu")
+    np.add.at(x, np.array([0, 2, 2]), 1.5)
+    assert x.tolist() == [1.5, 0, 3]
