@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ..sizes import smallest
-from ..types import is_float, short_dtype
+from ..types import short_dtype
 from .affine import Axis
 from .cpu_reduce import ReduceWriter, is_float_sum
 from .cuda_launch import LaunchShape
@@ -218,11 +216,6 @@ class TeamWriter(CudaWriter, ReduceWriter):
             (place,) = places[k].values()
             self.put(depth, f"{', '.join(names)} = load_vector_({buffer}, {base}{place}, {self.width})")
 
-    def expression(self, node: Node, depth: int) -> str:
-        if node.eqn.op.name == "exp" and is_nonpositive(node.operands[0]):
-            return f"exp_nonpositive_({self.names[node.operands[0]]})"
-        return super().expression(node, depth)
-
     def inverse(self, divisor: Node) -> str:
         """What a divisor of a whole row is divided by with; written once."""
         if divisor not in self.inverses:
@@ -331,28 +324,6 @@ def is_quotient_of_row(node: Node, stage: Stage, moving: list[Node]) -> bool:
         return False
     dividend, divisor = node.operands
     return dividend in moving and divisor not in moving
-
-
-def is_nonpositive(node: Node) -> bool:
-    """Is this a value minus the largest one of all that it may be, rounded or not, or NaN?"""
-    node, kinds = without_casts(node)
-    if not all(map(is_float, kinds)) or node.kind != "expr" or node.eqn.op.name != "subtract":
-        return False
-    (value, kinds), (most, most_kinds) = map(without_casts, node.operands)
-    if most.kind != "reduction" or most.eqn.op.combine != "max_reduce_":
-        return False
-    operand, operand_kinds = without_casts(most.operands[0])
-    exact = all(kind == value.dtype or kind.itemsize > value.dtype.itemsize for kind in kinds + most_kinds + operand_kinds)
-    return operand is value and is_float(value.dtype) and exact
-
-
-def without_casts(node: Node) -> tuple[Node, list[np.dtype]]:
-    """What a value is cast from, and the dtypes on the way from there."""
-    kinds = [node.dtype]
-    while node.kind == "expr" and node.eqn.op.name == "cast":
-        (node,) = node.operands
-        kinds.append(node.dtype)
-    return node, kinds
 
 
 class ColumnsWriter(TeamWriter):

@@ -68,8 +68,10 @@ def exp_of_rest(r):
 @define("exp", "f32", "f64")
 def exp(x):
     x = x.clamp(*pick(x, (-104.5, 89.0), (-746.0, 710.0)))
-    r, bits = exp_reduced(x)
-    return scale_by_power(exp_of_rest(r), bits)
+    bias, mantissa = pick(x, (127, 23), (1023, 52))
+    r, bits = exp_reduced(x, 2 * bias)   # two factors as in scale_by_power; what is above an exponent is shifted out
+    half = bits >> 1
+    return exp_of_rest(r) * (half << mantissa).from_bits() * ((bits - half) << mantissa).from_bits()
 
 
 @define("exp_nonpositive", "f32", "f64")

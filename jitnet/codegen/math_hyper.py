@@ -29,9 +29,9 @@ TANH_Q = (1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325
 
 def small_exp(x):
     """exp(x) for |x| so small that 2^n is a normal number."""
-    r, bits = exp_reduced(x)
-    magic_bits, bias, mantissa = pick(x, (0x4B400000, 127, 23), (0x4338000000000000, 1023, 52))
-    power = ((bits - (magic_bits - bias)) << mantissa).from_bits()
+    bias, mantissa = pick(x, (127, 23), (1023, 52))
+    r, bits = exp_reduced(x, bias)
+    power = (bits << mantissa).from_bits()
     p = (r * r).fma(r.poly(*pick(x, EXP_F32, EXP_F64)), r)
     return p.fma(power, power)
 

@@ -19,6 +19,7 @@ from jitnet.errors import DeviceError
 from jitnet.runtime import cuda_compile
 from jitnet.testing_compiled import graph_of
 from jitnet.testing_kernels import interpreted_gpu
+from jitnet.types import F16
 
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "cuda"
@@ -125,6 +126,19 @@ def test_rows_are_kept_while_they_fit():
     assert short.source == long.source
     assert (short.launch.kept_bytes, long.launch.kept_bytes) == (44_000, 0)
     assert launch_shape(short.launch).shared_bytes == 44_000
+
+
+@pytest.mark.parametrize("function, known", [
+    (lambda x: np.exp(-x * x), True), (lambda x: np.exp(np.float32(-0.5) * x * x), True), (lambda x: np.exp(-np.abs(x)), True),
+    (lambda x: np.exp(-(x * x) / 2), True), (lambda x: np.exp(x * x), False), (lambda x: np.exp(-x), False),
+    (lambda x: np.exp(-x * x * x), False), (lambda x: np.exp(x * x * np.float32(0.5)), False), (softmax, True),
+    (lambda x: np.exp(x - x.min(axis=1, keepdims=True)), False),
+    (lambda x: np.exp(x - (x + 1).max(axis=1, keepdims=True)), False),
+    (lambda x: np.exp(x.astype(np.float64) - x.astype(F16).max(axis=1, keepdims=True).astype(np.float64)), False)])
+def test_exponentials_of_what_is_never_above_0(function, known):
+    for dtype in (np.float32, np.float64, *([F16] if function is softmax else [])):
+        texts = [cuda_kernel(k.nest).source for k in compile_graph(graph_of(function, np.ones((40, 50), dtype))).kernels]
+        assert any("exp_nonpositive_" in text for text in texts) == known
 
 
 def test_positions_in_rows_have_32_bits_while_these_suffice():
