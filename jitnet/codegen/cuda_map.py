@@ -198,7 +198,8 @@ class SquareWriter(CudaWriter):
     def lines_of(self) -> None:
         tile, inner = self.tile, self.inner
         rows = [a for a in self.nest.rows if a is not tile]
-        self.dims = [*self.row_dimensions(rows), self.cut("square", tile, EDGE), self.cut("block", inner, EDGE)]
+        squares = self.cut("square", tile, EDGE, 0), self.cut("block", inner, EDGE, 0)   # of nothing nothing may be read
+        self.dims = [*self.row_dimensions(rows), *squares]
         self.put(1, "g = block_x()")
         self.put(1, f"while g < {self.count(self.dims)}:")
         self.take_apart("g", self.dims, 2)

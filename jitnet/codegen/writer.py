@@ -232,9 +232,12 @@ class KernelWriter:
         self.fixed = list(rows)
         return [Dimension(self.axis_names[axis], self.extent_of(axis), axis.extent) for axis in rows]
 
-    def cut(self, name: str, axis: Axis, width: int) -> Dimension:
-        """The grid dimension of an axis cut in pieces of that width; the names of a piece's ends begin with `name`."""
-        pieces = largest(1, -(-axis.extent // width))
+    def cut(self, name: str, axis: Axis, width: int, least: int = 1) -> Dimension:
+        """The grid dimension of an axis cut in pieces of that width; the names of a piece's ends begin with `name`.
+
+        least: the pieces of an axis of no elements.
+        """
+        pieces = largest(least, -(-axis.extent // width))
         count = self.size((name, "pieces"), pieces, "p")
         self.pieces[name] = self.size((name, "width"), width, "w"), self.extent_of(axis)
         return Dimension(name, count, pieces)

@@ -17,7 +17,7 @@ from jitnet.codegen.cuda_names import parameters
 from jitnet.compile import as_on_gpu, compile_graph
 from jitnet.errors import DeviceError
 from jitnet.runtime import cuda_compile
-from jitnet.testing_compiled import graph_of
+from jitnet.testing_compiled import check_compiled, graph_of
 from jitnet.testing_kernels import interpreted_gpu
 from jitnet.types import F16
 
@@ -90,6 +90,18 @@ def test_vectors_of_16_bytes():
     ptx = cuda_compile.compile_ptx(kernel.source, (9, 0))
     assert "ld.global.nc.v4.b32" in ptx
     assert "st.global.v4.b32" in ptx
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (2, 0, 3), (2, 3, 0), (0, 2, 3)], ids=str)
+def test_of_nothing_nothing_is_read(shape):
+    """Not even to be turned, where a thread beyond the end reads the last element in place of its own."""
+    def function(x, y):
+        turned = np.swapaxes(x, -1, -2)
+        return [turned, turned + y, x.sum(-1), x.sum(0)]
+
+    arrays = [np.zeros(shape), np.zeros((*shape[:-2], *shape[:-3:-1]))]
+    with interpreted_gpu():
+        check_compiled(graph_of(function, *arrays), arrays, device=jitnet.gpu(0))
 
 
 def test_a_thread_has_a_vector_to_do_however_long_the_text():
