@@ -47,7 +47,8 @@ class LaunchShape:
     lanes: int = 1
     columns: int = 1
     kept_bytes: int = 0   # of dynamic shared memory for each row that is worth keeping there
-    together: int = 1     # rows that a block has at least, for what one of them loads the others find in the cache
+    together: int = 1     # rows that a block has at least, for what one of them loads the others find in the cache; of "grid":
+    #                       vectors that a thread takes at a time
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,11 @@ def flat(shape: LaunchShape, device: DeviceProperties) -> Launch:
 
 
 def grid(shape: LaunchShape, device: DeviceProperties) -> Launch:
-    """Threads along a row as far as it goes, the rest of the block on other rows."""
-    x = power_of_two(ceil_div(shape.inner, shape.lanes), 1, BLOCK)
+    """Threads along a row as far as it goes, a warp of them before each takes several vectors, the rest on other rows."""
+    lanes = shape.lanes * shape.together
+    x = max(power_of_two(ceil_div(shape.inner, shape.lanes), 1, WARP), power_of_two(ceil_div(shape.inner, lanes), 1, BLOCK))
     y = BLOCK // x
-    blocks_x, blocks_y = max(1, ceil_div(shape.inner, x * shape.lanes)), max(1, ceil_div(shape.outer, y))
+    blocks_x, blocks_y = max(1, ceil_div(shape.inner, x * lanes)), max(1, ceil_div(shape.outer, y))
     most = resident(device, BLOCK)
     blocks_x = min(blocks_x, most)
     return Launch((blocks_x, min(blocks_y, max(1, most // blocks_x), MOST_BLOCKS_Y), 1), (x, y, 1))

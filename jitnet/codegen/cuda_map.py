@@ -13,10 +13,10 @@ from __future__ import annotations
 from ..types import short_dtype
 from .cuda_launch import BLOCK, LaunchShape
 from .cuda_names import VECTOR_BYTES
-from .cuda_writer import CudaWriter, most_lanes
+from .cuda_writer import SHORT, CudaWriter, most_lanes
 from .nest import Access, LoopNest, Node
 
-IN_FLIGHT = 64     # bytes that a thread of a flat map loads before it waits
+IN_FLIGHT = 64     # bytes that a thread loads before it waits
 EDGE = 32          # of a square
 PITCH = EDGE + 1   # elements from row to row of a square in shared memory: so that its columns lie in different banks
 STEP = BLOCK // EDGE   # rows of a square that a block visits at a time
@@ -56,6 +56,9 @@ class VectorWriter(CudaWriter):
         self.width = most_lanes(self.stage, max(1, VECTOR_BYTES // widest))
         if any(s.add for s in self.stage.stores):
             self.width = 1
+        loaded = sum(a.buffer.dtype.itemsize for a in self.vectors if a.buffer.role == "input")
+        vectors = max(1, min(4, IN_FLIGHT // max(1, loaded * self.width)))
+        self.unroll = most_lanes(self.stage, self.width * vectors) // self.width   # vectors at a time
 
     def alignment(self) -> str:
         """The condition under which vectors may be used: the first element of every contiguous access is aligned for them."""
@@ -143,14 +146,17 @@ class GridWriter(VectorWriter):
         rows = 1
         for axis in self.nest.rows:
             rows *= axis.extent
-        return LaunchShape("grid", outer=rows, inner=self.axis.extent, lanes=self.width)
+        return LaunchShape("grid", outer=rows, inner=self.axis.extent, lanes=self.width, together=self.unroll)
 
     def lines_of(self) -> None:
         stage, block, count = self.stage, self.block, self.extent_of(self.axis)
         dims = self.row_dimensions(self.nest.rows)
         first = dims[0].name if len(dims) == 1 else "row"
-        self.put(1, "thread = block_x() * threads_x() + thread_x()")
-        self.put(1, "threads = blocks_x() * threads_x()")
+        self.short = self.axis.extent < SHORT
+        self.put(1, f"thread = {self.position('block_x() * threads_x() + thread_x()')}")
+        self.put(1, f"threads = {self.position('blocks_x() * threads_x()')}")
+        if self.width > 1:
+            self.put(1, f"whole = {self.position(f'{count} & -{self.width}')}")
         self.put(1, f"{first} = block_y() * threads_y() + thread_y()")
         self.put(1, f"while {first} < {self.count(dims)}:")
         self.take_apart(first, dims, 2)
@@ -158,19 +164,27 @@ class GridWriter(VectorWriter):
         self.statements(block.nodes, block.stores, 2)
         self.prepare(stage)
         if self.width > 1:
-            self.put(2, f"whole = {count} // {self.width} * {self.width}")
-            self.put(2, f"if not ({self.alignment()}):")
-            self.put(3, "whole = 0")
-            self.put(2, f"i = thread * {self.width}")
-            self.put(2, "while i < whole:")
-            self.vector_body(["i"], 3)
-            self.put(3, f"i += threads * {self.width}")
-        self.put(2, "i = whole + thread" if self.width > 1 else "i = thread")
+            self.whole_vectors()
+        else:
+            self.put(2, "i = thread")
         self.put(2, f"while i < {count}:")
         self.axis_names[self.axis] = "i"
         self.stage_body(stage, 3)
-        self.put(3, "i += threads")
+        self.put(3, f"i = {self.position('i + threads')}")
         self.put(2, f"{first} += blocks_y() * threads_y()")
+
+    def whole_vectors(self) -> None:
+        """The part of a row that vectors cover, several at a time and then one by one; `i` goes on with what is left."""
+        width = self.width
+        self.put(2, "i = thread")
+        self.put(2, f"if {self.alignment()}:")
+        self.put(3, f"i = {self.position(f'thread * {width}')}")
+        for together in (self.unroll, 1) if self.unroll > 1 else (1,):
+            places = ["i", *(f"(i + {k * width} * threads)" for k in range(1, together))]
+            self.put(3, f"while {self.position(places[-1].strip('()')) if together > 1 else 'i'} < whole:")
+            self.vector_body(places, 4)
+            self.put(4, f"i = {self.position(f'i + {together * width} * threads')}")
+        self.put(3, f"i = {self.position('whole + thread')}")
 
 
 def turns(nest: LoopNest, access: Access) -> bool:

@@ -44,7 +44,6 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.dims: list[Dimension] = self.dimensions()
         self.number = 0   # of the stage that is written
         self.width = 1    # elements of a vector
-        self.short = False   # are there fewer positions than 32 bits can count?
         self.strides: dict[Axis, str] = {}
         self.inverses: dict[Node, str] = {}   # of divisors that are the same for a row
 
@@ -138,10 +137,6 @@ class TeamWriter(CudaWriter, ReduceWriter):
             self.advance(step, depth + 1)
         for node in sums:
             self.join_total(self.names[node], node.dtype, depth)
-
-    def position(self, text: str) -> str:
-        """A position along a row, of 32 bits where all of them have as many."""
-        return f"i32({text})" if self.short else text
 
     def advance(self, step: str, depth: int) -> None:
         """Writes a thread's step."""

@@ -13,12 +13,11 @@ from .cuda_keep import MOST_BYTES, Kept, kept_values, pointer, slot_sizes
 from .cuda_launch import LONG_ROW, WARP, LaunchShape, ceil_div, row_block
 from .cuda_names import VECTOR_BYTES
 from .cuda_reduce import TeamWriter
-from .cuda_writer import most_lanes
+from .cuda_writer import SHORT, most_lanes
 from .nest import Access, LoopNest, Node, Stage, Store
 
 MOST_WIDTH = 4     # elements of a vector: eight exponentials at once take more registers than there are
 LEAST_VECTOR = 4   # bytes
-SHORT = 2 ** 31 - 2 ** 16   # elements of a row whose positions are numbers of 32 bits, also a step beyond its end
 SECTOR = 32        # bytes that a GPU's memory gives at once
 
 
@@ -44,7 +43,6 @@ class RowsWriter(TeamWriter):
         self.kept = kept_values(nest)
         self.memory = {value: f"kept{k}" for k, value in enumerate(self.kept)}
         self.width = self.vector_width()
-        # Arithmetic of 64 bits takes twice the instructions, and the loops of a row are little else.
         self.short = len(nest.inner) == 1 and not nest.split and nest.inner[0].extent < SHORT
         self.length = self.kept_length()
         self.row_bytes = self.length * sum(slot_sizes(self.kept))

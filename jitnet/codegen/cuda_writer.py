@@ -17,6 +17,7 @@ from .signs import is_nonpositive
 from .writer import PREFIXES, Dimension, KernelWriter, scalar_bits, total
 
 MOST_PARAMETERS = 60   # numbers passed by value; more come in one array
+SHORT = 2 ** 30        # elements of a row whose positions are numbers of 32 bits, also a step beyond its end
 MOST_STATEMENTS = 128  # statements of the body of a loop that works on several elements at a time
 
 
@@ -43,6 +44,7 @@ class CudaWriter(KernelWriter):
         super().__init__(nest)
         self.numbers: list[tuple[str, str]] = []   # (name, dtype) of the parameters after the buffers
         self.base_depth = 1
+        self.short = False                         # do 32 bits suffice for positions in a row? More take twice the instructions
         self.settled: set[Access] = set()          # accesses whose indices that are data are in their base
 
     # Parameters
@@ -137,6 +139,10 @@ class CudaWriter(KernelWriter):
     def count(self, dims: list[Dimension]) -> str:
         """The number of points of a grid, by name."""
         return dims[0].count if len(dims) == 1 else self.size(("points", tuple(d.name for d in dims)), self.points(dims), "n")
+
+    def position(self, text: str) -> str:
+        """A position along a row, of 32 bits where all of them have as many."""
+        return f"i32({text})" if self.short else text
 
     # Several elements at a time
 

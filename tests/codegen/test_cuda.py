@@ -159,8 +159,8 @@ def test_positions_in_rows_have_32_bits_while_these_suffice():
         (info,) = compile_graph(graph_of(softmax, x)).kernels
         return cuda_kernel(info.nest).source
     assert "q = i32(thread_x() * 4)" in text(1000)
-    assert text(1000) == text(2 ** 31 - 2 ** 16 - 1)
-    assert "i32(" not in text(2 ** 31 - 2 ** 16)
+    assert text(1000) == text(2 ** 30 - 1)
+    assert "i32(" not in text(2 ** 30)
 
 
 def test_one_text_for_all_sizes():
@@ -190,6 +190,8 @@ def test_parameters_are_few():
     (LaunchShape("flat", inner=0, lanes=8), None, "1 blocks of 256 threads"),
     (LaunchShape("grid", outer=1000, inner=3, lanes=1), None, "1x16 blocks of 4x64 threads"),
     (LaunchShape("grid", outer=8, inner=1 << 20, lanes=4), None, "1024x4 blocks of 256 threads"),
+    (LaunchShape("grid", outer=8, inner=1024, lanes=4, together=2), None, "1x4 blocks of 128x2 threads"),
+    (LaunchShape("grid", outer=8, inner=128, lanes=4, together=4), None, "1 blocks of 32x8 threads"),
     (LaunchShape("squares", outer=100), SMALL, "16 blocks of 32x8 threads"),
     (LaunchShape("rows", outer=1000, inner=3), None, "8 blocks of 1x128 threads"),
     (LaunchShape("rows", outer=1000, inner=100), None, "250 blocks of 32x4 threads"),
