@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from .. import ops
-from ..errors import TraceTypeError
+from ..errors import TraceTypeError, TraceValueError
 from ..op import NUMPY_FUNCTIONS
 from ..runtime.device import is_away, known_device
 from ..sizes import constant, integer, largest
@@ -53,7 +53,10 @@ def _shape(shape):
         if isinstance(n, Tracer):
             raise TraceTypeError("a shape must be known when the function is traced, not a traced value",
                                  "mark the size static with `static_argnames`")
-    return tuple(integer(n) for n in shape) if isinstance(shape, (tuple, list)) else (integer(shape),)
+    sizes = tuple(integer(n) for n in shape) if isinstance(shape, (tuple, list)) else (integer(shape),)
+    if any(n < 0 for n in sizes):
+        raise TraceValueError(f"there is no array of shape {sizes}", "sizes are 0 or more")
+    return sizes
 
 
 def _full(shape, value, dtype):
@@ -265,6 +268,8 @@ def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
     """Coordinate arrays of a grid from the coordinates along each axis."""
     arrays = [ops.reshape(as_array(x), shape=(-1,)) for x in xi]
     n = len(arrays)
+    if indexing not in ("xy", "ij"):
+        raise TraceValueError(f"meshgrid: indexing {indexing!r} is not known", "use 'xy' or 'ij'")
     order = list(range(n))
     if indexing == "xy" and n > 1:
         order[0], order[1] = 1, 0

@@ -93,6 +93,9 @@ def _subscripts(text: str, arrays):
         names.append(term_names)
     if arrow:
         before, has_dots, after = output.partition("...")
+        if dots and not has_dots:
+            raise TraceValueError(f"einsum: the output of {text!r} leaves out the axes of `...`",
+                                  "write `...` in the output too, or name these axes")
         out = [*before, *(dots if has_dots else []), *after]
     else:
         every = [n for term_names in names for n in term_names]

@@ -351,8 +351,8 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
         return fresh(x)
     info = finfo(x.dtype)
     high, low = (info.max if posinf is None else posinf), (info.min if neginf is None else neginf)
-    infinite = ops.isinf(x)
-    value = ops.where(ops.isnan(x), nan, ops.where(infinite, ops.where(ops.greater(x, 0), high, low), x))
+    nan, high, low = (as_array(v, x.dtype) for v in (nan, high, low))
+    value = ops.where(ops.isnan(x), nan, ops.where(ops.isinf(x), ops.where(ops.greater(x, 0), high, low), x))
     return value if copy else into(x, value, "nan_to_num")
 
 
@@ -369,6 +369,8 @@ def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
 @implements(np.select)
 def select(condlist, choicelist, default=0):
     """For each element the choice of the first condition that holds there."""
+    if len(condlist) != len(choicelist):
+        raise TraceValueError(f"select: {len(condlist)} conditions, {len(choicelist)} choices", "give one choice per condition")
     out = default
     dtype = promote(*map(_kind, choicelist), _kind(default))
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):

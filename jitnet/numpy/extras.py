@@ -95,7 +95,10 @@ def array_equiv(a1, a2):
 
 @implements(np.copyto)
 def copyto(dst, src, casting="same_kind", where=True) -> None:
-    """Writes src into dst where a condition holds."""
+    """Writes src into dst where a condition holds; TraceTypeError where the rule of casting does not allow their dtypes."""
+    if hasattr(src, "dtype") and not np.can_cast(src.dtype, dst.dtype, casting):
+        raise TraceTypeError(f"copyto: {src.dtype} does not go into {dst.dtype} by the rule {casting!r}",
+                             "convert it with `astype`, or pass casting='unsafe'")
     setitem(dst, Ellipsis, src if where is True else ops.where(where, astype(as_array(src), dst.dtype), dst))
 
 
@@ -203,6 +206,8 @@ def resize(a, new_shape):
     """a repeated until it fills a shape."""
     x = ravel(as_array(a))
     shape = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape)
+    if any(n < 0 for n in shape):
+        raise TraceValueError(f"resize: there is no shape {shape}", "sizes are 0 or more")
     size = math.prod(shape)
     if not x.shape[0]:
         return ops.full(shape, 0, x.dtype)

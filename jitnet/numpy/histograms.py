@@ -126,6 +126,8 @@ def bincount(x, /, weights=None, minlength=0):
 def digitize(x, bins, right=False):
     """The number of the bin that each element falls into; the edges ascend or descend."""
     x, edges = as_array(x), as_array(bins)
+    if edges.ndim != 1:
+        raise TraceValueError(f"digitize: edges of shape {edges.shape}", "give them in one axis")
     n, side = edges.shape[0], "left" if right else "right"
     if n < 2:
         return ops.searchsorted(edges, x, side=side)

@@ -58,7 +58,7 @@ def _expanded(key, x) -> list:
     """The key as a list with one entry per axis (and None for new ones): Ellipsis replaced, masks with known values made
     integers."""
     key = key if isinstance(key, tuple) else (key,)
-    out, used, dots = [], 0, None
+    out, used, dots, masks = [], 0, None, []
     for k in key:
         if k is None:
             out.append(None)
@@ -74,6 +74,7 @@ def _expanded(key, x) -> list:
             k = as_array(k)
             if k.dtype == np.bool_:
                 parts = _mask(k, x)
+                masks.append((len(out), k.shape))
                 out += parts
                 used += len(parts)
             else:
@@ -86,6 +87,11 @@ def _expanded(key, x) -> list:
         raise TraceIndexError(f"too many indices: {used} for an array of {x.ndim} dimensions",
                               f"give {x.ndim} at most" if x.ndim else "a 0-d array takes `x[()]` and `x[...]` alone")
     fill = [slice(None)] * (x.ndim - used)
+    for at, shape in masks:
+        axis = sum(k is not None and k is not Ellipsis for k in out[:at]) + (len(fill) if dots is not None and dots < at else 0)
+        if shape != x.shape[axis:axis + len(shape)]:
+            raise TraceIndexError(f"a mask of shape {shape} does not fit axes of shape {x.shape[axis:axis + len(shape)]}",
+                                  "give the mask the shape of the axes that it selects from")
     return out[:dots] + fill + out[dots + 1:] if dots is not None else out + fill
 
 

@@ -104,6 +104,8 @@ def array_split(ary, indices_or_sections, axis=0):
     n = x.shape[axis]
     if isinstance(indices_or_sections, (int, np.integer)):
         count = int(indices_or_sections)
+        if count < 1:
+            raise TraceValueError(f"split: an array has no {count} parts", "ask for one at least")
         size, longer = divmod(n, count)
         sizes = [size + 1 if k < longer else size for k in range(count)]
         ends = list(itertools.accumulate(sizes))[:-1]

@@ -8,12 +8,14 @@ from ..errors import TraceTypeError, TraceValueError
 from ..ops.indexing import take_along
 from ..types import I64, normalize_axis
 from .protocol import as_array, astype, implements
+from .taking import check_positions
 
 
 @implements(np.unravel_index)
 def unravel_index(indices, shape, order="C"):
     """The position along each axis of places in the flattened array; places outside of it are not noticed."""
     i, out = as_array(indices), []
+    check_positions("unravel_index", i)
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     for n in sizes if order == "F" else sizes[::-1]:
         out.append(ops.remainder(i, n))
@@ -86,6 +88,9 @@ def ix_(*args):
 def lexsort(keys, axis=-1):
     """Positions that sort by several keys along an axis, the last key first; equals keep their order."""
     keys = [as_array(k) for k in keys]
+    if len({k.shape for k in keys}) > 1:
+        raise TraceValueError("lexsort: keys of the shapes " + " and ".join(str(k.shape) for k in keys),
+                              "give all keys one shape")
     axis = normalize_axis(axis, keys[0].ndim, "lexsort")
     order = ops.argsort(keys[0], axis=axis)
     for key in keys[1:]:

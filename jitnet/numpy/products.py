@@ -195,6 +195,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
         else:
             axis = tuple(range(a.ndim))
     axes = tuple(normalize_axis(k, a.ndim, "norm") for k in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    if len(axes) == 1 and isinstance(ord, str):
+        raise TraceValueError(f"norm: vectors have no norm of order {ord!r}", "use a number, inf or -inf")
     if len(axes) == 1 or ord is None:
         return vector_norm_over(a, axes, 2 if ord is None else ord, keepdims)
     if ord == "fro":

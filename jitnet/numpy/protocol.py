@@ -161,9 +161,11 @@ def call_with_options(name, handler, inputs, out=None, where=True, dtype=None, c
     """What a ufunc gives when it is called with options. casting, order and subok change nothing here."""
     if unknown:
         raise TraceTypeError(f"{name}: jitnet knows no option {', '.join(unknown)}", "use out=, where= and dtype= only")
-    if dtype is not None:
-        inputs = tuple(as_array(x, known_dtype(dtype)) for x in inputs)
+    if dtype is not None and (dtype := known_dtype(dtype)) != np.bool_:
+        inputs = tuple(as_array(x, dtype) for x in inputs)
     value = handler(*inputs)
+    if dtype == np.bool_ and value.dtype != dtype:   # comparisons give bools of whatever they compare
+        raise TraceTypeError(f"{name}: the result is of {value.dtype}, not of bools", "leave dtype= out")
     if isinstance(value, tuple):
         outs = out if out is not None else (None,) * len(value)
         return tuple(_masked(o, v, where, name) for o, v in zip(outs, value, strict=True))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import ops
-from ..errors import TraceTypeError
+from ..errors import TraceOverflowError, TraceTypeError
 from ..half import in_float32
 from ..promotion import float_rule
 from ..sizes import constant as constant_of
@@ -40,6 +40,23 @@ def _like(value, x):
     return constant_of(value, x.dtype)
 
 
+def _start(name: str, initial, value):
+    """`initial` in the dtype of a result; TraceOverflowError for a Python int beyond it."""
+    if type(initial) is not int:
+        return as_array(initial, value.dtype)
+    try:
+        return _like(initial, value)
+    except OverflowError as error:
+        raise TraceOverflowError(f"{name}: {error}", "use a wider dtype") from None
+
+
+def check_condition(name: str, where) -> None:
+    """TraceTypeError unless what selects elements is of bools."""
+    dtype = as_array(where).dtype
+    if dtype != np.bool_:
+        raise TraceTypeError(f"{name}: where= is of {dtype}, not of bools", "compare: `where=x > 0`")
+
+
 def _reduction(ufunc_name, op, combine, fill, name, *, widen=False):
     """A reduction with NumPy's options; fill: dtype -> what stands at masked-out places."""
     def reduction(a, axis=None, dtype=None, out=None, keepdims=NO_VALUE, initial=NO_VALUE, where=NO_VALUE):
@@ -47,6 +64,7 @@ def _reduction(ufunc_name, op, combine, fill, name, *, widen=False):
         if widen and dtype is None:
             x = as_array(x, op.operand_dtypes([x.dtype])[0])
         if given(where) and where is not True:
+            check_condition(name, where)
             if fill is None and not given(initial):
                 raise TraceTypeError(f"{name}: with where= it needs initial=",
                                      "pass `initial=`, the result where nothing is selected")
@@ -57,7 +75,7 @@ def _reduction(ufunc_name, op, combine, fill, name, *, widen=False):
         else:
             value = op(x, axis=axes)
             if given(initial):
-                value = combine(value, as_array(initial, value.dtype))
+                value = combine(value, _start(name, initial, value))
         if dtype is not None:
             value = as_array(value, known_dtype(dtype))  # narrow integers were summed in 64 bits: their sum, wrapped around
         return into(out, _keep(value, x, axes, keepdims), name)
@@ -105,6 +123,7 @@ def _truth(name, ufunc_name, op, neutral, numpy_function):
     def truth(a, axis=None, out=None, keepdims=NO_VALUE, *, where=NO_VALUE, initial=NO_VALUE):
         x = as_array(a)
         if given(where) and where is not True:
+            check_condition(name, where)
             x = ops.where(where, as_array(x, np.bool_), np.asarray(neutral))
         axes = _axes(axis, x, name)
         return into(out, _keep(op(x, axis=axes), x, axes, keepdims), name)
@@ -278,7 +297,11 @@ def stop_at_infinity(top, x, axes):
 
 def _logsumexp_reduce(x, axis=0, keepdims=False):
     x = as_array(x)
-    return logsumexp(as_array(x, float_rule(x.dtype)), axis, keepdims=keepdims)
+    x = as_array(x, float_rule(x.dtype))
+    axes = _axes(axis, x, "logaddexp.reduce")
+    if builtins.any(x.shape[k] == 0 for k in axes):
+        return _keep(ops.full(tuple(n for k, n in enumerate(x.shape) if k not in axes), -np.inf, x.dtype), x, axes, keepdims)
+    return logsumexp(x, axes, keepdims=keepdims)
 
 
 REDUCERS["logaddexp"] = _logsumexp_reduce

@@ -76,6 +76,8 @@ def diff(a, n=1, axis=-1, prepend=np._NoValue, append=np._NoValue):
         ends.append(end)
     if any(e is not np._NoValue and e is not None for e in ends):
         x = concatenate([e for e in (ends[0], x, ends[1]) if e is not np._NoValue and e is not None], axis)
+    if n < 0:
+        raise TraceValueError(f"diff: there is no difference of order {n}", "the order is 0 or more")
     for _ in range(n):
         m = x.shape[axis]
         difference = ops.not_equal if x.dtype == np.bool_ else ops.subtract
@@ -209,6 +211,8 @@ def searchsorted(a, v, side="left", sorter=None):
 def interp(x, xp, fp, left=None, right=None, period=None):
     """Values at x of the piecewise linear function through the points (xp, fp); xp ascends, or is taken modulo a period."""
     x, xp, fp = (astype(as_array(v), np.float64) for v in (x, xp, fp))
+    if xp.ndim != 1 or fp.shape != xp.shape:
+        raise TraceValueError(f"interp: points of the shapes {xp.shape} and {fp.shape}", "give both in one axis, of one size")
     n = xp.shape[0]
     if n == 0:
         raise TraceValueError("interp: no points", "check the size before")

@@ -64,6 +64,9 @@ def reshaped_strides(shape, strides, new_shape):
 def _shape_argument(shape):
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = shape[0]
+    for n in shape:
+        if not hasattr(n, "__index__"):
+            raise TraceTypeError(f"reshape: {n!r} is no size", "give whole numbers, one of which may be -1")
     return tuple(n if isinstance(n, int) else n.__index__() for n in shape)
 
 
@@ -116,16 +119,20 @@ def transpose(a, axes=None):
     x = as_array(a)
     n = x.ndim
     axes = tuple(reversed(range(n))) if axes is None else tuple(normalize_axis(k, n, "transpose") for k in axes)
+    if sorted(axes) != list(range(n)):
+        shown = getattr(x, "type", x.shape)
+        raise TraceTypeError(f"transpose: {axes} is no order of the axes of {shown}",
+                             f"name each of 0 to {n - 1} once" if n else "a 0-d array has no axes")
     if not isinstance(x, Tracer):
         return ops.transpose(x, axes=axes)
     if axes == tuple(range(n)):
         return x.alias(fresh, lambda base, new: new, key=("same",), strides=strides_of(x))
     back = tuple(sorted(range(n), key=axes.__getitem__))
     old = strides_of(x) or contiguous(x.shape)
-    strides = tuple(old[k] for k in axes) if len(axes) == n else old
+    strides = tuple(old[k] for k in axes)
     return x.alias(lambda base: ops.transpose(base, axes=axes), lambda base, new: ops.transpose(new, axes=back),
                    key=("transpose", axes),
-                  strides=plain(strides, tuple(x.shape[k] for k in axes)) if len(axes) == n else None)
+                  strides=plain(strides, tuple(x.shape[k] for k in axes)))
 
 
 def method_transpose(x, *axes):

@@ -73,6 +73,8 @@ def _quantiles(a, q, axis, out, method, keepdims, name):
     dtype = _quantile_dtype(x, q) if method in BETWEEN else x.dtype
     if method not in ("linear", "lower", "higher", "nearest", "midpoint"):
         raise TraceValueError(f"{name}: method {method!r} is not compiled", "use linear, lower, higher, nearest or midpoint")
+    if any(not 0 <= fraction <= 1 for fraction in np.ravel(q)):
+        raise TraceValueError(f"{name}: {q} is no fraction", "fractions go from 0 to 1, those of `percentile` to 100")
     rows, kept = _sorted_last(x, axis)
     n = rows.shape[-1]
     if n == 0:

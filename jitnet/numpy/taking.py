@@ -4,13 +4,22 @@ from __future__ import annotations
 import numpy as np
 
 from .. import ops
-from ..errors import TraceIndexError, TraceTypeError
+from ..errors import TraceIndexError, TraceTypeError, TraceValueError
 from ..op import has_priority
 from ..ops.indexing import along_axis, take_along
 from ..tracer import current_trace
 from ..types import I64, broadcast_shapes, normalize_axis
 from .indexing import fitted, move_index_axes, now, plain_value, wrapped_index
 from .protocol import as_array, astype, implements, into, is_special
+
+
+def check_positions(name: str, i, x=None) -> None:
+    """TraceIndexError unless an array holds integers; TraceValueError unless it has as many axes as x."""
+    if i.dtype.kind not in "iu":
+        raise TraceIndexError(f"{name}: an array of {i.dtype} cannot index", "convert it with `astype(np.int64)`")
+    if x is not None and i.ndim != x.ndim:
+        raise TraceValueError(f"{name}: positions of {i.ndim} dimensions for an array of {x.ndim}",
+                              "give both as many axes: those that are missing may be of size 1")
 
 
 @implements(np.take, method="take")
@@ -23,8 +32,9 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     i, n = as_array(indices), x.shape[axis]
     if i.size == 0 and not has_priority(i):
         i = i.astype(np.int64)
-    if i.dtype.kind not in "iu":
-        raise TraceIndexError(f"take: an array of {i.dtype} cannot index", "convert it with `astype(np.int64)`")
+    check_positions("take", i)
+    if mode not in ("raise", "clip", "wrap"):
+        raise TraceValueError(f"take: mode {mode!r} is not known", "use 'raise', 'clip' or 'wrap'")
     if mode == "clip":
         i = ops.maximum(ops.minimum(astype(i, I64), n - 1), 0)
     elif mode == "wrap":
@@ -46,6 +56,7 @@ def take_along_axis(arr, indices, axis=-1):
     if axis is None:
         x, axis = ops.reshape(x, shape=(-1,)), 0
     axis = normalize_axis(axis, x.ndim, "take_along_axis")
+    check_positions("take_along_axis", i, x)
     i = wrapped_index(i, x.shape[axis], axis)
     shape = tuple(n if a != axis else i.shape[a] for a, n in enumerate(broadcast_shapes(
         *(tuple(1 if a == axis else n for a, n in enumerate(s)) for s in (x.shape, i.shape)))))
@@ -57,7 +68,9 @@ def take_along_axis(arr, indices, axis=-1):
 def put_along_axis(arr, indices, values, axis):
     """Writes values into arr at the positions that `indices` gives along one axis."""
     axis = normalize_axis(axis, arr.ndim, "put_along_axis")
-    places = along_axis(wrapped_index(as_array(indices), arr.shape[axis], axis), axis, arr.shape)
+    indices = as_array(indices)
+    check_positions("put_along_axis", indices, arr)
+    places = along_axis(wrapped_index(indices, arr.shape[axis], axis), axis, arr.shape)
     value = fitted(values, arr, places[0].shape)
     arr.assign(plain_value(arr, ops.scatter_set(now(arr), value, *places, axes=tuple(range(arr.ndim)))))
 
