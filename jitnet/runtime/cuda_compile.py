@@ -30,6 +30,7 @@ FEW_LOCAL_BYTES = 16      # of a thread: four registers, which stay in the first
 NEWEST_PTX = 88           # PTX ISA of CUDA 12.9: every driver from 575 on takes it, those of CUDA 13 too
 PTX_OF = {(8, 0): 70, (8, 6): 71, (8, 7): 74, (8, 9): 78, (9, 0): 78, (10, 0): 86, (10, 1): 86, (10, 3): 88, (12, 0): 87}
 """Compute capability -> the oldest PTX ISA that knows it."""
+OLDEST = 7, 5   # compute capability
 INSTALL = "pip install 'jitnet[cuda]'"
 
 
@@ -99,6 +100,9 @@ def has_assembler() -> bool:
 
 def assemble(ptx: str, cc: tuple[int, int]) -> bytes:
     """The cubin of a PTX text; DeviceError when there is no assembler, or it refuses the text."""
+    if cc < OLDEST:
+        raise DeviceError("a GPU of compute capability {}.{} is older than all that CUDA 13 compiles for".format(*cc),
+                          "use one of compute capability {}.{} or newer, or `jitnet.cpu()`".format(*OLDEST))
     assembler = next((a for a in (_nvjitlink(), _ptxas()) if a is not None), None)
     if assembler is None:
         raise DeviceError("no assembler for GPU kernels was found: looked for nvJitLink and for ptxas", INSTALL)

@@ -290,6 +290,11 @@ def test_a_kernel_that_does_not_assemble():
         cuda_compile.assemble(".version 8.0\n.target sm_90\n.address_size 64\nnonsense\n", (9, 0))
 
 
+def test_a_gpu_that_no_toolkit_compiles_for():
+    with pytest.raises(DeviceError, match=r"a GPU of compute capability 7.0 is older than all that CUDA 13 compiles for"):
+        cuda_compile.assemble("", (7, 0))
+
+
 def test_infinite_sums():
     """The compensated total of float64 has no error once it is infinite: inf - inf is NaN."""
     x = np.ones(3000)

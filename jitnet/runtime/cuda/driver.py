@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ...errors import DeviceError
 
+TOOLKIT = 13, 0   # what the packages of the extra [cuda] are made for
 INSTALL = "install it: `pip install 'jitnet[cuda]'`"
 # Failures after which nothing in a device's memory can be trusted, and every further call to it fails.
 LOST = frozenset({"ILLEGAL_ADDRESS", "LAUNCH_FAILED", "LAUNCH_TIMEOUT", "HARDWARE_STACK_ERROR", "ILLEGAL_INSTRUCTION",

@@ -21,7 +21,7 @@ from ...text import size_text
 from ..device import Device
 from ..forks import renewed
 from .buffer import Kind
-from .driver import OLD_DRIVER, DriverError, absent, driver
+from .driver import OLD_DRIVER, TOOLKIT, DriverError, absent, driver
 from .memory import PinnedPool, Pool
 
 MOST_KINDS = 65_536
@@ -123,11 +123,11 @@ class Gpu:
             return DeviceError(f"{what}: the device is there, but not for this process: another one has it for itself, or its "
                                f"compute mode forbids to use it",
                                "see `nvidia-smi -q -d COMPUTE`, wait for that process, or use another device", self._source)
-        if error.name in OLD_DRIVER:
-            version = ".".join(map(str, self.driver.version()))
+        if error.name in OLD_DRIVER or (error.name == "INVALID_IMAGE" and self.driver.version() < TOOLKIT):
+            version, needed = (".".join(map(str, v)) for v in (self.driver.version(), TOOLKIT))
             return DeviceError(f"{what}: the driver, for CUDA {version}, is older than the toolkit that compiled the kernel",
-                               f"install a newer driver, or the toolkit of that version: "
-                               f"`pip install 'cuda-toolkit=={version}.*'`", self._source)
+                               f"install a driver for CUDA {needed} or newer (580 and later; `nvidia-smi` shows which it is)",
+                               self._source)
         return DeviceError(f"{what}: CUDA says {error.name.lower().replace('_', ' ')} ({error.text})",
                            "run with CUDA_LAUNCH_BLOCKING=1 to see which call it is", self._source)
 
