@@ -164,8 +164,7 @@ def _backward(self: NDArray, out_grad: NDArray | None = None, retain_graph: bool
 
 
 NDArray.attach_grad, NDArray.backward = _attach_grad, _backward
-NDArray.grad = property(lambda self: self._grad if self._grad_req != "null" else None,
-                        doc="The gradient that `backward` writes; None without `attach_grad`.")
+NDArray.grad = property(lambda self: self._grad, doc="The gradient that `backward` writes; None without `attach_grad`.")
 NDArray.drop_grad = lambda self: mark_variables([self], [None], "null")
 NDArray.drop_grad.__doc__ = "Takes the gradient away from the array."
 
