@@ -22,9 +22,9 @@ from .loops import divided
 from .nest import Block, LoopNest, Node, Stage, Store
 from .writer import Dimension
 
-IN_FLIGHT = 16     # bytes that a thread loads of each operand before it adds them up
-LEAST_LANES, MOST_LANES = 4, 8
-LEAN = 3           # nodes of a pass whose threads visit two vectors at a time, if it stores nothing
+IN_FLIGHT = 32     # bytes that a thread loads before it adds them up
+LEAST_LANES, MOST_LANES = 4, 16
+LEAN = 3           # nodes of a pass whose threads have so many bytes on the way, if it stores nothing; half as many in others
 SUM_BLOCK = 256    # elements of a float sum that a thread adds up before they join its total
 
 TREE = {"add_reduce_": "add", "or": "add", "mul_reduce_": "mul", "and": "mul", "max_reduce_": "max", "min_reduce_": "min"}
@@ -144,10 +144,12 @@ class TeamWriter(CudaWriter, ReduceWriter):
 
     def visits(self, stage: Stage, moving: list[Node]) -> int:
         """How many positions, or vectors, a thread visits at a time."""
+        lean = len(stage.nodes) <= LEAN and not stage.stores
+        loaded = sum(n.dtype.itemsize for n in moving if n.kind == "load") or IN_FLIGHT
+        visits = IN_FLIGHT // (loaded * self.width)
         if self.width > 1:
-            return 1 if stage.stores or len(stage.nodes) > LEAN else 2
-        widest = max((n.dtype.itemsize for n in moving if n.kind == "load"), default=IN_FLIGHT)
-        return most_lanes(stage, min(max(IN_FLIGHT // widest, LEAST_LANES), MOST_LANES))
+            return min(max(visits, 2), LEAST_LANES) if lean else 1
+        return most_lanes(stage, min(max(visits if lean else visits // 2, LEAST_LANES), MOST_LANES))
 
     def alignment(self, stage: Stage) -> str:
         """The condition under which the vectors of this pass are aligned."""

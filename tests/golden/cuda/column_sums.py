@@ -15,19 +15,27 @@ def kernel(x0: "f32*", out0: "f32*", p0: "i64", w0: "i64", n0: "i64", n1: "i64",
         while q < chunk_stop:
             acc0 = f32(0)
             end = min(q + 256 * threads_y(), chunk_stop)
-            while q + 3 * threads_y() < end:
+            while q + 7 * threads_y() < end:
                 t0 = x0[j + q * s0]
                 t1 = x0[j + (q + threads_y()) * s0]
                 t2 = x0[j + (q + 2 * threads_y()) * s0]
                 t3 = x0[j + (q + 3 * threads_y()) * s0]
+                t4 = x0[j + (q + 4 * threads_y()) * s0]
+                t5 = x0[j + (q + 5 * threads_y()) * s0]
+                t6 = x0[j + (q + 6 * threads_y()) * s0]
+                t7 = x0[j + (q + 7 * threads_y()) * s0]
                 acc0 = add_reduce_(acc0, t0)
                 acc0 = add_reduce_(acc0, t1)
                 acc0 = add_reduce_(acc0, t2)
                 acc0 = add_reduce_(acc0, t3)
-                q += 4 * threads_y()
-            while q < end:
-                t4 = x0[j + q * s0]
                 acc0 = add_reduce_(acc0, t4)
+                acc0 = add_reduce_(acc0, t5)
+                acc0 = add_reduce_(acc0, t6)
+                acc0 = add_reduce_(acc0, t7)
+                q += 8 * threads_y()
+            while q < end:
+                t8 = x0[j + q * s0]
+                acc0 = add_reduce_(acc0, t8)
                 q += threads_y()
             total_acc0 = total_acc0 + f64(acc0)
         acc0 = f32(column_add_(total_acc0))
@@ -51,19 +59,27 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", s0: "i64"):
         while q < n1:
             acc0 = f32(0)
             end = min(q + 256 * threads_y(), n1)
-            while q + 3 * threads_y() < end:
+            while q + 7 * threads_y() < end:
                 t0 = x0[j + q * s0]
                 t1 = x0[j + (q + threads_y()) * s0]
                 t2 = x0[j + (q + 2 * threads_y()) * s0]
                 t3 = x0[j + (q + 3 * threads_y()) * s0]
+                t4 = x0[j + (q + 4 * threads_y()) * s0]
+                t5 = x0[j + (q + 5 * threads_y()) * s0]
+                t6 = x0[j + (q + 6 * threads_y()) * s0]
+                t7 = x0[j + (q + 7 * threads_y()) * s0]
                 acc0 = add_reduce_(acc0, t0)
                 acc0 = add_reduce_(acc0, t1)
                 acc0 = add_reduce_(acc0, t2)
                 acc0 = add_reduce_(acc0, t3)
-                q += 4 * threads_y()
-            while q < end:
-                t4 = x0[j + q * s0]
                 acc0 = add_reduce_(acc0, t4)
+                acc0 = add_reduce_(acc0, t5)
+                acc0 = add_reduce_(acc0, t6)
+                acc0 = add_reduce_(acc0, t7)
+                q += 8 * threads_y()
+            while q < end:
+                t8 = x0[j + q * s0]
+                acc0 = add_reduce_(acc0, t8)
                 q += threads_y()
             total_acc0 = total_acc0 + f64(acc0)
         acc0 = f32(column_add_(total_acc0))
