@@ -125,3 +125,17 @@ def test_waiting_for_all_is_for_gpus_in_use_alone():
         assert other.calls["synchronize"] == 0
     del x
     nd.waitall()
+
+
+def test_updates_of_a_part_store_what_they_were_computed_in():
+    """`w[:] += g` is `w[:] = (w[:] += g)`: a view of w goes back to where it lies."""
+    found = []
+    for ctx in (mx.cpu(), mx.gpu(0)):
+        w, g = mx.nd.arange(12, ctx=ctx).reshape((3, 4)), mx.nd.ones((3, 4), ctx=ctx)
+        w[:] += g
+        w[1:] *= 2
+        w[2] -= 1
+        w[:2] = w[1:]
+        w[:] = w
+        found.append(w.asnumpy())
+    np.testing.assert_array_equal(*found)

@@ -207,7 +207,11 @@ def set_item(x: DeviceBuffer, key, value) -> None:
     def call(array, where, new):
         array[where] = new
 
-    if type(value) not in NUMBERS and not isinstance(value, DeviceBuffer):
+    if isinstance(value, DeviceBuffer) and value.overlaps(x):   # as after `x[:] += y` on views: Python stores what it got
+        if value.pointer == x.pointer and value.kind is x.kind and (key is Ellipsis or key == slice(None)):
+            return
+        value = value.copy()
+    elif type(value) not in NUMBERS and not isinstance(value, DeviceBuffer):
         value = np.asarray(value)
     _call(("setitem",), call, (x, _plain(key), value), {}, weak=(2,))
 
