@@ -1,13 +1,19 @@
 """EvalMetric, a number that is gathered batch by batch, and metrics made of others or of a function."""
 from __future__ import annotations
 
+import collections
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from .. import registry
+from ..nd import memory
 from ..nd.ndarray import NDArray
+from ..runtime.cuda.buffer import DeviceBuffer
+
+MOST_ON_THEIR_WAY = 32   # batches of a metric whose values are coming from a GPU
 
 
 def check_label_shapes(labels, preds, wrap: bool = False, shape: bool = False):
@@ -26,15 +32,83 @@ def host(array) -> np.ndarray:
     return np.asarray(array.__jitnet_numpy__() if isinstance(array, NDArray) else array)
 
 
+def late(update: Callable) -> Callable:
+    """The method `update`, which does not wait for arrays on a GPU: their values come to the host while the device goes on, and
+    are added when the metric is asked, or when many batches are on their way. What is wrong with them is told then.
+    """
+    @functools.wraps(update)
+    def updated(self, labels, preds):
+        counts = [len(a) if isinstance(a, (list, tuple)) else 1 for a in (labels, preds)]
+        if counts[0] != counts[1] or not (_away(labels) or _away(preds)):
+            self.settle()
+            update(self, labels, preds)
+            return
+        self._on_their_way.append((update, _coming(labels), _coming(preds)))
+        if len(self._on_their_way) > MOST_ON_THEIR_WAY:
+            self.settle(MOST_ON_THEIR_WAY)
+    return updated
+
+
+def _away(arrays) -> bool:
+    """Whether some of the arrays are on a GPU."""
+    if isinstance(arrays, (list, tuple)):
+        return any(map(_away, arrays))
+    return isinstance(arrays, NDArray) and type(arrays._data) is not np.ndarray
+
+
+def _coming(arrays) -> Callable:
+    """A function that gives the arrays as they are now, as a list with NumPy arrays in the place of NDArrays."""
+    if not isinstance(arrays, (list, tuple, NDArray)):
+        return lambda: arrays
+    data = [a._data if isinstance(a, NDArray) else a for a in ([arrays] if isinstance(arrays, NDArray) else arrays)]
+    parts = [memory.coming(a) if isinstance(a, (np.ndarray, DeviceBuffer)) else lambda a=a: a for a in data]
+    return lambda: [part() for part in parts]
+
+
+def settled(method: Callable) -> Callable:
+    """The method, once all batches were added."""
+    @functools.wraps(method)
+    def call(self, *args):
+        self.settle()
+        return method(self, *args)
+    return call
+
+
+class Gathered:
+    """A figure that all batches have been added to when it is read."""
+
+    def __set_name__(self, owner: type, name: str):
+        self.name = f"_{name}"
+
+    def __get__(self, metric, owner=None):
+        if metric is None:
+            return self
+        metric.settle()
+        return getattr(metric, self.name)
+
+    def __set__(self, metric, value) -> None:
+        setattr(metric, self.name, value)
+
+
 class EvalMetric:
     """The base of metrics: `update` adds a batch to `sum_metric` and `num_inst`, `get` returns their quotient.
 
     `reset_local` forgets what was gathered since the last reset; `get_global` goes on over it. output_names, label_names: which
-    outputs and labels of a network `update_dict` takes, by default all.
+    outputs and labels of a network `update_dict` takes, by default all. jitnet's own metrics do not wait for arrays on a GPU in
+    `update`, but where their figures are asked for.
     """
+
+    sum_metric, num_inst, global_sum_metric, global_num_inst = Gathered(), Gathered(), Gathered(), Gathered()
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name in ("get", "get_global", "reset", "reset_local"):
+            if name in vars(cls):
+                setattr(cls, name, settled(vars(cls)[name]))
 
     def __init__(self, name: str, output_names: Sequence[str] | None = None, label_names: Sequence[str] | None = None,
                  **kwargs):
+        self._on_their_way, self._settling = collections.deque(), False
         self.name, self.output_names, self.label_names = str(name), output_names, label_names
         self._has_global_stats = kwargs.pop("has_global_stats", False)
         self._kwargs = kwargs
@@ -58,6 +132,23 @@ class EvalMetric:
         """Adds a batch: lists of labels and of predictions."""
         raise TypeError(f"{type(self).__name__} must define update(labels, preds)")
 
+    def settle(self, left: int = 0) -> None:
+        """Adds the batches whose values are on their way from a GPU, but for the last `left` ones."""
+        batches = self.__dict__.get("_on_their_way")   # none yet in a subclass that has not called __init__
+        if not batches or self._settling:
+            return
+        self._settling = True
+        try:
+            while len(batches) > left:
+                update, labels, preds = batches.popleft()
+                update(self, labels(), preds())
+        finally:
+            self._settling = False
+
+    def __getstate__(self) -> dict:
+        self.settle()
+        return self.__dict__
+
     def add(self, total: float, count: int) -> None:
         """Adds a sum over `count` instances."""
         self.sum_metric += total
@@ -65,11 +156,13 @@ class EvalMetric:
         self.num_inst += count
         self.global_num_inst += count
 
+    @settled
     def reset(self) -> None:
         """Forgets everything."""
         self.global_num_inst, self.global_sum_metric = 0, 0.0
         self.reset_local()
 
+    @settled
     def reset_local(self) -> None:
         """Forgets what was gathered since the last reset; global figures stay."""
         self.num_inst, self.sum_metric = 0, 0.0
@@ -78,10 +171,12 @@ class EvalMetric:
         """The metric of a sum over `count` instances."""
         return total / count
 
+    @settled
     def get(self) -> tuple:
         """(name, value), of everything since the last reset; NaN before the first batch."""
         return self.name, self.value(self.sum_metric, self.num_inst) if self.num_inst else math.nan
 
+    @settled
     def get_global(self) -> tuple:
         """(name, value), over local resets."""
         if not self._has_global_stats:

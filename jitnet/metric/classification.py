@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..jit import jit
-from .base import EvalMetric, alias, check_label_shapes, host, register
+from .base import EvalMetric, alias, check_label_shapes, host, late, register
 
 COMPILE_FROM = 4096  # scores: below, a trace of each new shape would cost more than it saves
 
@@ -34,6 +34,7 @@ class Accuracy(EvalMetric):
         super().__init__(name, output_names, label_names, axis=axis, has_global_stats=True)
         self.axis = axis
 
+    @late
     def update(self, labels, preds) -> None:
         for label, pred in pairs(labels, preds):
             if pred.shape != label.shape:
@@ -57,6 +58,7 @@ class TopKAccuracy(EvalMetric):
         super().__init__(f"{name}_{top_k}", output_names, label_names, top_k=top_k, has_global_stats=True)
         self.top_k = top_k
 
+    @late
     def update(self, labels, preds) -> None:
         for label, pred in pairs(labels, preds):
             if pred.ndim > 2:
@@ -115,6 +117,7 @@ class _Binary(EvalMetric):
         """The metric of a table."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
+    @late
     def update(self, labels, preds) -> None:
         batch = Counts()
         for label, pred in pairs(labels, preds):
@@ -167,6 +170,7 @@ class Perplexity(EvalMetric):
         super().__init__(name, output_names, label_names, ignore_label=ignore_label, axis=axis, has_global_stats=True)
         self.ignore_label, self.axis = ignore_label, axis
 
+    @late
     def update(self, labels, preds) -> None:
         for label, pred in pairs(labels, preds):
             pred = np.moveaxis(pred, self.axis, -1).reshape(-1, pred.shape[self.axis])
@@ -189,6 +193,7 @@ class _LogLikelihood(EvalMetric):
         super().__init__(name, output_names, label_names, eps=eps, has_global_stats=True)
         self.eps = eps
 
+    @late
     def update(self, labels, preds) -> None:
         for label, pred in pairs(labels, preds):
             label = label.ravel().astype(np.int64)
@@ -230,6 +235,7 @@ class PCC(EvalMetric):
         self._local = np.zeros((0, 0))  # [prediction, label]
         super().reset_local()
 
+    @late
     def update(self, labels, preds) -> None:
         for label, pred in pairs(labels, preds):
             pred = pred if pred.shape == label.shape else np.argmax(pred, axis=1)

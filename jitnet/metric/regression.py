@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..nd.ndarray import NDArray
-from .base import EvalMetric, alias, check_label_shapes, host, register
+from .base import EvalMetric, alias, check_label_shapes, host, late, register
 from .classification import pairs
 
 
@@ -18,6 +18,7 @@ class _Error(EvalMetric):
         """The metric of one batch."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
+    @late
     def update(self, labels, preds) -> None:
         for label, pred in pairs(labels, preds):
             label, pred = (x.reshape(len(x), 1) if x.ndim == 1 else x for x in (label, pred))
@@ -70,6 +71,7 @@ class PearsonCorrelation(EvalMetric):
         super().reset_local()
         self._seen, self._mean, self._cov = 0, np.zeros(2), np.zeros((2, 2))
 
+    @late
     def update(self, labels, preds) -> None:
         for label, pred in pairs(labels, preds):
             check_label_shapes(label, pred, shape=True)
@@ -101,6 +103,7 @@ class Loss(EvalMetric):
     def __init__(self, name="loss", output_names=None, label_names=None):
         super().__init__(name, output_names, label_names, has_global_stats=True)
 
+    @late
     def update(self, labels, preds) -> None:
         for pred in [preds] if isinstance(preds, NDArray) else preds:
             self.add(float(np.sum(host(pred))), pred.size)

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 
 from ..context import Context
 from ..runtime.array import moved
 from ..runtime.cuda.stream import wait_all
+from ..runtime.cuda.transfer import Coming
 from ..runtime.device import Device
 
 
@@ -27,6 +29,14 @@ def wait() -> None:
 def host(data) -> np.ndarray:
     """The values as a NumPy array, which on the CPU is the one that holds them; waits for a GPU."""
     return data if type(data) is np.ndarray else data.host()
+
+
+def coming(data) -> Callable[[], np.ndarray]:
+    """A function that gives the values which the data has now, once; what waits for a GPU is its call."""
+    if type(data) is np.ndarray:
+        values = data.copy()
+        return lambda: values
+    return Coming(data).values
 
 
 def slice_of(data, key: tuple):

@@ -101,7 +101,7 @@ class Part:
     """A piece of a buffer on its way to page-locked memory."""
 
     def __init__(self, gpu: Gpu, start: int, nbytes: int):
-        self.start, self.nbytes = start, nbytes
+        self.start, self.nbytes, self.busy, self.pinned = start, nbytes, gpu.pinned.busy, 0
         self.event = gpu.take_event()
         self.pinned, self.size = gpu.pinned.take(nbytes)   # 0 once it was given back
 
@@ -123,8 +123,36 @@ class Part:
         """Gives the memory back once the copy, if there is one under way, is done with it."""
         if self.pinned:
             gpu.driver.record(self.event, gpu.stream)
-            gpu.pinned.busy.append((self.event, self.pinned, self.size))
+            self.busy.append((self.event, self.pinned, self.size))
             self.pinned = 0
+
+    def __del__(self):   # nobody asked for the values: the event tells when the memory is free. Here nothing may be called
+        if self.pinned:
+            self.busy.append((self.event, self.pinned, self.size))
+
+
+class Coming:
+    """The values that a buffer has when its device gets here, on their way to the host: `values()` waits for them alone."""
+
+    def __init__(self, buffer: DeviceBuffer):
+        gpu = self.gpu = buffer.gpu
+        self.shape, self.dtype, self.what = buffer.shape, buffer.dtype, f"copying {buffer.type_text} to the host"
+        self.parts: list[Part] = []
+        with gpu.lock, gpu.doing(self.what):
+            for start in range(0, buffer.nbytes, CHUNK):
+                self.parts.append(Part(gpu, start, min(CHUNK, buffer.nbytes - start)))
+                self.parts[-1].send(gpu, buffer.pointer)
+
+    def values(self) -> np.ndarray:
+        """The values as a fresh NumPy array, once."""
+        gpu, out = self.gpu, np.empty(self.shape, self.dtype)
+        for part in self.parts:
+            if gpu.lost:
+                gpu.refuse()
+            gpu.wait_for_event(part.event)
+            with gpu.lock, gpu.doing(self.what):
+                part.receive(gpu, as_bytes(out))
+        return out
 
 
 def copied(buffer: DeviceBuffer, device: Device | None = None) -> DeviceBuffer:
