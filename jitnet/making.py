@@ -4,14 +4,15 @@
     compile    passes and kernels, of one function at a time, under `_compiling`
     tables     what a function keeps changes under `changing`, which nobody holds for long
 
-Threads that ask for the same program take turns: one makes it, and the others find it. Who waits for a thread that traces has
-PATIENCE, then traces too; of two that made the same program, the first wins.
+Threads that ask for the same program take turns: one makes it, and the others find it. Who waits for a thread that traces, and
+sees it stand still, traces too, for it may be waiting for who waits; of two that made the same program, the first wins.
 """
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,10 +36,17 @@ from .tracer import trace
 from .types import ArrayType, known_dtype
 
 MAX_RECORDS = 4096  # programs kept per function; the oldest goes first
-PATIENCE = 1.0      # seconds that a thread waits for another one that traces, which may be waiting for this one
+PATIENCE = 0.25     # seconds between two looks at a thread that traces, which may be waiting for the one that looks
+LOOKS = 3           # that find it where it was before
 # A fork takes both, the last one first, as who compiles does.
 changing = waited_for(threading.RLock())
 _compiling = waited_for(threading.RLock())
+
+
+def _place(thread: int) -> tuple[int, int]:
+    """Which instruction of Python a thread is at: another one at every look, unless it waits."""
+    frame = sys._current_frames().get(thread)
+    return id(frame), getattr(frame, "f_lasti", 0)
 
 
 class Turn:
@@ -56,11 +64,14 @@ class Turn:
         """Waits for the end of it; False when that may never come."""
         if self.thread == threading.get_ident():
             return False
+        before, still = None, 0
         while not self.overtaken:
             if self.over.acquire(timeout=PATIENCE):
                 self.over.release()
                 return True
-            self.overtaken = not self.compiles
+            here = _place(self.thread)
+            still = still + 1 if here == before and not self.compiles else 0
+            before, self.overtaken = here, still >= LOOKS
         return False
 
     @contextlib.contextmanager

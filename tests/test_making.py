@@ -36,7 +36,7 @@ def test_a_function_that_is_traced_may_wait_for_a_thread_that_calls_another():
 
 
 def test_a_function_that_is_traced_may_wait_for_a_thread_that_calls_it_with_the_same_types(monkeypatch):
-    monkeypatch.setattr(making, "PATIENCE", 0.05)
+    monkeypatch.setattr(making, "PATIENCE", 0.01)
     depth = [0]
 
     @jitnet.jit
@@ -68,7 +68,7 @@ def test_two_functions_whose_traces_wait_for_each_other():
 
 
 def test_a_function_that_is_traced_for_open_sizes_may_wait_too(monkeypatch):
-    monkeypatch.setattr(making, "PATIENCE", 0.05)
+    monkeypatch.setattr(making, "PATIENCE", 0.01)
     inner = jitnet.jit(lambda x: x - 1)
     calls = []
 
@@ -104,6 +104,23 @@ def test_threads_that_ask_for_one_program_trace_it_once():
     assert len(results) == 8 and len(traced) == 1 and f.traces == 1
     for result in results:
         np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_who_waits_overtakes_a_thread_that_stands_still_and_no_other(moves, monkeypatch):
+    monkeypatch.setattr(making, "PATIENCE", 0.001)
+    looks = []
+
+    def place(thread):
+        looks.append(thread)
+        if len(looks) == 20:
+            turn.over.release()
+        return len(looks) if moves else 0
+
+    monkeypatch.setattr(making, "_place", place)
+    turn = making.Turn()
+    assert in_thread(lambda: [turn.is_over()]) == [moves]
+    assert len(looks) == (20 if moves else making.LOOKS + 1) and turn.overtaken is not moves
 
 
 def test_many_functions_and_sizes_in_many_threads():
