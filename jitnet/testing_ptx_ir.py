@@ -209,6 +209,8 @@ class Translator:
                 value = self.value(f"call {a} @llvm.{TO_WHOLE[how[0]]}.{to}({a} {value})")
             elif int(to[-2:]) > int(source[-2:]) and not how:
                 value = self.value(f"fpext {b} {value} to {a}")
+            elif (to, source, how) == ("bf16", "f32", ["rn"]):
+                value = self.nearest_bfloat(value)
             elif int(to[-2:]) < int(source[-2:]) and how == ["rn"]:
                 value = self.value(f"fptrunc {b} {value} to {a}")
             else:
@@ -228,6 +230,16 @@ class Translator:
             a = self.kind(operands[0])
             value = self.value(f"{'sext' if to[0] == 's' else 'zext'} i8 {value} to {a}")
         self.write(operands[0], value, a)
+
+    def nearest_bfloat(self, value: str) -> str:
+        """The bfloat next to a float, by its bits: the instruction of some CPUs takes subnormal numbers for 0."""
+        bits = self.value(f"bitcast float {value} to i32")
+        last = self.value(f"and i32 {self.value(f'lshr i32 {bits}, 16')}, 1")
+        nearest = self.value(f"add i32 {bits}, {self.value(f'add i32 {last}, 32767')}")
+        nan, quiet = self.value(f"fcmp uno float {value}, {value}"), self.value(f"or i32 {bits}, 4194304")
+        chosen = self.value(f"select i1 {nan}, i32 {quiet}, i32 {nearest}")
+        half = self.value(f"trunc i32 {self.value(f'lshr i32 {chosen}, 16')} to i16")
+        return self.value(f"bitcast i16 {half} to bfloat")
 
     def do_setp(self, name, suffixes, operands):
         relation, kind = suffixes

@@ -2,7 +2,7 @@
 from llvmlite import ir
 
 from jitnet.codegen.names import HALVES
-from jitnet.codegen.scalar import F32, F64, I16, I32, I64, TYPES
+from jitnet.codegen.scalar import CUDA, F32, F64, I16, I32, I64, TYPES
 
 
 def freeze(x):
@@ -48,6 +48,16 @@ def float_to_int(x, target):
 
 # Halves: scalars of type i16 that hold their bits
 
+class BfloatType(ir.Type):
+    """LLVM's bfloat, which llvmlite has no name for."""
+
+    def _to_string(self):
+        return "bfloat"
+
+
+BFLOAT = BfloatType()
+
+
 def half_to_f32(x, source):
     """The float32 of the same value."""
     if source == "bf16":
@@ -59,6 +69,8 @@ def f32_to_half(x, target):
     """The nearest half, ties to even; NaN stays NaN."""
     if target == "f16":
         return x.new(x.builder.bitcast(x.builder.fptrunc(x.value, ir.HalfType()), I16))
+    if x.target is CUDA:   # one instruction there; those of CPUs take subnormal numbers for 0
+        return x.new(x.builder.bitcast(x.builder.fptrunc(x.value, BFLOAT), I16))
     bits = x.to_bits()
     nearest = bits + ((bits >> 16 & 1) + 0x7fff)  # may carry into the exponent, up to infinity
     return ((x.ne(x)).where(bits | 0x400000, nearest) >> 16).to(I16)
