@@ -205,6 +205,21 @@ def test_launch_shapes(shape, device, text):
     assert str(launch_shape(shape, device or DeviceProperties())) == text
 
 
+@pytest.mark.parametrize("shape", [(1 << 33,), (3, 1 << 32), (1 << 32, 3), (1 << 17, 1 << 17), (70_000, 7, 70_000)], ids=str)
+def test_more_elements_than_32_bits_count(shape):
+    """Sizes and places have 64 bits, and grids stay within the driver's limits: 2^31 - 1 blocks along x and 65,535 along y."""
+    x = np.broadcast_to(np.float32(1), shape)
+    for function in (lambda x: np.exp(x) + 1, lambda x: x.T * 2, lambda x: x[::-1] + x, softmax, lambda x: softmax(x, 0),
+                     lambda x: (x.sum(axis=-1), x.sum(axis=0), x.mean()), lambda x: x.argmax(axis=-1)):
+        for kernel in (cuda_kernel(info.nest) for info in as_on_gpu(graph_of(function, x)).kernels if info.nest is not None):
+            kinds = [kind for _, kind in parameters(kernel.source)][-len(kernel.sizes):]
+            assert all(kind in ("i64", "f32") for kind, word in zip(kinds, kernel.sizes) if word >= 1 << 31)
+            for device in (SMALL, DeviceProperties(multiprocessors=4096)):
+                launch = launch_shape(kernel.launch, device)
+                assert launch.grid[0] < 1 << 31 and launch.grid[1] <= 65_535 and launch.grid[2] == 1
+                assert launch.block[0] * launch.block[1] <= cuda_compile.MOST_THREADS
+
+
 def test_blocks_do_not_depend_on_the_device():
     for template in ("flat", "grid", "squares", "rows", "columns"):
         shape = LaunchShape(template, outer=1000, inner=777, lanes=2, columns=100)
