@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from .cuda_names import LONG_ROW
 
 BLOCK = 256          # threads of a block of elementwise work
+SQUARE = 1024        # elements that such a block turns at a time
+LEAST_EDGE = SQUARE // BLOCK   # so that threads side by side have elements side by side
 ROWS_BLOCK = 128     # threads of a block that reduces several rows: few meet at its barriers
 LEAST_SERIAL = 4     # elements that a thread of a row or a column reduces by itself, if there are that many
 WARP, SERIAL = 32, 16   # more threads than a warp share a row only if each has as many elements: they meet at barriers
@@ -35,7 +37,7 @@ class LaunchShape:
     point     one thread
     flat      `inner` elements in one row, `lanes` at a time by each thread
     grid      `outer` rows of `inner` elements, `lanes` at a time
-    squares   `outer` squares of 32 by 32
+    squares   `outer` squares, or longer pieces, of SQUARE elements: `inner` along the axis that is read (`square_edge`)
     rows      `outer` rows, each reduced over `inner` elements by the threads of one thread_y
     columns   `outer` times strips over `columns`, each column reduced over `inner` elements by the threads of one thread_x
     ordered   `outer` sequences, each in order; threads of one thread_x share the targets of a sequence
@@ -116,8 +118,15 @@ def grid(shape: LaunchShape, device: DeviceProperties) -> Launch:
     return Launch((blocks_x, min(blocks_y, max(1, most // blocks_x), MOST_BLOCKS_Y), 1), (x, y, 1))
 
 
+def square_edge(read: int, written: int) -> int:
+    """Elements along the axis that is read of what a block turns at a time: 32 of 1024, fewer where that axis is shorter, more
+    where the one that is written along is."""
+    return power_of_two(read, LEAST_EDGE, WARP) if read < WARP else SQUARE // power_of_two(written, LEAST_EDGE, WARP)
+
+
 def squares(shape: LaunchShape, device: DeviceProperties) -> Launch:
-    return Launch((bounded(shape.outer, device, BLOCK), 1, 1), (32, BLOCK // 32, 1))
+    x = power_of_two(shape.inner, LEAST_EDGE, BLOCK)
+    return Launch((bounded(shape.outer, device, BLOCK), 1, 1), (x, BLOCK // x, 1))
 
 
 def row_block(outer: int, inner: int, together: int = 1) -> tuple[int, int]:

@@ -3,23 +3,25 @@
     point     no axes: one thread
     flat      one axis: tiles of contiguous elements; a thread loads, computes and stores vectors of 16 bytes, several at a time
     grid      rows: threads along the innermost axis, and over the rows
-    squares   a load runs along another axis than the stores: squares of 32 by 32 are turned through shared memory
+    squares   a load runs along another axis than the stores: squares of 32 by 32 are turned through shared memory, or as many
+              elements in longer and narrower pieces where one of the two axes is short
 
 Vectors are used where the addresses at hand are aligned for them, which the kernel finds out; what is left over at the end of a
 row goes one by one.
 """
 from __future__ import annotations
 
+from ..sizes import computed
 from ..types import short_dtype
-from .cuda_launch import BLOCK, LaunchShape
+from .affine import Axis
+from .cuda_launch import BLOCK, SQUARE, WARP, LaunchShape, square_edge
 from .cuda_names import VECTOR_BYTES
 from .cuda_writer import SHORT, CudaWriter, most_lanes
 from .nest import Access, LoopNest, Node
 
 IN_FLIGHT = 64     # bytes that a thread loads before it waits
-EDGE = 32          # of a square
-PITCH = EDGE + 1   # elements from row to row of a square in shared memory: so that its columns lie in different banks
-STEP = BLOCK // EDGE   # rows of a square that a block visits at a time
+TURNED = SQUARE // BLOCK   # elements of a square that a thread turns
+MOST_SHARED = SQUARE + BLOCK   # elements of a square in shared memory, with what lies between its rows
 
 
 def map_writer(nest: LoopNest) -> CudaWriter:
@@ -205,21 +207,30 @@ class SquareWriter(CudaWriter):
         self.tile, self.inner = nest.tile, nest.inner[0]
         self.turned = [a for a in nest.accesses if turns(nest, a)][:MOST_SQUARES]
         self.squares: dict[Access, str] = {}
+        self.far: dict[Access, str] = {}   # accesses to the place that the tile axis gives, where that is not j
 
     def launch(self) -> LaunchShape:
-        return LaunchShape("squares", outer=self.points(self.dims))
+        return LaunchShape("squares", outer=self.points(self.dims), inner=self.edge)
 
     def lines_of(self) -> None:
         tile, inner = self.tile, self.inner
-        rows = [a for a in self.nest.rows if a is not tile]
-        squares = self.cut("square", tile, EDGE, 0), self.cut("block", inner, EDGE, 0)   # of nothing nothing may be read
-        self.dims = [*self.row_dimensions(rows), *squares]
+        self.edge = computed(square_edge, tile.extent, inner.extent)
+        self.between = computed(pitch, self.edge)
+        # of nothing nothing may be read
+        squares, blocks = self.cut("square", tile, self.edge, 0), self.cut("block", inner, SQUARE // self.edge, 0)
+        (height, _), (width, _) = self.pieces["square"], self.pieces["block"]
+        self.pitch = self.size(("pitch",), self.between, "w")
+        self.dims = [*self.row_dimensions([a for a in self.nest.rows if a is not tile]), squares, blocks]
+        self.put(1, "thread = thread_y() * threads_x() + thread_x()")
+        self.put(1, f"down = div_(thread, {width})")
+        self.put(1, f"along = thread - down * {width}")
         self.put(1, "g = block_x()")
         self.put(1, f"while g < {self.count(self.dims)}:")
         self.take_apart("g", self.dims, 2)
         self.base_depth = 2
         self.statements([n for n in self.block.nodes if tile not in n.axes], [], 2)
         self.axis_names[tile], self.axis_names[inner] = "j", "i"
+        self.put(2, f"whole = (square_stop - square_start == {height}) & (block_stop - block_start == {width})")
         for access in self.turned:
             self.read(access, 2)
         self.prepare(self.stage)
@@ -227,35 +238,76 @@ class SquareWriter(CudaWriter):
             if part.access is not None:
                 self.base(part.access)
         self.put(2, "sync()")
-        self.put(2, "i = block_start + thread_x()")
-        self.put(2, f"for k in range(0, {EDGE}, {STEP}):")
-        self.put(3, "j = square_start + thread_y() + k")
-        self.put(3, "if (i < block_stop) & (j < square_stop):")
-        self.statements([n for n in self.block.nodes if tile in n.axes], self.block.stores, 4)
-        self.stage_body(self.stage, 4)
+        self.write(2)
         self.put(2, "sync()")
         self.put(2, "g += blocks_x()")
+
+    def write(self, depth: int) -> None:
+        """Writes the work on the elements of a square, along the inner axis. Each place is some steps after the one before."""
+        self.put(depth, "i = block_start + along")
+        self.put(depth, "j = square_start + down")
+        self.put(depth, f"row = down * {self.pitch} + along")
+        accesses = [n.access for n in self.stage.nodes if n.kind == "load"] + [s.access for s in self.stage.stores]
+        for access in dict.fromkeys(accesses):
+            if access not in self.squares and abs(access.strides.get(self.tile, 0)) > 1:
+                name, term = self.fresh("far"), self.term(access, self.tile)
+                self.put(depth, f"{name} = {term}")
+                self.far[access] = name
+        self.put(depth, f"for _ in range({TURNED}):")
+        self.put(depth + 1, "if (i < block_stop) & (j < square_stop):")
+        self.statements([n for n in self.block.nodes if self.tile in n.axes], self.block.stores, depth + 2)
+        self.stage_body(self.stage, depth + 2)
+        rows = self.edge // TURNED   # that the threads of a block write together
+        self.put(depth + 1, f"j += {self.size(('rows',), rows, 'w')}")
+        self.put(depth + 1, f"row += {self.size(('rows apart',), rows * self.between, 'w')}")
+        for access, name in self.far.items():
+            self.put(depth + 1, f"{name} += {self.leap(access, self.tile, rows)}")
+
+    def leap(self, access: Access, axis: Axis, count: int) -> str:
+        """Elements between places of an access that many steps apart along an axis, by name."""
+        return self.size(("leap", access.buffer, axis, access.strides[axis]), count * access.strides[axis], "s")
+
+    def term(self, access: Access, axis: Axis) -> str:
+        return self.far[access] if axis is self.tile and access in self.far else super().term(access, axis)
 
     def read(self, access: Access, depth: int) -> None:
         """Writes the copy of a load's square to shared memory: read along the tile axis, all loads before the first write."""
         number, dtype, source = len(self.squares), short_dtype(access.buffer.dtype), self.buffer_names[access.buffer]
         square = f"square{number}"
-        self.header.append(f"    {square} = shared_{dtype}({EDGE * PITCH}, {number})")
-        self.put(depth, "j = min(square_start + thread_x(), square_stop - 1)")
-        parts = range(0, EDGE, STEP)
-        for k in parts:
-            self.put(depth, f"i = min(block_start + thread_y() + {k}, block_stop - 1)")
-            self.put(depth, f"a{k} = {source}[{self.address(access, depth)}]")
-        for k in parts:
-            self.put(depth, f"{square}[(thread_y() + {k}) * {PITCH} + thread_x()] = a{k}")
+        self.header.append(f"    {square} = shared_{dtype}({MOST_SHARED}, {number})")
+        places = [plus("thread_y()", k, "threads_y()") for k in range(TURNED)]
+        self.base(access)
+        self.put(depth, "j = square_start + thread_x()")
+        self.put(depth, "if whole:")
+        self.put(depth + 1, "i = block_start + thread_y()")
+        self.put(depth + 1, f"at = {self.address(access, depth)}")
+        leap = self.leap(access, self.inner, BLOCK // self.edge)
+        for k in range(TURNED):
+            self.put(depth + 1, f"a{k} = {source}[{plus('at', k, leap)}]")
+        self.put(depth, "else:")
+        self.put(depth + 1, "j = min(j, square_stop - 1)")
+        for k, place in enumerate(places):
+            self.put(depth + 1, f"i = min(block_start + {place}, block_stop - 1)")
+            self.put(depth + 1, f"a{k} = {source}[{self.address(access, depth)}]")
+        for k, place in enumerate(places):
+            self.put(depth, f"{square}[thread_x() * {self.pitch} + {place}] = a{k}")
         self.squares[access] = square
 
     def load(self, node: Node, depth: int) -> str:
         if node.access in self.squares:
-            return f"{self.squares[node.access]}[thread_x() * {PITCH} + thread_y() + k]"
+            return f"{self.squares[node.access]}[row]"
         return super().load(node, depth)
 
     def base(self, access: Access) -> str:
         return "" if access in self.squares else super().base(access)
 
 
+def plus(first: str, count: int, step: str) -> str:
+    """The number that is so many steps after the first, as text."""
+    return first if count == 0 else f"{first} + {step}" if count == 1 else f"{first} + {count} * {step}"
+
+
+def pitch(edge: int) -> int:
+    """Elements from row to row of a square in shared memory, so that neither those that a warp writes there together nor those
+    that it reads lie in one bank: rows are written across, `edge` of them by a warp, and read along."""
+    return SQUARE // edge + max(1, WARP // edge)

@@ -12,7 +12,8 @@ import pytest
 
 import jitnet
 from jitnet.codegen.cuda import cuda_kernel
-from jitnet.codegen.cuda_launch import DeviceProperties, LaunchShape, launch_shape
+from jitnet.codegen.cuda_launch import BLOCK, SQUARE, DeviceProperties, LaunchShape, launch_shape, square_edge
+from jitnet.codegen.cuda_map import MOST_SHARED, pitch
 from jitnet.codegen.cuda_names import parameters
 from jitnet.compile import as_on_gpu, compile_graph
 from jitnet.errors import DeviceError
@@ -192,7 +193,8 @@ def test_parameters_are_few():
     (LaunchShape("grid", outer=8, inner=1 << 20, lanes=4), None, "1024x4 blocks of 256 threads"),
     (LaunchShape("grid", outer=8, inner=1024, lanes=4, together=2), None, "1x4 blocks of 128x2 threads"),
     (LaunchShape("grid", outer=8, inner=128, lanes=4, together=4), None, "1 blocks of 32x8 threads"),
-    (LaunchShape("squares", outer=100), SMALL, "16 blocks of 32x8 threads"),
+    (LaunchShape("squares", outer=100, inner=32), SMALL, "16 blocks of 32x8 threads"),
+    (LaunchShape("squares", outer=100, inner=4), None, "100 blocks of 4x64 threads"),
     (LaunchShape("rows", outer=1000, inner=3), None, "8 blocks of 1x128 threads"),
     (LaunchShape("rows", outer=1000, inner=100), None, "250 blocks of 32x4 threads"),
     (LaunchShape("rows", outer=1000, inner=1000), None, "500 blocks of 64x2 threads"),
@@ -218,6 +220,17 @@ def test_more_elements_than_32_bits_count(shape):
                 launch = launch_shape(kernel.launch, device)
                 assert launch.grid[0] < 1 << 31 and launch.grid[1] <= 65_535 and launch.grid[2] == 1
                 assert launch.block[0] * launch.block[1] <= cuda_compile.MOST_THREADS
+
+
+@pytest.mark.parametrize("read, written, edge", [(100, 100, 32), (3, 1000, 4), (1000, 3, 256), (9, 1000, 16), (1000, 20, 32)])
+def test_squares_of_short_axes(read, written, edge):
+    """Pieces are as long as a short axis is, and a warp does not meet in one bank of memory."""
+    assert square_edge(read, written) == edge
+    between, width = pitch(edge), SQUARE // edge
+    assert (edge - 1) * between + width <= MOST_SHARED
+    for warp in np.arange(BLOCK).reshape(-1, 32):
+        assert np.bincount((warp % edge * between + warp // edge) % 32).max() == 1
+        assert np.bincount((warp // width * between + warp % width) % 32).max() <= (1 if width >= 32 else 2)
 
 
 def test_blocks_do_not_depend_on_the_device():
