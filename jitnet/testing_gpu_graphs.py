@@ -80,6 +80,14 @@ class FakeGraphs:
         self._count("instantiate")
         return self._new([list(node) for node in self.things[graph]])
 
+    def update_graph(self, executable: int, graph: int) -> bool:
+        self._count("update_graph")
+        before, now = self.things[executable], self.things[graph]
+        if len(before) != len(now) or any(a[2] != b[2] for a, b in zip(before, now)):
+            return False
+        before[:] = [list(node) for node in now]
+        return True
+
     def launch_graph(self, executable: int, stream: int) -> None:
         self._count("launch_graph")
         self._stream(stream)

@@ -117,20 +117,20 @@ def cpu(index: int = 0) -> Device:
 
 def gpu(index: int = 0) -> Device:
     """GPU number `index`; DeviceError, which says what was looked for and found, when there is none that jitnet can use."""
-    from .cuda import driver
+    from .cuda import driver, report
 
     try:
         count = driver.driver().device_count()
     except DeviceError as error:
         if "cuda-bindings" in error.what:
             raise DeviceError(f"gpu({index}): there is no GPU that jitnet can use",
-                              f"{driver.report()}; {driver.INSTALL}, or use `jitnet.cpu()`") from None
+                              f"{report.report()}; {driver.INSTALL}, or use `jitnet.cpu()`") from None
         raise DeviceError(f"gpu({index}): {error.what}", error.hint) from None
     if count == 0:
-        raise DeviceError(f"gpu({index}): there is no GPU that jitnet can use", f"{driver.report()}; use `jitnet.cpu()`")
+        raise DeviceError(f"gpu({index}): there is no GPU that jitnet can use", f"{report.report()}; use `jitnet.cpu()`")
     if not 0 <= index < count:
         known = "gpu(0)" if count == 1 else f"gpu(0) to gpu({count - 1})"
-        raise DeviceError(f"gpu({index}): this machine has {known}{driver.visible()}", "use one of these")
+        raise DeviceError(f"gpu({index}): this machine has {known}{report.visible()}", "use one of these")
     return Device("gpu", index)
 
 

@@ -2,8 +2,8 @@
 
 A graph holds addresses. Memory comes back to the same users in a steady program (memory.py, Seat), so a part keeps the
 graphs of the last few combinations of addresses. For a new one it takes the graph in which the fewest kernels have other
-addresses, and patches these; where in all graphs something else than a kernel moved, it captures anew, in place of the one used
-longest ago.
+addresses, and patches these; where in all graphs something else than a kernel moved, it captures anew and has the driver update
+the graph used longest ago.
 """
 from __future__ import annotations
 
@@ -105,8 +105,7 @@ class Straight:
         found = [(len(changed), key, changed) for key, old in self.graphs.items()
                  if (changed := self.patches(old.addresses, addresses)) is not None]
         if not found:
-            self.graphs.popitem(last=False)[1].free()
-            return self.capture(gpu, addresses)
+            return self.updated(gpu, self.graphs.popitem(last=False)[1], addresses)
         _, key, changed = min(found, key=operator.itemgetter(0))
         old = self.graphs.pop(key)
         try:
@@ -125,8 +124,32 @@ class Straight:
         changed = [k for k, (old, new) in enumerate(zip(before, now)) if old != new]
         return changed if all(self.operations[k].can_patch for k in changed) else None
 
+    def updated(self, gpu: Gpu, old: Captured, addresses: list[tuple[int, ...]]) -> Captured:
+        """A graph with other addresses in the place of an old one: captured anew, and made ready by a change of the old one
+        where the driver can do that, which is faster than from nothing."""
+        try:
+            graph, nodes = self.captured(gpu, addresses)
+            try:
+                done = gpu.driver.update_graph(old.executable, graph)
+            except BaseException:
+                gpu.driver.free_graph(graph)
+                raise
+        except BaseException:
+            old.free()
+            raise
+        if done:
+            gpu.driver.free_graph(graph)
+            old.addresses = addresses   # its nodes are still those of the graph that it was made of
+            return old
+        old.free()
+        return instantiated(gpu, graph, nodes, addresses)
+
     def capture(self, gpu: Gpu, addresses: list[tuple[int, ...]]) -> Captured:
-        """The operations as a graph: nothing runs while they are enqueued."""
+        """The operations as a graph that is ready."""
+        return instantiated(gpu, *self.captured(gpu, addresses), addresses)
+
+    def captured(self, gpu: Gpu, addresses: list[tuple[int, ...]]) -> tuple[int, list[int]]:
+        """(graph, the node of each operation): nothing runs while they are enqueued."""
         nodes = []
         gpu.driver.begin_capture(gpu.stream)
         try:
@@ -137,7 +160,7 @@ class Straight:
         except BaseException:
             gpu.driver.abandon_capture(gpu.stream)
             raise
-        return instantiated(gpu, gpu.driver.end_capture(gpu.stream), nodes, addresses)
+        return gpu.driver.end_capture(gpu.stream), nodes
 
     def forget(self) -> None:
         """Frees the graphs."""

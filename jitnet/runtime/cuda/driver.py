@@ -7,13 +7,13 @@ Every failure of a call is a DriverError, which knows what kind of failure it is
 """
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import DeviceError
+from .report import report
 
 TOOLKIT = 13, 0   # what the packages of the extra [cuda] are made for
 INSTALL = "install it: `pip install 'jitnet[cuda]'`"
@@ -336,6 +336,15 @@ class Driver:
         """A graph that can be launched."""
         return int(self._check("cuGraphInstantiate", self.cu.cuGraphInstantiate(graph, 0)))
 
+    @relaxed
+    def update_graph(self, executable: int, graph: int) -> bool:
+        """Gives an executable graph what another graph of the same nodes in the same order has; False where that cannot be."""
+        answer = self.cu.cuGraphExecUpdate(executable, graph)
+        if answer[0] == self.cu.CUresult.CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE:
+            return False
+        self._check("cuGraphExecUpdate", answer)
+        return True
+
     def launch_graph(self, executable: int, stream: int) -> None:
         (status,) = self.cu.cuGraphLaunch(executable, stream)
         if status:
@@ -407,42 +416,6 @@ def _found() -> Driver:
     return made
 
 
-def report() -> str:
-    """What of CUDA this machine has: packages, driver, devices."""
-    from importlib import metadata
-
-    found = []
-    for package in ("cuda-bindings", "nvidia-nvjitlink", "nvidia-cublas"):
-        try:
-            found.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            found.append(f"no {package}")
-    return f"{driver_report()}{visible()}; found {', '.join(found)}"
-
-
-def visible() -> str:
-    """What the environment lets this process see of the devices, for messages; empty where it lets it see all."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return "" if chosen is None else f" (CUDA_VISIBLE_DEVICES={chosen!r} decides what it sees)"
-
-
 def forked() -> bool:
     """Whether this process was forked from one that uses a GPU."""
     return getattr(_driver, "process", os.getpid()) != os.getpid()
-
-
-def driver_report() -> str:
-    """What the driver's library says, asked without any package."""
-    import sys
-
-    library = {"win32": "nvcuda.dll"}.get(sys.platform, "libcuda.so.1")
-    try:
-        cuda = ctypes.CDLL(library)
-    except OSError:
-        return f"looked for the CUDA driver ({library}): not found"
-    version, count = ctypes.c_int(0), ctypes.c_int(0)
-    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        return f"the CUDA driver ({library}) is there and finds no GPU"
-    cuda.cuDriverGetVersion(ctypes.byref(version))
-    number = version.value
-    return f"the CUDA driver ({library}, for CUDA {number // 1000}.{number % 1000 // 10}) finds {count.value}"

@@ -19,8 +19,8 @@ from jitnet.testing_gpu import FakeDriver
 from jitnet.testing_gpu_products import FakeProducts
 
 P, Q, Z, U, I, B = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_ubyte
-SINCE = {"cuGraphAddNode": 12030, "cuStreamGetCaptureInfo": 12030, "cuGraphExecKernelNodeSetParams": 12000,
-         "cuStreamBeginCapture": 10010}   # the CUDA that brought the form which is here
+SINCE = {"cuGraphAddNode": 12030, "cuGraphExecUpdate": 12000, "cuStreamGetCaptureInfo": 12030,
+         "cuGraphExecKernelNodeSetParams": 12000, "cuStreamBeginCapture": 10010}   # the CUDA that brought this form
 
 REFUSED = {"cuMemHostAlloc", "cuMemFreeHost", "cuEventQuery", "cuEventSynchronize", "cuStreamSynchronize", "cuModuleLoadData",
            "cuMemAllocAsync", "cuMemFreeAsync", "cuMemPoolTrimTo", "cuStreamCreate", "cuEventCreate", "cuGraphDestroy",
@@ -122,6 +122,9 @@ class Library:
     def cuGraphCreate(self, out: P, flags: U): put(out, self.fake.new_graph())
     def cuGraphInstantiateWithFlags(self, out: P, graph: P, flags: Q): put(out, self.fake.instantiate(graph))
     def cuGraphLaunch(self, executable: P, stream: P): self.fake.launch_graph(executable, stream)
+    def cuGraphExecUpdate(self, executable: P, graph: P, result: P):
+        return 0 if self.fake.update_graph(executable, graph) else 910   # CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE
+
     def cuGraphDestroy(self, graph: P): self.fake.free_graph(graph)
     def cuGraphExecDestroy(self, executable: P): self.fake.free_executable(executable)
 
@@ -238,6 +241,11 @@ def main(path, cuda):
     kept = [f(jitnet.asarray(x + k, device="gpu")) for k in range(MOST_GRAPHS + 3)]   # more addresses than graphs
     np.testing.assert_allclose(kept[6].numpy(), np.sum(x + 6, axis=0) + np.max(x + 6, axis=1)[:, None], rtol=1e-6)
     assert fake.calls["set_kernel_node"] and fake.calls["launch_graph"]
+    f = jitnet.jit(several)
+    inputs = [jitnet.asarray(x + k, device="gpu") for k in range(MOST_GRAPHS + 3)]
+    kept = [f(x) for x in inputs]   # the product has others
+    np.testing.assert_allclose(kept[-1][2].numpy(), several(x + MOST_GRAPHS + 2)[2], rtol=1e-5)
+    assert fake.calls["update_graph"] == 3
     check("while", lambda x: jitnet.while_loop(lambda s: np.max(s) > 0.1, lambda s: s / 2, x), x)
     check("switch", lambda k, x: jitnet.switch(k, [np.exp, lambda x: x * 2], x), np.int64(1), x)
     assert fake.calls["add_conditional"] == 4

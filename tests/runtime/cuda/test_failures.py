@@ -268,3 +268,18 @@ def test_a_device_that_another_process_has_for_itself(drivers):
     assert not drivers.calls["reset"]
     np.testing.assert_array_equal(on_gpu(X, 1).numpy(), X)
     np.testing.assert_array_equal(on_gpu(X).numpy(), X)   # it is free again
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:len(b) // 2], lambda b: b[:-1] + b"?", lambda b: b + b"more"])
+def test_damaged_machine_code_on_disk_is_made_anew(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("JITNET_CACHE_DIR", str(tmp_path))
+    loaded = []
+    for _ in range(2):
+        with fake_gpus() as driver:
+            load = driver.load_module
+            driver.load_module = lambda image, load=load: loaded.append(image) or load(image)
+            np.testing.assert_array_equal(jitnet.jit(lambda x: x * 3 - x)(on_gpu(X)).numpy(), X * 3 - X)
+        files = [path for path in tmp_path.rglob("*") if path.is_file() and loaded[0] in path.read_bytes()]
+        assert len(files) == 1
+        files[0].write_bytes(damage(files[0].read_bytes()))
+    assert loaded[0] == loaded[1]

@@ -182,7 +182,12 @@ def test_graphs_with_products_are_captured_anew(driver):
     f = jitnet.jit(layer)
     inputs = [on_gpu(X + k) for k in range(MOST_GRAPHS + 3)]
     kept = [f(x, on_gpu(W)) for x in inputs]
-    assert driver.calls["instantiate"] == MOST_GRAPHS + 3 and driver.calls["free_executable"] == 3
+    assert driver.calls["instantiate"] == MOST_GRAPHS and driver.calls["update_graph"] == 3
+    assert driver.calls["free_graph"] == 3 and not driver.calls["free_executable"]
+    driver.update_graph = lambda executable, graph: False   # where the driver cannot
+    inputs += [on_gpu(X + k) for k in range(MOST_GRAPHS + 3, MOST_GRAPHS + 5)]
+    kept += [f(x, on_gpu(W)) for x in inputs[-2:]]
+    assert driver.calls["instantiate"] == MOST_GRAPHS + 2 and driver.calls["free_executable"] == 2
     for k, out in enumerate(kept):
         close(out, layer(X + k, W))
 
