@@ -13,7 +13,6 @@ from ..types import DTYPES, is_float, short_dtype
 from .affine import Axis
 from .cuda_launch import LaunchShape
 from .nest import Access, LoopNest, Node, Stage, Store
-from .signs import is_nonpositive
 from .writer import PREFIXES, Dimension, KernelWriter, scalar_bits, total
 
 MOST_PARAMETERS = 60   # numbers passed by value; more come in one array
@@ -108,11 +107,6 @@ class CudaWriter(KernelWriter):
         return access.strides.get(axis) == 1 and all(axis not in node.axes for node, _, _ in access.dynamic)
 
     # Work
-
-    def expression(self, node: Node, depth: int) -> str:
-        if node.eqn.op.name == "exp" and is_nonpositive(node.operands[0]):
-            return f"exp_nonpositive_({self.names[node.operands[0]]})"
-        return super().expression(node, depth)
 
     def take_apart(self, left: str, dims: list[Dimension], depth: int) -> None:
         """Writes the parts of a number of a grid point."""

@@ -56,7 +56,7 @@ def tanh(x):
 @define("sigmoid", "f32", "f64")
 def sigmoid(x):
     """1 / (1 + exp(-x)), with exp(x) on top where x is negative, so that tiny results keep their bits."""
-    e = call("exp", pick(x, "f32", "f64"), -x.abs())
+    e = call("exp_nonpositive", pick(x, "f32", "f64"), -x.abs())
     return (x < 0).where(e, 1.0) / (e + 1)
 
 
@@ -64,7 +64,7 @@ def sigmoid(x):
 def softplus(x):
     """log(1 + exp(x))."""
     dtype = pick(x, "f32", "f64")
-    tail = call("log1p", dtype, call("exp", dtype, -x.abs()))
+    tail = call("log1p", dtype, call("exp_nonpositive", dtype, -x.abs()))
     return (x > 0).where(x, 0.0) + tail
 
 
@@ -76,7 +76,7 @@ def logaddexp(x, y):
     gap, low = two_sum(x, -y)
     gap = x.eq(y).where(x.const(0.0), gap)  # inf - inf
     low = (low.abs() < 1).where((gap < 0).where(-low, low), 0.0)
-    tail = call("exp", dtype, -gap.abs())
+    tail = call("exp_nonpositive", dtype, -gap.abs())
     return top + call("log1p", dtype, (-low).fma(tail, tail))  # what the difference lost is more than the rest loses
 
 

@@ -16,6 +16,7 @@ from ..sizes import computed, largest
 from ..types import is_float, short_dtype
 from .affine import Axis
 from .nest import Access, Block, LoopNest, Node, Stage, Store
+from .signs import is_nonpositive
 
 PREFIXES = {"input": "x", "output": "out", "scratch": "out"}   # role of a buffer -> what its name begins with
 
@@ -191,6 +192,8 @@ class KernelWriter:
 
     def expression(self, node: Node, depth: int) -> str:
         op, dtype = node.eqn.op, short_dtype(node.dtype)
+        if op.name == "exp" and is_nonpositive(node.operands[0]):
+            return f"exp_nonpositive_({self.names[node.operands[0]]})"
         expr, names = op.expression([a.type for a in node.eqn.inputs]), [self.names[o] for o in node.operands]
         if node.dtype.kind in "iu" and not CALL.match(expr):
             expr, names = wrapping(expr, names, dtype)
