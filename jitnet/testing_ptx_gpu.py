@@ -113,14 +113,30 @@ class Block:
                 raise self.fault(f"threads of block {self.world[WORLD.index('block')]} wait at several barriers", lines[0])
             self.world[WORLD.index("epoch")] += 1
             return np.arange(self.threads)
-        ready = [self.shuffle(start) for start in range(0, self.threads, WARP) if (here[start:start + WARP] == SHUFFLE).any()]
-        ready = np.concatenate([np.empty(0, int), *ready])
+        ready, rest = self.shuffle_whole_warps()
+        ready = np.concatenate([ready, *[self.shuffle(start) for start in rest if (here[start:start + WARP] == SHUFFLE).any()]])
         if not len(ready) and (here != DONE).any():
             k = int(np.argmax(here != DONE))
             others = collections.Counter("ended" if r == DONE else f"at line {n}" for r, n in zip(here, lines))
             raise self.fault(f"thread {k} of block {self.world[WORLD.index('block')]} waits for threads that never come: "
                              + ", ".join(f"{count} {what}" for what, count in others.items()), int(lines[k]))
         return ready
+
+    def shuffle_whole_warps(self) -> tuple[np.ndarray, np.ndarray]:
+        """(the threads of warps all of which have met to shuffle, and got their values; where the other warps start)"""
+        starts = np.arange(0, self.threads, WARP)
+        if self.threads % WARP:
+            return starts[:0], starts
+        here, (lines, values, lanes, clamps, masks) = self.reasons.reshape(-1, WARP), (
+            head_of(self.states, f).reshape(-1, WARP) for f in ("line", "value", "lane", "clamp", "mask"))
+        met = ((here == SHUFFLE) & (lines == lines[:, :1]) & (masks == -1)).all(axis=1)
+        lane, segments, limits = np.arange(WARP), clamps[met] >> 8 & 31, clamps[met] & 31
+        other = lane ^ lanes[met] & 31
+        other = np.where(other > (lane & segments | limits & ~segments), lane, other)
+        values = np.take_along_axis(values[met], other, axis=1)
+        threads = (starts[met, None] + lane).ravel()
+        head_of(self.states, "value")[threads] = values.ravel()
+        return threads, starts[~met]
 
     def shuffle(self, start: int) -> np.ndarray:
         """The threads of a warp whose partners are there: they get their values."""
