@@ -87,6 +87,22 @@ def test_what_is_read_too_early_is_nan():
     assert all((out != X[::-1]).any() for out in found)
 
 
+def test_a_loop_from_a_literal_goes_on():
+    """Its name is the literal 0 at first, and an int64 once it has come round."""
+    source, out = """def kernel(x0: "f32*", out0: "f32*", n0: "i64"):
+    p = thread_x()
+    while p < 1:
+        q = 0
+        while q + 1 < n0:
+            out0[q] = x0[q + 1]
+            out0[q + 1] = x0[q]
+            q += 2
+        p += 1
+""", np.zeros_like(X)
+    launch(source, (1, 1, 1), (32, 1, 1), 0, (X, out, np.int64(64)))
+    np.testing.assert_array_equal(out, X.reshape(-1, 2)[:, ::-1].ravel())
+
+
 # What it finds, in what a kernel says and in what a compiler might make of it
 
 FAULTS = {

@@ -155,16 +155,28 @@ class _Inference(typeinfer.TypeInferer):
     def __init__(self, context, func_ir):
         super().__init__(context, func_ir, warnings=None)
         self.constraints, self.widened, self.token = _Constraints(), False, None
+        self.late = []   # (name, another that takes its type) where the first had none yet: a loop's names, on their way round
 
     def add_type(self, var, tp, loc, unless_locked=False):
         known = self.typevars[var].type
         super().add_type(var, tp, loc, unless_locked)
         self.widened |= known is not None and self.typevars[var].type != known
 
+    def copy_type(self, src_var, dest_var, loc):
+        known = self.typevars[dest_var].type
+        if not self.typevars[src_var].defined:
+            self.late.append((src_var, dest_var))
+        super().copy_type(src_var, dest_var, loc)
+        self.widened |= known is not None and self.typevars[dest_var].type != known
+
     def settled(self) -> bool:
-        """Whether every name has a type, which no assignment has widened, and every call a signature."""
+        """Whether every name has a type, which nothing has widened, nor will in another round, and each call a signature.
+
+        In `q = 0; while q < n: q += 4` the name in the loop is the literal 0 until the sum, an int64, comes round.
+        """
         calls = (getattr(constraint, "signature", constraint) for constraint in self.constraints.constraints)
-        return not self.widened and all(var.defined for var in self.typevars.values()) and None not in calls
+        return (not self.widened and all(var.defined for var in self.typevars.values()) and None not in calls
+                and all(self.typevars[a].type == self.typevars[b].type for a, b in self.late))
 
     def get_state_token(self):
         """What Numba compares after every round with the one before."""
