@@ -69,11 +69,11 @@ class Straight:
         if not self.captures:
             for op in self.operations:
                 gpu.now(op.name, op.source)
-                op.enqueue(gpu, [place.address(run.bases, run.rounds) for place in op.places])
+                gpu.with_memory(op.enqueue, gpu, [place.address(run.bases, run.rounds) for place in op.places])
             return
         if not self.launched(gpu, run.bases):
             captured = self.graphs[self.pick(run.bases)] = self.graph_for(gpu, run)
-            gpu.driver.launch_graph(captured.executable, gpu.stream)
+            gpu.with_memory(gpu.driver.launch_graph, captured.executable, gpu.stream)   # the first launch brings it there
 
     def launched(self, gpu: Gpu, bases: list[int]) -> bool:
         """Whether a graph for these bases is known; it has been launched then."""

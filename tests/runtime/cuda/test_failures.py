@@ -82,13 +82,16 @@ def test_memory_comes_back_after_a_failed_allocation(nth):
         assert gpu.pool.waiting == 0
 
 
-@pytest.mark.parametrize("call", ["load_module", "instantiate"])
+@pytest.mark.parametrize("call", ["load_module", "instantiate", "launch_graph"])
 def test_memory_for_code_and_graphs_comes_from_what_is_idle(driver, call):
     x = on_gpu(X)
     driver.plant(call, 1, "OUT_OF_MEMORY")
     f = jitnet.jit(lambda x: (np.sum(x, axis=0) * 3, np.max(x, axis=1)))
     np.testing.assert_array_equal(f(x)[0].numpy(), X.sum(0) * 3)
     assert driver.calls["trim_pool"] == 1 and driver.calls[call] >= 2
+    driver.plant("launch", 1, "OUT_OF_MEMORY")   # code is brought there when it is first launched
+    np.testing.assert_array_equal(jitnet.jit(lambda x: x * 5)(x).numpy(), X * 5)
+    assert driver.calls["trim_pool"] == 2
 
 
 def test_an_interrupted_wait_leaves_its_errors_to_the_next_one(driver, monkeypatch):
