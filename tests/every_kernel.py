@@ -1,11 +1,12 @@
 """Every kernel that any test made is compiled as a GPU kernel and assembled for three architectures.
 
 A plugin of pytest, with JITNET_ALL_KERNELS=1 (as in .ci/run) or JITNET_NIGHTLY=1. Kernels are noted where they are written, and
-compiled when the tests of a worker have run, by the first that has them. What fails is listed at the end, and the run fails.
+compiled by the workers whose own tests have run, whoever noted them. What fails is listed at the end, and the run fails.
 """
 import hashlib
 import os
 import pathlib
+import threading
 
 from jitnet.codegen.cuda import cuda_kernel
 from jitnet.codegen.gpu_steps import GpuBuilder
@@ -25,9 +26,18 @@ def noting(builder):
 
     def nest(self, nest, *args, **options):
         if not isinstance(self.arena, OpenArena):
-            sources.add(cuda_kernel(nest).source)
+            note(cuda_kernel(nest).source)
         return original(self, nest, *args, **options)
     builder.nest = nest
+
+
+def note(source):
+    if source not in sources:
+        sources.add(source)
+        path = PLACE / f"{hashlib.sha256(source.encode()).hexdigest()[:32]}.py"
+        part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        part.write_text(source)
+        part.replace(path)   # whole, for whoever looks
 
 
 def pytest_configure(config):
@@ -49,10 +59,10 @@ def failures():
 
 
 def pytest_sessionfinish(session):
-    for source in sorted(sources):
-        digest = hashlib.sha256(source.encode()).hexdigest()[:32]
+    for path in filter(lambda path: is_first(path.stem), sorted(PLACE.glob("*.py"))):
+        source = path.read_text()
         for cc in ARCHITECTURES:
-            mark = f"{digest}-{cc[0]}{cc[1]}"
+            mark = f"{path.stem}-{cc[0]}{cc[1]}"
             if not is_first(mark):   # test_cuda_ops.py leaves such marks too
                 continue
             try:
@@ -67,7 +77,7 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter):
-    made = len({path.name.partition("-")[0] for path in PLACE.iterdir()})
+    made = len(list(PLACE.glob("*.py")))
     done = "compiled and assembled" if cuda_compile.has_assembler() else "compiled, but not assembled,"
     terminalreporter.write_line(f"{made} kernels {done} for {len(ARCHITECTURES)} GPU architectures")
     for text in failures():
