@@ -32,7 +32,7 @@ def test_the_page_of_a_gpu(tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text("import gpu_fake\ngpu_fake.driver.plant('copy', 1, 'NO')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(gpu, "PROCESSES", 0)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p planted -k 'epilogues or there_and_back or several'")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p planted -k 'test_card and (epilogues or there_and_back or several)'")
     gpu.main(["--rehearse", "--without", "torch", "--without", "torch.compile", "--without", "jax",
               "--output", str(tmp_path / "gpu.md")])
     text = (tmp_path / "gpu.md").read_text()

@@ -147,6 +147,25 @@ def test_an_index_out_of_bounds_raises_wherever_it_is(bad):
         compile_graph(graph_of(pick, np.zeros((0, 3)), np.array([0]))).run([np.zeros((0, 3)), np.array([0])])
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("width", [3, 1 << 20])
+def test_nothing_can_be_picked_from_an_axis_without_elements(device, width):
+    """Not even a clamped index: a kernel would read, or write, memory that is not the array's."""
+    pick, one = lambda x, i: ops.gather(x, i, axes=(0,)), np.ones((1, width), np.float32)
+    functions = [pick, lambda x, i: ops.sum(pick(x, i), axis=(1,)), lambda x, i: ops.sum(pick(x, i), axis=(0,)),
+                 lambda x, i: ops.transpose(pick(x, i)) + 1, lambda x, i: ops.scatter_add(x, one, i, axes=(0,)),
+                 lambda x, i: ops.scatter_set(x, one, i, axes=(0,))]
+    x, i = np.zeros((0, width), np.float32), np.array([0])
+    with interpreted_gpu() if device == "gpu" else contextlib.nullcontext():
+        for function in functions:
+            with pytest.raises(IndexError):
+                compiled = compile_graph(graph_of(function, x, i), device=Device(device, 0))
+                for out in compiled.run([x, i]):
+                    out.host()
+        for function in functions[:4]:   # and nothing is picked by no index
+            check_compiled(graph_of(function, x, i[:0]), [x, i[:0]], device=Device(device, 0))
+
+
 def test_running_operations_and_sorting():
     x, k = random((5, 6), F64), random((5, 6), np.int8)
     table = (ops.cumsum, ops.cummax, ops.cummin, ops.sort, ops.argsort)

@@ -25,7 +25,7 @@ from ..sizes import computed, is_open
 from ..types import is_float
 from .epilogues import roles
 from .matmul_steps import layout
-from .nest import LoopNest
+from .nest import LoopNest, is_out_of_bounds
 from .running_steps import running
 from .steps import LOWERINGS, Builder, KernelInfo
 
@@ -68,6 +68,9 @@ class GpuBuilder(Builder):
 
     def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source, serial: bool = False) -> None:
         """One step that runs a loop nest on these slots."""
+        if is_out_of_bounds(nest):
+            self.failure(source)
+            return
         kernel = self.gpu.driver.toolchain.kernel(nest)
         buffers = [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots else self.slot(b.atom)
                    for b in nest.buffers]

@@ -135,6 +135,17 @@ def as_columns(nest: LoopNest) -> LoopNest:
     return replace(nest, form="columns", rows=rows, column=column) if along_columns and not along_rows else nest
 
 
+def is_out_of_bounds(nest: LoopNest) -> bool:
+    """Whether a nest looks anything up along an axis without elements: any index is out of bounds, and has nothing to be
+    clamped to."""
+    return any(_is_zero(extent) and not any(_is_zero(a.extent) for a in (*node.axes, *access.strides))
+               for access in nest.accesses for node, _, extent in access.dynamic)
+
+
+def _is_zero(size) -> bool:
+    return type(size) is int and size == 0   # open sizes are never 0: these have programs of their own
+
+
 @dataclass(frozen=True)
 class Region:
     """A strided part of a larger array, as the place of an output."""

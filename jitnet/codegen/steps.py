@@ -26,7 +26,7 @@ from .cpu import cpu_source
 from .in_place import join_buffers, reads_in_step
 from .loops import lower
 from .memory import LANES
-from .nest import LoopNest, Region, Scatter, strided
+from .nest import LoopNest, Region, Scatter, is_out_of_bounds, strided
 from .spans import period, spans
 
 SERIAL_BELOW = 100_000   # work units (about one element of light arithmetic) under which threads cost more than they save
@@ -176,6 +176,9 @@ class Builder:
 
     def nest(self, nest: LoopNest, slots: dict[Atom, Slot], eqns, source, serial: bool = False) -> None:
         """One step that runs a loop nest on these slots."""
+        if is_out_of_bounds(nest):
+            self.failure(source)
+            return
         reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
         buffers = join_buffers(nest, [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots
                                       else self.slot(b.atom) for b in nest.buffers])
@@ -187,6 +190,10 @@ class Builder:
         self.steps.append(step)
         name = f"kernel_{len(self.infos)}"
         self.infos.append(KernelInfo(name, "kernel", kernel.text, tuple(eqns), reads, writes, nest, step=step))
+
+    def failure(self, source) -> None:
+        """A step that says of an index that it is out of bounds, in the place of a kernel that could only find that."""
+        self.copy(self.slot(Const(np.int64(1), ArrayType((), np.dtype(np.int64)))), self.check(source), 8)
 
     def check(self, source) -> Slot:
         """A status cell for a kernel that checks indices."""

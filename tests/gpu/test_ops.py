@@ -1,5 +1,6 @@
 """The tests of compiled ops, with the card in the place of the CPU: every op of the table with its derivatives and batches, all
 dtypes, the values where arithmetic goes wrong, awkward shapes, movements, loops, jitnet.numpy."""
+import contextlib
 import functools
 import importlib.util
 import pathlib
@@ -19,7 +20,7 @@ ELSEWHERE = {"test_the_text_of_a_kernel_runs_as_python"}   # which looks at the 
 class OnCard:
     """A compiled graph whose runs give arrays on the host."""
 
-    def __init__(self, graph):
+    def __init__(self, graph, device=CARD):
         self.graph, self.compiled = graph, compile_graph(graph, device=CARD)
 
     def run(self, arrays):
@@ -36,7 +37,7 @@ def loaded(path):
     spec = importlib.util.spec_from_file_location(f"on_card_{pathlib.Path(path).stem}", TESTS / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.check, module.compile_graph = check, OnCard
+    module.check, module.compile_graph, module.interpreted_gpu = check, OnCard, contextlib.nullcontext
     module.check_compiled = functools.partial(check_compiled, device=CARD)
     return module
 
