@@ -5,9 +5,10 @@
     launch(..., counts=counts)                           counts["add.s64"]: how often threads ran it
 
 What it runs is what the card's assembler gets: after Numba's typing and lowering, LLVM's passes and its back end. Threads run
-in turn, each up to the next place where threads meet, in an order that `seed` shuffles. KernelFault is raised, with the line of
-the PTX, where a thread reads or writes outside of a buffer, in the wrong address space or not aligned, where two do so in no
-order (testing_ptx_memory.py), and where threads wait for some that never come.
+in turn, each up to the next place where threads meet, in an order that `seed` shuffles, some warps ahead of others. KernelFault
+is raised, with the line of the PTX, where a thread reads or writes outside of a buffer, in the wrong address space or not
+aligned, where two write there in no order (testing_ptx_memory.py), and where threads wait for some that never come. What a
+thread reads that another may not have written yet is garbage, in some orders at least: wrong values are what shows it.
 """
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from .runtime import cuda_compile
 from .runtime.cuda.toolchain import Toolchain
 from .testing_gpu import driven_by
 from .testing_kernels import UNWRITTEN, WARP, KernelDriver, KernelFault
-from .testing_ptx_kernel import BARRIER, DONE, FAULT, SHUFFLE, NativeKernel, head_of, native_kernel
+from .testing_ptx_kernel import BARRIER, DONE, FAULT, RUNNING, SHUFFLE, NativeKernel, head_of, native_kernel
 from .testing_ptx_memory import ANYONES, CONSTANT, ORDINARY, RANGE, SPACES, WORLD, describe
 
 MOST_THREADS, MOST_SHARED = cuda_compile.MOST_THREADS, 227 << 10
@@ -71,7 +72,7 @@ class Block:
             if space != "global":
                 self.own.append(slice(noted, noted + end - start))
             noted += end - start
-        self.written, self.read = np.zeros(noted + 1, np.int64), np.zeros(noted + 1, np.int64)
+        self.written = np.zeros(noted + 1, np.int64)
 
     def set(self, **values: int) -> None:
         for name, value in values.items():
@@ -84,7 +85,7 @@ class Block:
         self.shared.fill(UNWRITTEN)
         self.local.fill(UNWRITTEN)
         for own in self.own:
-            self.written[own], self.read[own] = 0, 0
+            self.written[own] = 0
         threads = np.arange(self.threads)
         for field, value in {"place": 0, "thread": threads, "tid.x": threads % width, "tid.y": threads // width % height,
                              "tid.z": threads // (width * height), "laneid": threads % WARP}.items():
@@ -92,22 +93,27 @@ class Block:
         self.set(block=number, epoch=1)
         for axis, name in enumerate("xyz"):
             self.set(**{f"ntid_{name}": self.shape[axis], f"nctaid_{name}": grid[axis], f"ctaid_{name}": place[axis]})
-        memory = [a.ctypes.data for a in (self.world, self.ranges, self.written, self.read)]
+        memory = [a.ctypes.data for a in (self.world, self.ranges, self.written)]
         ready = threads
         while len(ready):
-            order = self.random.permutation(ready)
+            going = self.random.random(-(-self.threads // WARP)) < 0.5   # warps that run now; others wait
+            chosen = ready[going[ready // WARP]]
+            order, later = (chosen, ready[~going[ready // WARP]]) if len(chosen) else (ready, chosen)
+            order = self.random.permutation(order)
+            self.set(steps=0)
             self.kernel.run(self.states.ctypes.data, self.kernel.state_bytes, order.ctypes.data, len(order),
                             self.reasons.ctypes.data, *memory)
             if (self.reasons == FAULT).any():
                 raise self.fault(describe(self.world), int(self.world[WORLD.index("line")]))
-            ready = self.meet()
+            ready = np.concatenate([later, self.meet(later)])
 
     def fault(self, text: str, line: int) -> KernelFault:
         return KernelFault(f"{text}\n  line {line} of the PTX: {self.kernel.lines[line - 1].strip()}")
 
-    def meet(self) -> np.ndarray:
-        """The threads that can go on: all of a block that are at one barrier, those of a warp that have met to shuffle."""
+    def meet(self, later: np.ndarray) -> np.ndarray:
+        """The threads that can go on besides those that could already: a block at one barrier, those of a warp that shuffle."""
         lines, here = head_of(self.states, "line"), self.reasons
+        here[later] = RUNNING
         if (here == BARRIER).all():
             if (lines != lines[0]).any():
                 raise self.fault(f"threads of block {self.world[WORLD.index('block')]} wait at several barriers", lines[0])
@@ -115,7 +121,7 @@ class Block:
             return np.arange(self.threads)
         ready, rest = self.shuffle_whole_warps()
         ready = np.concatenate([ready, *[self.shuffle(start) for start in rest if (here[start:start + WARP] == SHUFFLE).any()]])
-        if not len(ready) and (here != DONE).any():
+        if not len(ready) and not len(later) and (here != DONE).any():
             k = int(np.argmax(here != DONE))
             others = collections.Counter("ended" if r == DONE else f"at line {n}" for r, n in zip(here, lines))
             raise self.fault(f"thread {k} of block {self.world[WORLD.index('block')]} waits for threads that never come: "

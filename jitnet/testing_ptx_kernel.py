@@ -21,11 +21,11 @@ from .runtime import llvm as objects
 from .testing_ptx_ir import FLOATS, FUNCTION, REGISTER, TABLE, Translator, integer, llvm_of, unknown
 from .testing_ptx_memory import ATOMIC, READ, READ_ONLY, SPACES, WORLD, WRITE, access
 
-DONE, FAULT, BARRIER, SHUFFLE = range(4)   # why a thread stops
+DONE, FAULT, BARRIER, SHUFFLE, RUNNING = range(5)   # why a thread stops; running: it does not
 HEAD = ("place", "line", "thread", "tid.x", "tid.y", "tid.z", "laneid", "value", "lane", "clamp", "mask")
 """The first int32 of a state; place: where to go on, line: of the PTX, value: given to a shuffle, then got from it."""
 FIRST_REGISTER = 48   # the byte; registers are 8 bytes apart
-MEMORY = "ptr %world, ptr %ranges, ptr %written, ptr %read"
+MEMORY = "ptr %world, ptr %ranges, ptr %written"
 GAP = 64              # bytes between arrays of shared memory: a place behind one is in none
 ROUND = """
 define void @{name}(ptr %states, i64 %stride, ptr %order, i64 %n, ptr %reasons, {memory}) {{
@@ -359,7 +359,7 @@ def native_kernel(ptx: str) -> NativeKernel:
     functions = llvm_of(ptx[:ptx.index(".visible .entry")] if translator.results else "", "")
     text = "\n".join([functions, text, ROUND.format(name=symbol, memory=MEMORY)])
     loaded = objects.LoadedObject(objects.emit_object([text], vectorize=False), (symbol,))
-    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p, ctypes.c_int64] * 2, *[ctypes.c_void_p] * 5)(loaded.address[symbol])
+    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p, ctypes.c_int64] * 2, *[ctypes.c_void_p] * 4)(loaded.address[symbol])
     return NativeKernel(name, parameters.count(".param"), run, loaded, symbols, translator.state_bytes, local,
                         translator.blocks, ptx.split("\n"))
 

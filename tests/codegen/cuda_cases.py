@@ -145,6 +145,8 @@ SCATTERS = {
     "added_in_two_axes": (lambda x, i, j, v: added(x, (i, j), v), F, PLACES.reshape(2, 3), PLACES[[1, 1, 0]], F[:2, :3].copy()),
     "added_columns_of_one": (lambda x, i, v: added(x, (slice(None), i), v), random_array((3, 5, 3, 1), np.float64, 22),
                              np.array(4), random_array((3, 3, 1), np.float64, 23)),   # the innermost axis changes no address
+    "added_in_order": (lambda x, i, j, v: added(x, (i, j), v), F, PLACES[[0, 1, 4, 5] * 5], PLACES[[1, 0, 1, 5] * 5],
+                       V[:20].copy()),
     "placed": (placed, F, PLACES, F[:6] * 3),
     "placed_columns": (lambda x, i, v: placed(x, (slice(None), i), v), F, PLACES, F[:, :6] * 3),
     "gradient_of_rows": (grad(lambda x, i: (x[i] ** 2).sum()), F, PLACES),
