@@ -6,7 +6,7 @@ from jitnet.codegen.cast import cast
 from jitnet.codegen.math_exp import INF, NAN, pick, split_exponent
 from jitnet.codegen.names import FLOATS, HALVES, SIGNED, UNSIGNED
 from jitnet.codegen.rare import call_rare
-from jitnet.codegen.scalar import F64, call, define
+from jitnet.codegen.scalar import CUDA, F64, call, define
 
 for _name, _op in (("sqrt", "sqrt"), ("floor", "floor"), ("ceil", "ceil"), ("trunc", "trunc"), ("rint", "rint"),
                    ("fabs", "fabs"), ("abs", "fabs")):
@@ -216,14 +216,29 @@ for _name, _which in (("floor_divide", 0), ("remainder", 1), ("fmod", 1)):
         return parts[2].where(parts[which], 0)
 
 
+def in_two(x, n, shift):
+    """A shift by half of n, then by the rest, with n at most the width: neither is too far.
+
+    LLVM 22 takes a choice between one shift and 0 for the GPU's own shift, which gives 0 too, but looks at the low 32 bits of n
+    alone: it shifts by 1 for an n of 2**32 + 1.
+    """
+    n = n.below(x.bits).where(n, x.bits)
+    half = n >> 1
+    return shift(shift(x, half), n - half)
+
+
 @define("left_shift", *SIGNED, *UNSIGNED)
 def left_shift(x, n):
+    if x.target is CUDA:
+        return in_two(x, n, lambda x, n: x << n)
     inside = n.below(x.bits)
     return inside.where(x << inside.where(n, 0), 0)
 
 
 @define("right_shift", *UNSIGNED)
 def right_shift(x, n):
+    if x.target is CUDA:
+        return in_two(x, n, lambda x, n: x >> n)
     inside = n.below(x.bits)
     return inside.where(x >> inside.where(n, 0), 0)
 

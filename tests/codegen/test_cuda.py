@@ -18,8 +18,10 @@ from jitnet.codegen.cuda_names import parameters
 from jitnet.compile import as_on_gpu, compile_graph
 from jitnet.errors import DeviceError
 from jitnet.runtime import cuda_compile
+from jitnet.runtime.device import Device
 from jitnet.testing_compiled import check_compiled, graph_of
 from jitnet.testing_kernels import interpreted_gpu
+from jitnet.testing_ptx_gpu import ptx_gpu
 from jitnet.types import F16
 
 HERE = pathlib.Path(__file__).parent
@@ -321,6 +323,16 @@ def test_a_kernel_that_does_not_assemble():
 def test_a_gpu_that_no_toolkit_compiles_for():
     with pytest.raises(DeviceError, match=r"a GPU of compute capability 7.0 is older than all that CUDA 13 compiles for"):
         cuda_compile.assemble("", (7, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_shifts_by_numbers_beyond_32_bits(dtype):
+    """In the PTX: LLVM's back end for GPUs would shift by their low 32 bits."""
+    far = [0, 1, 32, 63, 64, 65, 1 << 32, (1 << 32) + 1, (1 << 33) + 5, 1 << 62]
+    x, n = (np.ascontiguousarray(a.ravel()) for a in np.meshgrid(
+        np.array([1, 3, np.iinfo(dtype).max], dtype), np.array(far, dtype), indexing="ij"))
+    with ptx_gpu():
+        check_compiled(graph_of(lambda x, n: [x << n, x >> n], x, n), [x, n], device=Device("gpu", 0))
 
 
 def test_infinite_sums():
