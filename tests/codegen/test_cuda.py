@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jitnet
+from jitnet import ops
 from jitnet.codegen.cuda import cuda_kernel
 from jitnet.codegen.cuda_launch import BLOCK, SQUARE, DeviceProperties, LaunchShape, launch_shape, square_edge
 from jitnet.codegen.cuda_map import MOST_SHARED, pitch
@@ -93,6 +94,23 @@ def test_vectors_of_16_bytes():
     ptx = cuda_compile.compile_ptx(kernel.source, (9, 0))
     assert "ld.global.nc.v4.b32" in ptx
     assert "st.global.v4.b32" in ptx
+
+
+def test_a_counter_that_begins_with_a_number_counts():
+    """Numba's inference met the phi of such a loop before its body: the counter was the number 0, and scatters never ended."""
+    source = ('def kernel(x0: "i64*", out0: "i64*", n0: "i64"):\n    q = 0\n    while q + 3 < n0:\n'
+              '        out0[x0[q]] = q\n        q += 4\n')
+    (text,) = cuda_compile._lowered(source, "kernel", str(cuda_compile.target_machine((9, 0)).target_data))
+    body = text[text.index("x0"):]
+    assert body.count("add nsw i64 0, ") == 1   # of the first condition, before the loop
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(0, 1, (4, 3)), rng.normal(0, 1, 23), rng.integers(0, 4, 23), rng.integers(0, 3, 23)]
+
+    def scattered(x, u, i, j):
+        return [ops.scatter_set(x, u, i, j, axes=(0, 1)), ops.scatter_add(x, u, i, j, axes=(0, 1))]
+
+    with ptx_gpu():
+        check_compiled(graph_of(scattered, *arrays), arrays, device=jitnet.gpu(0))
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0), (2, 0, 3), (2, 3, 0), (0, 2, 3)], ids=str)
