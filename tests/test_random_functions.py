@@ -68,8 +68,10 @@ def test_values_on_a_gpu(seed):
 @seeds(ci=16, nightly=3000)
 def test_derivatives(seed):
     """Products with the Jacobian agree with those with its transpose, and with central differences; batches with a loop."""
-    function, xs = random_function(seed, 2 + seed % 8, smooth=True), random_inputs(seed, smooth=True)
-    outs = [np.asarray(out) for out in function(*xs)]
+    whole, xs = random_function(seed, 2 + seed % 8, smooth=True), random_inputs(seed, smooth=True)
+    outs = [np.asarray(out) for out in whole(*xs)]
+    finite = [k for k, out in enumerate(outs) if np.isfinite(out).all()]   # means of nothing are not
+    function, outs = lambda *a: [whole(*a)[k] for k in finite], [outs[k] for k in finite]
     rng = np.random.default_rng(seed)
     ts, cts = [rng.normal(size=a.shape) for a in xs], [rng.normal(size=a.shape) for a in outs]
     n = len(xs)
