@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .runtime import llvm as objects
-from .testing_ptx_ir import FLOATS, FUNCTION, REGISTER, TABLE, Translator, integer, llvm_of, unknown
+from .testing_ptx_ir import FLOATS, FUNCTION, ORDERED, REGISTER, TABLE, Translator, integer, llvm_of, unknown
 from .testing_ptx_memory import ATOMIC, READ, READ_ONLY, SPACES, WORLD, WRITE, access
 
 DONE, FAULT, BARRIER, SHUFFLE, RUNNING = range(5)   # why a thread stops; running: it does not
@@ -289,16 +289,28 @@ class KernelTranslator(Translator):
             halves.append(self.value(f"zext i16 {self.value(f'bitcast {kind} {half} to i16')} to i32"))
         self.write(operands[0], self.value(f"or i32 {self.value(f'shl i32 {halves[0]}, 16')}, {halves[1]}"), "i32")
 
+    def do_setp(self, name, suffixes, operands):
+        if suffixes[1:] not in (["f16x2"], ["bf16x2"]):
+            super().do_setp(name, suffixes, operands)
+            return
+        kind = FLOATS[suffixes[1][:-2]]   # two comparisons: of the lower halves, and of the upper ones
+        a, b = (self.value(f"bitcast i32 {self.read(operand, 'i32')} to <2 x {kind}>") for operand in operands[1:])
+        found = self.value(f"fcmp {ORDERED[suffixes[0]]} <2 x {kind}> {a}, {b}")
+        for k, register in enumerate(operands[0].split("|")):
+            self.write(register, self.value(f"extractelement <2 x i1> {found}, i64 {k}"), "i1")
+
     def do_float(self, name, suffixes, operands):
         if name in ("max", "min") and suffixes[0] == "NaN":
             type_ = FLOATS[suffixes[1]]
             a, b = (self.read(operand, type_) for operand in operands[1:])
             call = f"call {type_} @llvm.{name}imum.{suffixes[1]}({type_} {a}, {type_} {b})"
             self.write(operands[0], self.value(call), type_)
-        elif name == "add" and suffixes[:2] == ["rn", "f32"] and suffixes[2:]:   # of a narrower float and a float
+        elif name in ("add", "sub", "fma") and suffixes[:2] == ["rn", "f32"] and suffixes[2:]:   # all but the last are narrower
             kind = FLOATS[suffixes[2]]
-            a = self.value(f"fpext {kind} {self.read(operands[1], kind)} to float")
-            self.write(operands[0], self.value(f"fadd float {a}, {self.read(operands[2], 'float')}"), "float")
+            values = [self.value(f"fpext {kind} {self.read(operand, kind)} to float") for operand in operands[1:-1]]
+            values.append(self.read(operands[-1], "float"))
+            call = f"call float @llvm.fma.f32({', '.join(f'float {value}' for value in values)})"
+            self.write(operands[0], self.value(call if name == "fma" else f"f{name} float {', '.join(values)}"), "float")
         elif name in ("add", "sub", "mul") and len(suffixes) == 1:   # products may be joined to it: here they are not
             super().do_float(name, ["rn", *suffixes], operands)
         else:

@@ -105,6 +105,40 @@ def test_a_loop_from_a_literal_goes_on():
     np.testing.assert_array_equal(out, X.reshape(-1, 2)[:, ::-1].ravel())
 
 
+HALVES = """.visible .entry kernel(
+	.param .u64 kernel_param_0
+)
+{
+	.reg .pred 	%p<3>;
+	.reg .b16 	%rs<2>;
+	.reg .b32 	%r<7>;
+	.reg .b64 	%rd<2>;
+	ld.param.b64 	%rd1, [kernel_param_0];
+	ld.global.v2.b32 	{%r1, %r2}, [%rd1];
+	setp.lt.f16x2 	%p1|%p2, %r1, %r2;
+	selp.b32 	%r3, 1, 0, %p1;
+	selp.b32 	%r4, 1, 0, %p2;
+	ld.global.b16 	%rs1, [%rd1];
+	mov.b32 	%r5, 0f3F800000;
+	sub.rn.f32.f16 	%r5, %rs1, %r5;
+	@%p1 mov.b32 	%r6, 7;
+	@!%p1 mov.b32 	%r6, 8;
+	st.global.v4.b32 	[%rd1+16], {%r3, %r4, %r5, %r6};
+	ret;
+}
+"""
+
+
+def test_arithmetic_of_halves():
+    """Two comparisons at once; a difference of a narrower float and a float; what a predicate decides."""
+    memory = np.zeros(64, np.uint8)
+    memory = memory[-memory.ctypes.data % 16:][:32]
+    memory[:8].view(np.float16)[:] = 3, 2, 4, 1
+    run_ptx(HALVES, memory, block=(1, 1, 1))
+    words = memory[16:].view(np.int32)
+    assert (list(words[[0, 1, 3]]), words[2:3].view(np.float32)[0]) == ([1, 0, 7], 2)
+
+
 # What it finds, in what a kernel says and in what a compiler might make of it
 
 FAULTS = {
