@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .runtime import llvm as objects
-from .testing_ptx_ir import FLOATS, FUNCTION, ORDERED, REGISTER, TABLE, Translator, integer, llvm_of, unknown
+from .testing_ptx_ir import FLOATS, FUNCTION, INFIX, ORDERED, REGISTER, TABLE, Translator, integer, llvm_of, unknown
 from .testing_ptx_memory import ATOMIC, READ, READ_ONLY, SPACES, WORLD, WRITE, access
 
 DONE, FAULT, BARRIER, SHUFFLE, RUNNING = range(5)   # why a thread stops; running: it does not
@@ -249,6 +249,9 @@ class KernelTranslator(Translator):
 
     def do_integer(self, name, suffixes, operands):
         """Divisions by zero, which threads beyond the last element do, and drop: all ones; they are no fault."""
+        if suffixes[-1] in ("f16x2", "bf16x2"):
+            self.do_pair(name, suffixes, operands)
+            return
         if name not in ("div", "rem"):
             super().do_integer(name, suffixes, operands)
             return
@@ -262,6 +265,12 @@ class KernelTranslator(Translator):
         by = self.value(f"select i1 {bad}, {kind} 1, {kind} {b}")
         found = self.value(f"{sign}{name} {kind} {a}, {by}")
         self.write(operands[0], self.value(f"select i1 {bad}, {kind} -1, {kind} {found}"), kind)
+
+    def do_mul(self, name, suffixes, operands):
+        if suffixes[-1] in ("f16x2", "bf16x2"):
+            self.do_pair(name, suffixes, operands)
+        else:
+            super().do_mul(name, suffixes, operands)
 
     def do_prmt(self, name, suffixes, operands):
         """Four of the eight bytes of two registers, or four times the sign of one."""
@@ -298,6 +307,24 @@ class KernelTranslator(Translator):
         found = self.value(f"fcmp {ORDERED[suffixes[0]]} <2 x {kind}> {a}, {b}")
         for k, register in enumerate(operands[0].split("|")):
             self.write(register, self.value(f"extractelement <2 x i1> {found}, i64 {k}"), "i1")
+
+    def do_pair(self, name, suffixes, operands):
+        """Arithmetic of two halves at once."""
+        *how, kind = suffixes
+        type_ = f"<2 x {FLOATS[kind[:-2]]}>"
+        values = [self.value(f"bitcast i32 {self.read(operand, 'i32')} to {type_}") for operand in operands[1:]]
+        intrinsic = {("fma", "rn"): "fma", ("abs",): "fabs", ("max", "NaN"): "maximum", ("min", "NaN"): "minimum",
+                     ("max",): "maximumnum", ("min",): "minimumnum"}.get((name, *how))
+        if intrinsic:
+            given = ", ".join(f"{type_} {value}" for value in values)
+            found = self.value(f"call {type_} @llvm.{intrinsic}.v2{kind[:-2]}({given})")
+        elif name in ("add", "sub", "mul") and how in ([], ["rn"]):
+            found = self.value(f"{INFIX[name]} {type_} {', '.join(values)}")
+        elif (name, how) == ("neg", []):
+            found = self.value(f"fneg {type_} {values[0]}")
+        else:
+            raise unknown(self.text)
+        self.write(operands[0], self.value(f"bitcast {type_} {found} to i32"), "i32")
 
     def do_float(self, name, suffixes, operands):
         if name in ("max", "min") and suffixes[0] == "NaN":

@@ -111,7 +111,7 @@ HALVES = """.visible .entry kernel(
 {
 	.reg .pred 	%p<3>;
 	.reg .b16 	%rs<2>;
-	.reg .b32 	%r<7>;
+	.reg .b32 	%r<9>;
 	.reg .b64 	%rd<2>;
 	ld.param.b64 	%rd1, [kernel_param_0];
 	ld.global.v2.b32 	{%r1, %r2}, [%rd1];
@@ -123,6 +123,9 @@ HALVES = """.visible .entry kernel(
 	sub.rn.f32.f16 	%r5, %rs1, %r5;
 	@%p1 mov.b32 	%r6, 7;
 	@!%p1 mov.b32 	%r6, 8;
+	mul.rn.f16x2 	%r7, %r1, %r2;
+	fma.rn.f16x2 	%r8, %r7, %r2, %r1;
+	st.global.b32 	[%rd1+8], %r8;
 	st.global.v4.b32 	[%rd1+16], {%r3, %r4, %r5, %r6};
 	ret;
 }
@@ -130,12 +133,13 @@ HALVES = """.visible .entry kernel(
 
 
 def test_arithmetic_of_halves():
-    """Two comparisons at once; a difference of a narrower float and a float; what a predicate decides."""
+    """Two comparisons at once; a difference of a narrower float and a float; what a predicate decides; two sums."""
     memory = np.zeros(64, np.uint8)
     memory = memory[-memory.ctypes.data % 16:][:32]
     memory[:8].view(np.float16)[:] = 3, 2, 4, 1
     run_ptx(HALVES, memory, block=(1, 1, 1))
     words = memory[16:].view(np.int32)
+    assert list(memory[8:12].view(np.float16)) == [3 * 4 * 4 + 3, 2 * 1 * 1 + 2]
     assert (list(words[[0, 1, 3]]), words[2:3].view(np.float32)[0]) == ([1, 0, 7], 2)
 
 
