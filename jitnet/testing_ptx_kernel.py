@@ -227,6 +227,8 @@ class KernelTranslator(Translator):
                 raise unknown(self.text)
             place = self.value(f"getelementptr i64, ptr %world, i64 {WORLD.index(operand[1:])}")
             return self.value(f"load i32, ptr {place}")
+        if operand in self.memory:   # the address of a parameter, of which ld.param loads
+            return self.value(f"ptrtoint ptr %{operand} to i64")
         if operand in self.symbols:
             symbol = self.symbols[operand]
             return self.value(f"add i64 {'%w.tables' if symbol.space == 'global' else 0}, {symbol.start}")
