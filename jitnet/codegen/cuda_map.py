@@ -52,15 +52,17 @@ class VectorWriter(CudaWriter):
         super().__init__(nest)
         (self.stage,), (self.block,) = nest.stages, nest.blocks
         self.axis = nest.inner[0]
-        accesses = [n.access for n in self.stage.nodes if n.kind == "load"] + [s.access for s in self.stage.stores]
-        self.vectors = [a for a in accesses if self.contiguous(a, self.axis)]
+        loads = [n.access for n in self.stage.nodes if n.kind == "load" and self.contiguous(n.access, self.axis)]
+        stores = [s.access for s in self.stage.stores if self.contiguous(s.access, self.axis)]
+        self.vectors = [*loads, *stores]
         widest = max((a.buffer.dtype.itemsize for a in self.vectors), default=VECTOR_BYTES)
         self.width = most_lanes(self.stage, max(1, VECTOR_BYTES // widest))
         if any(s.add for s in self.stage.stores):
             self.width = 1
-        loaded = sum(a.buffer.dtype.itemsize for a in self.vectors if a.buffer.role == "input")
+        loaded = sum(a.buffer.dtype.itemsize for a in loads)
         vectors = max(1, min(4, IN_FLIGHT // max(1, loaded * self.width)))
-        self.unroll = most_lanes(self.stage, self.width * vectors) // self.width   # vectors at a time
+        lanes = most_lanes(self.stage, self.width * vectors)
+        self.unroll = max(1, lanes // self.width)   # vectors at a time; of three, less than one may be left
 
     def alignment(self) -> str:
         """The condition under which vectors may be used: the first element of every contiguous access is aligned for them."""
@@ -102,12 +104,6 @@ class VectorWriter(CudaWriter):
 
 class FlatWriter(VectorWriter):
     """Writes maps over one axis."""
-
-    def __init__(self, nest: LoopNest):
-        super().__init__(nest)
-        loaded = sum(a.buffer.dtype.itemsize for a in self.vectors if a.buffer.role == "input")
-        vectors = max(1, min(4, IN_FLIGHT // max(1, loaded * self.width)))
-        self.unroll = max(1, most_lanes(self.stage, self.width * vectors) // self.width)   # of three: less than one
 
     def launch(self) -> LaunchShape:
         return LaunchShape("flat", inner=self.axis.extent, lanes=self.width * self.unroll)

@@ -6,7 +6,7 @@
 
 A thread adds up some hundred elements at a time and joins those sums with more precision; threads combine as a tree. The order
 of all additions follows from the sizes, so the bits are the same in every run and on every GPU. A row or column out of range
-does what the last one does, and stores nothing: all threads of a block must reach where it waits.
+has no elements, and nothing of it is stored: all threads of a block must reach where it waits.
 """
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ class TeamWriter(CudaWriter, ReduceWriter):
 
     def parts(self) -> None:
         """Writes the blocks and the stages of a grid point."""
+        start, stop = self.range_of_positions()
+        self.put(2, f"stop = {self.position(f'{stop} if live else {start[:-3] or 0}')}")
         for k, (block, stage) in enumerate(zip(self.nest.blocks, self.nest.stages)):
             self.number = k
             self.statements(block.nodes, [], 2)
@@ -67,6 +69,9 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.statements(block.strip, [], 2)
         self.put(2, f"if {self.store_if}:")
         self.statements([], block.stores, 3)
+
+    def note_bad(self, condition: str, depth: int) -> None:
+        super().note_bad(condition if depth > 2 else f"(live & ({condition}))", depth)   # loops have no round of others
 
     # One pass over the reduced axes
 
@@ -83,11 +88,11 @@ class TeamWriter(CudaWriter, ReduceWriter):
             if is_quotient_of_row(node, stage, moving):
                 self.inverse(node.operands[1])
         self.start(stage, 2)
-        start, stop = self.range_of_positions()
+        start, _ = self.range_of_positions()
         if self.width == 1:
-            self.walk(stage, moving, start, stop, sums)
+            self.walk(stage, moving, start, "stop", sums)
         else:
-            whole = f"{start}(({stop} - {start[:-3]}) & -{self.width})" if start else f"{stop} & -{self.width}"
+            whole = f"{start}((stop - {start[:-3]}) & -{self.width})" if start else f"stop & -{self.width}"
             self.put(2, f"whole = {self.position(whole)}")
             self.put(2, f"vectors = whole if {self.alignment(stage)} else {self.position(start[:-3] or '0')}")
             self.walk(stage, moving, start, "vectors", sums)
@@ -95,7 +100,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
             self.put(2, "# the same elements one by one, where vectors are not aligned")
             self.walk(stage, moving, None, "whole", sums, width)
             self.put(2, "# what is left of the row")
-            self.walk(stage, moving, "whole + ", stop, sums, 1)
+            self.walk(stage, moving, "whole + ", "stop", sums, 1)
             self.width = width
         self.combine(stage)
         self.leave()
@@ -186,10 +191,8 @@ class TeamWriter(CudaWriter, ReduceWriter):
                 else:
                     self.node(node, depth)
         self.keep(lanes, places, depth)
-        if stage.stores:
-            self.put(depth, "if live:")
-            for store in stage.stores:
-                self.store_all(store, lanes, places, depth + 1)
+        for store in stage.stores:
+            self.store_all(store, lanes, places, depth)
         self.names = known
         for node in stage.reductions:
             for lane in lanes:

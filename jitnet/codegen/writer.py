@@ -154,9 +154,13 @@ class KernelWriter:
         node, stride, extent = access.dynamic[k]
         limit = self.size(("limit", access, k), extent, "m")
         pick, index = self.fresh("k"), self.names[node]
-        self.put(depth, f"bad = bad | ({index} < 0) | ({index} >= {limit})")
+        self.note_bad(f"({index} < 0) | ({index} >= {limit})", depth)
         self.put(depth, f"{pick} = maximum_(minimum_({index}, {limit} - 1), i64(0))")
         return pick if stride == 1 else f"{pick} * {self.size(('pick', access, k), stride, 's')}"
+
+    def note_bad(self, condition: str, depth: int) -> None:
+        """Writes that an index is out of bounds under a condition."""
+        self.put(depth, f"bad = bad | {condition}")
 
     def element(self, access: Access, depth: int) -> str:
         return f"{self.buffer_names[access.buffer]}[{self.address(access, depth)}]"

@@ -10,11 +10,12 @@ def kernel(x0: "f32*", out0: "f32*", p0: "i64", w0: "i64", n0: "i64", n1: "i64",
         j = strip * threads_x() + thread_x()
         live = j < n1
         j = min(j, n1 - 1)
+        stop = chunk_stop if live else chunk_start
         total_acc0 = f64(0)
         q = chunk_start + thread_y()
-        while q < chunk_stop:
+        while q < stop:
             acc0 = f32(0)
-            end = min(q + 256 * threads_y(), chunk_stop)
+            end = min(q + 256 * threads_y(), stop)
             while q + 7 * threads_y() < end:
                 t0 = x0[j + q * s0]
                 t1 = x0[j + (q + threads_y()) * s0]
@@ -54,11 +55,12 @@ def kernel(x0: "f32*", out0: "f32*", n0: "i64", n1: "i64", s0: "i64"):
         j = strip * threads_x() + thread_x()
         live = j < n0
         j = min(j, n0 - 1)
+        stop = n1 if live else 0
         total_acc0 = f64(0)
         q = thread_y()
-        while q < n1:
+        while q < stop:
             acc0 = f32(0)
-            end = min(q + 256 * threads_y(), n1)
+            end = min(q + 256 * threads_y(), stop)
             while q + 7 * threads_y() < end:
                 t0 = x0[j + q * s0]
                 t1 = x0[j + (q + threads_y()) * s0]
