@@ -35,6 +35,8 @@ class Compiled:
     program: object
     kernels: tuple
     in_place: tuple[int, ...] = ()   # the inputs that the program writes into
+    written: tuple[int, ...] = ()    # the inputs whose new values are the last outputs of `graph`
+    arrays: Collection[int] = ()     # the inputs that are arrays
 
     def __repr__(self) -> str:
         name = self.graph.name if self.graph is not None else "by a template"
@@ -77,7 +79,9 @@ def compile_graph(graph: Graph, written: Sequence[int] = (), arrays: Collection[
     no outputs of the program. `device`: where it runs.
     """
     with without_garbage_collection():
-        return _compile(graph, tuple(written), arrays) if device.kind == "cpu" else _compile_for_gpu(graph, device)
+        if device.kind == "cpu":
+            return _compile(graph, tuple(written), arrays)
+        return _compile_for_gpu(graph, tuple(written), arrays, device)
 
 
 def of_program(program: Program, in_place: tuple[int, ...]) -> Compiled:
@@ -101,23 +105,30 @@ def _compile(graph: Graph, written: tuple[int, ...], arrays: Collection[int]) ->
     program = Program(steps, stages[-1][1].input_types, outputs, builder.arena.size, builder.consts,
                       Slot("arena", 0, builder.status_offset) if checks else None, status_size=max(1, len(checks)),
                       checks=checks)
-    return Compiled(graph, tuple(stages), program, tuple(builder.infos), in_place)
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos), in_place, written, arrays)
 
 
 def _build(graph: Graph, written: tuple[int, ...], arrays: Collection[int], arena: Callable[[], Arena]) -> tuple:
     """(builder, steps, types of the outputs of the program, stages, inputs written in place) of a graph."""
     stages = pipeline(graph)
-    final = stages[-1][1]
-    targets = written_targets(final, written, arrays)
-    builder, steps, outputs = _steps(final, targets, arena())
-    if targets and (builder.checks or any(info.kind == "callback" for info in builder.infos)):
-        targets = {}   # a call that fails leaves its arguments as they were
-        builder, steps, outputs = _steps(final, targets, arena())
+    builder, steps, outputs, in_place = _written_steps(stages[-1][1], written, arrays, arena, Builder)
     get_kernels([info.source for info in builder.infos if info.kind in ("kernel", "copy")])
-    return builder, steps, outputs, stages, tuple(final.inputs.index(v) for v, _ in targets.values())
+    return builder, steps, outputs, stages, in_place
 
 
-def written_targets(graph: Graph, written: tuple[int, ...], arrays: Collection[int]) -> dict[int, tuple]:
+def _written_steps(graph: Graph, written: tuple[int, ...], arrays: Collection[int], arena: Callable[[], Arena],
+                   make: Callable[..., Builder], gpu: bool = False) -> tuple:
+    """(builder, steps, types of the outputs of the program, inputs written in place) of a graph after all passes."""
+    targets = written_targets(graph, written, arrays, gpu)
+    builder, steps, outputs = _steps(graph, targets, arena(), make)
+    fails = (builder.checks and not gpu) or any(info.kind == "callback" for info in builder.infos)
+    if targets and fails:
+        targets = {}   # a call that fails leaves its arguments as they were
+        builder, steps, outputs = _steps(graph, targets, arena(), make)
+    return builder, steps, outputs, tuple(graph.inputs.index(v) for v, _ in targets.values())
+
+
+def written_targets(graph: Graph, written: tuple[int, ...], arrays: Collection[int], gpu: bool = False) -> dict[int, tuple]:
     """Output -> (the input it is the new value of, the values that can lie in that input one after the other).
 
     No values: the output is computed elsewhere and copied at the end. An output that is an input, or a view of one, is left
@@ -127,7 +138,7 @@ def written_targets(graph: Graph, written: tuple[int, ...], arrays: Collection[i
     for k, position in enumerate(written, first):
         var, base = graph.inputs[position], base_of(graph.outputs[k], definition)
         if position in arrays and type(base) is Var and base in definition:
-            found[k] = var, values_in(graph, k, var) or ()
+            found[k] = var, values_in(graph, k, var, gpu) or ()
     taken: set[Var] = set()
     for k, (var, values) in found.items():
         if not taken.isdisjoint(values):   # one value for two arguments
@@ -136,7 +147,7 @@ def written_targets(graph: Graph, written: tuple[int, ...], arrays: Collection[i
     return found
 
 
-def _steps(graph: Graph, targets: dict[int, tuple], arena: Arena, make: Callable[..., Builder] = Builder) -> tuple:
+def _steps(graph: Graph, targets: dict[int, tuple], arena: Arena, make: Callable[..., Builder]) -> tuple:
     """(builder, steps, types of the outputs of the program) of a graph whose outputs `targets` are written into inputs."""
     builder = make(graph, arena=arena)
     builder.status_offset = builder.arena.allocate(8 * MAX_CHECKS)
@@ -174,47 +185,50 @@ class ShownBuilder(Builder):
 ShownBuilder.lowerings = {name: lower for name, lower in LOWERINGS.items() if lower is not running_steps.running}
 
 
-def as_on_gpu(graph: Graph) -> Compiled:
+def as_on_gpu(graph: Graph, written: tuple[int, ...] = (), arrays: Collection[int] = ()) -> Compiled:
     """What a GPU runs for a graph, to be looked at anywhere: without epilogues of products, products of halves in float32."""
     stages = pipeline(widen(graph), gpu=True)
     final = stages[-1][1]
-    builder, steps, outputs = _steps(final, {}, Arena(), ShownBuilder)
+    builder, steps, outputs, in_place = _written_steps(final, written, arrays, Arena, ShownBuilder, gpu=True)
     kinds = [tuple([(tuple(t.shape), np.dtype(t.dtype)) for t in types]) for types in (final.input_types, outputs)]
     program = Shown(tuple(steps), *kinds, builder.arena.size, tuple(builder.consts))
-    return Compiled(graph, tuple(stages), program, tuple(builder.infos))
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos), in_place, written, arrays)
 
 
-def _compile_for_gpu(graph: Graph, device: Device) -> Compiled:
+def _compile_for_gpu(graph: Graph, written: tuple[int, ...], arrays: Collection[int], device: Device) -> Compiled:
     from .runtime.cuda.program import GpuProgram
     from .runtime.cuda.stream import open_gpu
 
     gpu = open_gpu(device.index)
-    builder, steps, outputs, stages, labels = _build_for_gpu(graph, gpu, Arena())
+    builder, steps, outputs, in_place, stages, labels = _build_for_gpu(graph, gpu, written, arrays, Arena)
     status = Slot("arena", 0, builder.status_offset)
     program = GpuProgram(gpu, graph.name, steps, stages[-1][1].input_types, outputs, builder.arena.size, builder.consts, status,
-                         builder.checks, labels)
-    return Compiled(graph, tuple(stages), program, tuple(builder.infos))
+                         builder.checks, labels, in_place)
+    return Compiled(graph, tuple(stages), program, tuple(builder.infos), in_place, written, arrays)
 
 
-def _build_for_gpu(graph: Graph, gpu, arena: Arena) -> tuple:
-    """(builder, steps, types of the outputs, stages, labels: id of a step -> name and the user's line) of a graph."""
+def _build_for_gpu(graph: Graph, gpu, written: tuple[int, ...], arrays: Collection[int], arena: Callable[[], Arena]) -> tuple:
+    """(builder, steps, types of the outputs of the program, inputs written in place, stages, labels: id of a step -> name and
+    the user's line) of a graph."""
     from .codegen.gpu_steps import GpuBuilder, gpu_pipeline
 
     stages = gpu_pipeline(graph, gpu)
-    builder, steps, outputs = _steps(stages[-1][1], {}, arena, functools.partial(GpuBuilder, gpu=gpu))
+    built = _written_steps(stages[-1][1], written, arrays, arena, functools.partial(GpuBuilder, gpu=gpu), gpu=True)
     labels = {id(info.step): (info.name, next((e.source for e in info.eqns if e.source is not None), None))
-              for info in builder.infos}
-    return builder, steps, outputs, stages, labels
+              for info in built[0].infos}
+    return *built, stages, labels
 
 
-def open_plan_for_gpu(graph: Graph, device: Device, scope: Scope, sizes: Sequence[SymInt]):
+def open_plan_for_gpu(graph: Graph, written: Sequence[int], arrays: Collection[int], device: Device, scope: Scope,
+                      sizes: Sequence[SymInt]):
     """The plan of a GPU's program for a graph whose sizes are open."""
     from .runtime.cuda.stream import open_gpu
     from .templates_gpu import GpuPlan
 
     with without_garbage_collection():
         gpu = open_gpu(device.index)
-        builder, steps, outputs, stages, labels = _build_for_gpu(graph, gpu, OpenArena(scope))
+        builder, steps, outputs, in_place, stages, labels = _build_for_gpu(graph, gpu, tuple(written), arrays,
+                                                                           lambda: OpenArena(scope))
         status = Slot("arena", 0, builder.status_offset)
         return GpuPlan(scope, tuple(sizes), builder.arena, tuple(steps), stages[-1][1].input_types, outputs, builder.consts,
-                       status, tuple(builder.checks), (), gpu, graph.name, labels)
+                       status, tuple(builder.checks), in_place, gpu, graph.name, labels)

@@ -147,7 +147,7 @@ class Family:
                     plan, writer = open_plan(graph, record.written, arrays, scope, sizes), Writer
                 else:
                     from .templates_gpu import GpuWriter as writer
-                    plan = open_plan_for_gpu(graph, place, scope, sizes)
+                    plan = open_plan_for_gpu(graph, record.written, arrays, place, scope, sizes)
                 scope.open = False
                 make = writer(plan).function()
             return Template(pattern, make, record.out_structure, record.written, plan.in_place, record.limits), ""

@@ -20,7 +20,7 @@ import numpy as np
 
 from . import explain, tree
 from .arguments import WEAK, Binder, Call, LeafNames, Plan, check_limits, placement
-from .compile import as_on_gpu, index_error
+from .compile import Compiled, as_on_gpu, index_error
 from .errors import TraceTypeError
 from .ir import Graph
 from .making import Programs, changing
@@ -34,7 +34,7 @@ from .text import Text, a_type
 from .tracebacks import cut, cutting, leaving
 from .tracer import current_trace
 from .transforms.values import P, R
-from .writes import check_writable, write_back
+from .writes import apart, check_writable, write_back
 
 Q = ParamSpec("Q")  # parameters of a method without `self`
 Instance = TypeVar("Instance")
@@ -117,7 +117,7 @@ class JitFunction(Generic[P, R]):
                 for variant in self._away:
                     taken = variant.take(args)
                     record = None if taken is None else variant.away.get(taken[0])
-                    if record is not None:
+                    if record is not None and (not record.written or apart(taken[1])):
                         return record.build(record.compiled.program.run_on(taken[1]))
             plan, statics, structure, leaves = self._binder.parse(args, kwargs)
             variant = self._programs.variants.get((plan.form, statics, structure))
@@ -125,7 +125,7 @@ class JitFunction(Generic[P, R]):
             arrays = Array in kinds or kinds <= WEAK.keys()
             if variant is not None and variant.away and kinds == ARRAYS:
                 record, buffers = variant.found_away(leaves)
-                if record is not None:
+                if record is not None and (not record.written or apart(buffers)):
                     return record.build(record.compiled.program.run_on(buffers))
             if (Array in kinds or is_away() or self.device is not None) and self._place(plan, structure, leaves) is not CPU:
                 return self._call_away(plan, statics, structure, leaves, arrays)
@@ -154,14 +154,14 @@ class JitFunction(Generic[P, R]):
         """A call whose program runs on a GPU. NumPy arrays come back only when the device has computed them."""
         call = self._taken_apart(plan, statics, structure, leaves)
         record = self._record(call)
-        if not record.written and set(map(type, call.prepared)) == {DeviceBuffer}:
+        if not record.copied and set(map(type, call.prepared)) == {DeviceBuffer}:
             with changing:
                 variant = self._programs.variants.get(call.key)
                 if variant is not None:   # nobody called `clear` meanwhile
                     self._away = variant.add_away(call, record, self._away, self._binder.is_method)
         check_writable(record.written, leaves, call.names)
         check_limits(record.limits, leaves, call.names)
-        outs = write_back(record.written, leaves, record.run(call))
+        outs = write_back(record.copied, leaves, record.run(call))
         if arrays:
             return _result(outs, record.out_structure, True)
         host = [out.host() for out in outs]
@@ -258,7 +258,7 @@ class JitFunction(Generic[P, R]):
         """
         compiled = self.lower(*args, **kwargs)
         gpu = compiled.on_gpu or is_gpu(device, "source")
-        return explain.source(self._name, as_on_gpu(compiled.graph) if gpu else compiled, gpu)
+        return explain.source(self._name, _as_on_gpu(compiled) if gpu else compiled, gpu)
 
     @cutting
     def explain(self, /, *args, device: Device | str | None = None, **kwargs) -> Text:
@@ -268,12 +268,16 @@ class JitFunction(Generic[P, R]):
         """
         compiled = self.lower(*args, **kwargs)
         gpu = compiled.on_gpu or is_gpu(device, "explain")
-        return explain.explain(self._name, as_on_gpu(compiled.graph) if gpu and not compiled.on_gpu else compiled, gpu)
+        return explain.explain(self._name, _as_on_gpu(compiled) if gpu and not compiled.on_gpu else compiled, gpu)
 
     @cutting
     def memory(self, /, *args, **kwargs) -> Text:
         """The memory of one run: arguments, results, and the arena with the lifetimes of the buffers in it."""
         return explain.memory(self._name, self.lower(*args, **kwargs))
+
+
+def _as_on_gpu(compiled: Compiled) -> Compiled:
+    return as_on_gpu(compiled.graph, compiled.written, compiled.arrays)
 
 
 def _miss(*_):

@@ -38,13 +38,11 @@ class Record:
         """The outputs as NumPy arrays and scalars, or as buffers of a GPU."""
         arrays = [np.asarray(leaf, WEAK[type(leaf)]) if type(leaf) in WEAK else leaf for leaf in call.prepared]
         outs = self.compiled.run(arrays)
-        if call.place is not CPU:
-            return outs
         for k in self.compiled.in_place:
             target = call.leaves[k]._data if type(call.leaves[k]) is Array else call.leaves[k]
             if arrays[k] is not target:   # a copy of it, contiguous or aligned
                 np.copyto(target, arrays[k])
-        return [out if out.ndim else out[()] for out in outs]
+        return outs if call.place is not CPU else [out if out.ndim else out[()] for out in outs]
 
     @property
     def copied(self) -> tuple[int, ...]:

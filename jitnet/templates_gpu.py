@@ -33,7 +33,7 @@ class GpuWriter(Writer):
         made = [(self.named[step][1], label) for step, label in plan.labels.items() if step in self.named]
         labels = [f"**{self.object(same)}", *(f"id({name}): {self.object(label)}" for name, label in made)]
         self.lines.append(f"return {self.object(GpuProgram)}({gpu}, {plan.name!r}, {given}, {self.object(plan.checks)}, "
-                          f"{{{', '.join(labels)}}})")
+                          f"{{{', '.join(labels)}}}, {plan.in_place})")
 
     def text(self, value) -> str:
         if type(value) is HostOp:

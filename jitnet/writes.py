@@ -7,6 +7,7 @@ from .arguments import LeafNames
 from .errors import TraceValueError
 from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
+from .runtime.cuda.memory import Block
 
 
 def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
@@ -24,6 +25,12 @@ def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> 
             if other != k and type(array) is type(arrays[k]) and _overlap(arrays[k], array):
                 what = f"shares memory with `{names.paths()[other]}`, and the function writes into it"
                 raise TraceValueError(f"{names[k]} {what}", "pass a copy of one of them: `x.copy()`")
+
+
+def apart(buffers: list[DeviceBuffer]) -> bool:
+    """Whether each has a block of a pool for itself: then there is nothing to check."""
+    blocks = {buffer.block for buffer in buffers}
+    return len(blocks) == len(buffers) and set(map(type, blocks)) == {Block}
 
 
 def _lies_in_one_place(x: np.ndarray) -> bool:

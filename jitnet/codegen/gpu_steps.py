@@ -71,11 +71,10 @@ class GpuBuilder(Builder):
         if is_out_of_bounds(nest):
             self.failure(source)
             return
-        kernel = self.gpu.driver.toolchain.kernel(nest)
-        buffers = [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots else self.slot(b.atom)
-                   for b in nest.buffers]
-        step = KernelStep(kernel, tuple(buffers), kernel.sizes, 1)
         reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
+        buffers = self.buffers(nest, slots, source)
+        kernel = self.gpu.driver.toolchain.kernel(nest)
+        step = KernelStep(kernel, tuple(buffers), kernel.sizes, 1)
         writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
         self.steps.append(step)
         name = f"kernel_{len(self.infos)}"

@@ -5,21 +5,23 @@
     x[:] = f(x)            the last value of x is computed by a kernel after which nothing reads the old one
 
 Everything else is computed beside x and copied into it: `x[1:] = 2 * x[:-1]` reads elements that it has written already.
-A program that may fail, by an index out of bounds or inside Python, changes no argument before it is done.
+A program that may fail, by an index out of bounds or inside Python, changes no argument before it is done. On a GPU an index
+out of bounds shows later than that.
 """
 from __future__ import annotations
 
 from ..ir import Eqn, Graph, Var, definitions
 from ..passes.kernel import is_view, kernel_op
 from ..passes.plan import base_of, contiguous_base, last_uses, overwrites
+from .affine import Axis
 from .loops import lower
-from .nest import Access, Block, LoopNest
+from .nest import Access, Block, LoopNest, Stage
 
 
-def values_in(graph: Graph, k: int, var: Var) -> list[Var] | None:
+def values_in(graph: Graph, k: int, var: Var, gpu: bool = False) -> list[Var] | None:
     """The values that lie in the input `var`, one after the other, when output k does; None when it cannot.
 
-    Outputs that are `var` as it came in are no hindrance: they are copied before the first equation.
+    Outputs that are `var` as it came in are no hindrance: they are copied before the first equation. gpu: is it for a GPU?
     """
     definition, dying = definitions(graph), last_uses(graph)
     position = {id(eqn): i for i, eqn in enumerate(graph.eqns)}
@@ -41,10 +43,10 @@ def values_in(graph: Graph, k: int, var: Var) -> list[Var] | None:
     late = [a for eqn in graph.eqns[at + 1:] for a in eqn.inputs] + [a for a in graph.outputs if a is not var]
     if any(base_of(a, definition) is var for a in late):
         return None
-    return chain if value is var or reads_in_step(first, chain[-1], var, definition) else None
+    return chain if value is var or reads_in_step(first, chain[-1], var, definition, gpu) else None
 
 
-def reads_in_step(eqn: Eqn, out: Var, var: Var, definition: dict[Var, Eqn]) -> bool:
+def reads_in_step(eqn: Eqn, out: Var, var: Var, definition: dict[Var, Eqn], gpu: bool = False) -> bool:
     """Does an equation read `var`, if at all, element by element where it writes the output `out`?"""
     reads = [a for a in eqn.inputs if base_of(a, definition) is var]
     if not reads:
@@ -55,7 +57,7 @@ def reads_in_step(eqn: Eqn, out: Var, var: Var, definition: dict[Var, Eqn]) -> b
     nest = lower(body, eqn.params["domain"], eqn.params["reduce"])
     operands = {v for v, a in zip(body.inputs, eqn.inputs) if a in reads}
     written = body.outputs[eqn.outputs.index(out)]
-    return same_places(nest, operands, written)
+    return same_places(nest, operands, written) and (not gpu or by_one_thread(nest, {*operands, written}))
 
 
 def same_places(nest: LoopNest, operands: set[Var], written: Var) -> bool:
@@ -70,12 +72,38 @@ def same_places(nest: LoopNest, operands: set[Var], written: Var) -> bool:
     return bool(stored) and all(same_place(load, store) for load in loads for store in stored)
 
 
+def by_one_thread(nest: LoopNest, values: set[Var]) -> bool:
+    """On a GPU, does one thread alone meet each element of these values?
+
+    That is so in the loops of a stage, for what has no element twice. What stands before them, all threads of a row compute:
+    one would read what another one has written.
+    """
+    if not nest.inner:
+        return True   # a kernel of one thread
+    axes = {axis for axis in (*nest.rows, *nest.inner, nest.column) if axis is not None and axis.extent > 1}
+    before = [access for block in nest.blocks for access in accesses_of(block)]
+    inside = [access for stage in nest.stages for access in accesses_of(stage)]
+    if any(a.buffer.atom in values for a in before):
+        return False
+    # in a reduction, what is the same along the inner axes stands before the loops of a stage
+    return all(axes <= moving(a).keys() and (nest.form == "map" or not moving(a).keys().isdisjoint(nest.inner))
+               for a in inside if a.buffer.atom in values)
+
+
+def accesses_of(part: Block | Stage) -> list[Access]:
+    """Where a part of a nest reads and writes."""
+    nodes = (*part.nodes, *part.strip) if isinstance(part, Block) else part.nodes
+    return [n.access for n in nodes if n.access is not None] + [s.access for s in part.stores]
+
+
 def same_place(a: Access, b: Access) -> bool:
     """Do two accesses meet the same element in every round?"""
-    def moves(access):
-        return {axis: stride for axis, stride in access.strides.items() if stride and axis.extent > 1}
+    return not a.dynamic and not b.dynamic and a.base == b.base and moving(a) == moving(b) and a.buffer.dtype == b.buffer.dtype
 
-    return not a.dynamic and not b.dynamic and a.base == b.base and moves(a) == moves(b) and a.buffer.dtype == b.buffer.dtype
+
+def moving(access: Access) -> dict[Axis, int]:
+    """The axes along which an access moves, and how far."""
+    return {axis: stride for axis, stride in access.strides.items() if stride and axis.extent > 1}
 
 
 def join_buffers(nest: LoopNest, slots: list) -> list:

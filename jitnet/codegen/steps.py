@@ -180,8 +180,7 @@ class Builder:
             self.failure(source)
             return
         reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
-        buffers = join_buffers(nest, [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots
-                                      else self.slot(b.atom) for b in nest.buffers])
+        buffers = self.buffers(nest, slots, source)
         kernel = cpu_source(nest)
         chunk = 0 if serial else computed(grain, kernel.extent, kernel.work, weight(nest))
         step = KernelStep(LazyKernel(kernel.text), tuple(buffers), kernel.sizes, kernel.extent, chunk, spans(nest),
@@ -190,6 +189,11 @@ class Builder:
         self.steps.append(step)
         name = f"kernel_{len(self.infos)}"
         self.infos.append(KernelInfo(name, "kernel", kernel.text, tuple(eqns), reads, writes, nest, step=step))
+
+    def buffers(self, nest: LoopNest, slots: dict[Atom, Slot], source) -> list[Slot]:
+        """Where the buffers of a nest lie; those that lie in one place are one buffer from then on."""
+        return join_buffers(nest, [self.check(source) if b.role == "status" else slots[b.atom] if b.atom in slots
+                                   else self.slot(b.atom) for b in nest.buffers])
 
     def failure(self, source) -> None:
         """A step that says of an index that it is out of bounds, in the place of a kernel that could only find that."""

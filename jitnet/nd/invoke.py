@@ -90,7 +90,7 @@ def execute(op: Operator, arrays: Sequence, params: Mapping[str, Any], out=None,
         before_write(*[a for a, name in zip(arrays, op.inputs(params)) if name in op.aux_names])
     if op.mode:
         params = in_mode(params, state.training)
-    if out is not None and arrays and out is arrays[0] and ctx.kind != "gpu" and dispatch.run_in_place(op, values, params):
+    if out is not None and arrays and out is arrays[0] and dispatch.run_in_place(op, values, params):
         if op.step and type(params) is Params:
             params.in_place = out._data.dtype, op.program(params, in_place=True), [params[name] for name in op.schema.scalars]
         return out

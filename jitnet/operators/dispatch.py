@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import JitnetError, MXNetError, OperatorError, OperatorIndexError
 from ..runtime.array import Array
+from ..runtime.cuda.buffer import DeviceBuffer
 from ..runtime.device import Device
 from ..types import SHORT_NAMES, broadcast_shapes
 from . import infer
@@ -64,12 +65,15 @@ def run_on(device: Device, op: Operator, arrays: Sequence, params: Mapping[str, 
     return tuple([x._data for x in out]) if isinstance(out, tuple) else out._data
 
 
-def run_in_place(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any]) -> bool:
+def run_in_place(op: Operator, arrays: Sequence, params: Mapping[str, Any]) -> bool:
     """Writes the output of an elementwise operator into its first array (and new states into theirs), when that is large
     enough for kernels, has the shape of the output and shares no memory with the others; else does nothing and returns False.
-    Steps of optimizers always have kernels: their arrays are the same ones again and again."""
+    Steps of optimizers always have kernels, for their arrays are the same ones again and again, and so has a GPU."""
     target, others, shape = arrays[0], arrays[1:], arrays[0].shape
-    if (target.size < COMPILE_FROM and not op.step) or op.shape_rule not in ELEMENTWISE or not op.same_dtype or op.random:
+    on_gpu = type(target) is DeviceBuffer
+    if op.shape_rule not in ELEMENTWISE or not op.same_dtype or op.random:
+        return False
+    if target.size < COMPILE_FROM and not op.step and not on_gpu:
         return False
     if op.num_outputs(params) != 1 or not compilable(op, arrays):
         return False
@@ -80,12 +84,15 @@ def run_in_place(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str
         return False
     if any(a.shape != shape for a in others) and broadcast_shapes(*[a.shape for a in arrays]) != shape:
         return False
-    op.program(params, in_place=True)(*arrays, *[params[name] for name in op.schema.scalars])
+    scalars = [params[name] for name in op.schema.scalars]
+    op.program(params, in_place=True)(*(map(Array, arrays) if on_gpu else arrays), *scalars)
     return True
 
 
-def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays may share memory; those that own theirs do not."""
+def _overlap(a, b) -> bool:
+    """Whether two arrays may share memory; those of the host that own theirs do not."""
+    if type(a) is DeviceBuffer:
+        return a.overlaps(b)
     return (a.base is not None or b.base is not None) and np.may_share_memory(a, b)
 
 

@@ -241,12 +241,13 @@ class GpuProgram:
     """Steps, planned, for one GPU: `run(arrays)` gives the outputs at once, while the device computes them.
 
     Like Program: types of inputs and outputs, bytes of the arena, constants, status cells in the arena, here with the user's
-    line of each (`checks`). labels: id of a step -> (name, the user's line), for errors.
+    line of each (`checks`). labels: id of a step -> (name, the user's line), for errors. in_place: the inputs that it writes.
     """
 
     def __init__(self, gpu: Gpu, name: str, steps: Sequence[Step], inputs: Sequence, outputs: Sequence, arena_bytes: int,
-                 consts: Sequence[np.ndarray], status: Slot | None, checks: Sequence[Source | None], labels: dict):
-        self.gpu, self.name, self.steps, self.checks = gpu, name, tuple(steps), tuple(checks)
+                 consts: Sequence[np.ndarray], status: Slot | None, checks: Sequence[Source | None], labels: dict,
+                 in_place: tuple[int, ...] = ()):
+        self.gpu, self.name, self.steps, self.checks, self.in_place = gpu, name, tuple(steps), tuple(checks), in_place
         self.inputs = tuple((tuple(t.shape), np.dtype(t.dtype)) for t in inputs)
         self.outputs = tuple((tuple(t.shape), np.dtype(t.dtype)) for t in outputs)
         self.arena_bytes, self.status, self.consts = arena_bytes, status, tuple(consts)
@@ -273,9 +274,14 @@ class GpuProgram:
         return id(self)
 
     def run(self, arrays: Sequence[DeviceBuffer | np.ndarray]) -> list[DeviceBuffer]:
-        """The outputs, on the device. NumPy arrays among the inputs are copied there."""
+        """The outputs, on the device. NumPy arrays among the inputs are copied there, and back if the program writes them."""
         with self.gpu.lock, self.gpu.doing(self.doing, self.source):
-            return self.run_on(self.on_device(arrays))
+            inputs = self.on_device(arrays)
+            outputs = self.run_on(inputs)
+        for k in self.in_place:
+            if inputs[k] is not arrays[k]:
+                np.copyto(arrays[k], inputs[k].host())
+        return outputs
 
     def run_on(self, inputs: Sequence[DeviceBuffer]) -> list[DeviceBuffer]:
         """The outputs for inputs on the device, of the right kinds."""
