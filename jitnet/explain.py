@@ -69,7 +69,7 @@ def _steps(program, steps, infos: dict, indent: str, headline) -> Iterator[str]:
     for step in steps:
         if hasattr(step, "kernel"):
             info = infos.get(id(step))
-            joined = ", joined with the step before, piece by piece" if id(step) in following else ""
+            joined = ", joined with the step before, piece by piece" if id(step) in following else _launch(program, step)
             yield f"{indent}- {headline(info) if info else step.kernel}{joined}"
             if info:
                 yield from (f"{indent}    {line}" for line in _user_lines(info.eqns))
@@ -80,6 +80,12 @@ def _steps(program, steps, infos: dict, indent: str, headline) -> Iterator[str]:
         else:
             yield f"{indent}- native loop, {_rounds(step)}{_decision(program, step)}"
             yield from _steps(program, (*step.before, *step.body), infos, indent + "    ", headline)
+
+
+def _launch(program, step) -> str:
+    """`, in the launch of kernel_3`: where a GPU's program has one launch for several kernels."""
+    name = program.launched_with(step) if hasattr(program, "launched_with") else ""
+    return f", in the launch of {name}" if name else ""
 
 
 def _types(types) -> str:

@@ -13,6 +13,8 @@ from jitnet.codegen.gpu_steps import GpuBuilder
 from jitnet.codegen.steps import Builder
 from jitnet.runtime import cuda_compile
 from jitnet.templates import OpenArena
+from jitnet.testing_kernels import Sources
+from jitnet.testing_ptx_gpu import PtxToolchain
 
 ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
 RUN = os.environ.setdefault("JITNET_EVERY_KERNEL", str(os.getpid()))   # of the run: its workers inherit it
@@ -25,10 +27,23 @@ def noting(builder):
     original = builder.nest
 
     def nest(self, nest, *args, **options):
-        if not isinstance(self.arena, OpenArena):
+        known = not isinstance(self.arena, OpenArena)
+        if known:
             note(cuda_kernel(nest).source)
-        return original(self, nest, *args, **options)
+        original(self, nest, *args, **options)
+        if known and builder is GpuBuilder:   # buffers that lie in one place are one by now
+            note(cuda_kernel(nest).source)
     builder.nest = nest
+
+
+def noting_images(toolchain):
+    """Notes every kernel that a toolchain is given: several uses of one in a launch are a kernel too."""
+    original = toolchain.image
+
+    def image(self, source, name, capability):
+        note(source)
+        return original(self, source, name, capability)
+    toolchain.image = image
 
 
 def note(source):
@@ -43,6 +58,8 @@ def note(source):
 def pytest_configure(config):
     noting(Builder)
     noting(GpuBuilder)
+    noting_images(Sources)
+    noting_images(PtxToolchain)
     PLACE.mkdir(parents=True, exist_ok=True)
 
 

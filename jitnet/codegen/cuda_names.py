@@ -10,7 +10,7 @@
     load_vector_(x, at, 4)      x[at], ..., x[at + 3] by one instruction; store_vector_(x, at, (a, b, c, d)) writes so
     shared_f32(1056, 0)         array 0 of this block's threads, of 1056 elements
     kept_f32(512)               the dynamic shared memory of the launch, from byte 512 on
-    either_(keep, a, b)         a where the bool holds, else b: two pointers
+    either_(keep, a, b)         a where the bool holds, else b: two pointers, or two numbers
     row_add_(value)             the values of all threads with this thread_y, combined; also mul, max, min
     column_add_(value)          the values of all threads with this thread_x, combined
     atomic_add_(x, at, value)   x[at] += value, in one step

@@ -177,7 +177,10 @@ def make_kept(name: str):
 def either_(typingctx, condition, yes, no):
     def codegen(context, builder, sig, args):
         return builder.select(*args)
-    return BufferType(yes.dtype, None)(types.boolean, yes, no), codegen
+    if isinstance(yes, BufferType):
+        return BufferType(yes.dtype, None)(types.boolean, yes, no), codegen
+    kind = types.unliteral(no)
+    return kind(types.boolean, kind, kind), codegen
 
 
 @intrinsic

@@ -20,6 +20,7 @@ from ..passes.plan import Arena
 from ..runtime.cuda.operations import Copy, HostOp
 from ..runtime.cuda.products import Product
 from ..runtime.cuda.stream import Gpu
+from ..runtime.joining import Span
 from ..runtime.program import KernelStep, Slot
 from ..sizes import computed, is_open
 from ..types import is_float
@@ -27,6 +28,7 @@ from .epilogues import roles
 from .matmul_steps import layout
 from .nest import LoopNest, is_out_of_bounds
 from .running_steps import running
+from .spans import reach
 from .steps import LOWERINGS, Builder, KernelInfo
 
 
@@ -74,7 +76,7 @@ class GpuBuilder(Builder):
         reads = sum(b.atom.type.nbytes for b in nest.buffers if b.role == "input")
         buffers = self.buffers(nest, slots, source)
         kernel = self.gpu.driver.toolchain.kernel(nest)
-        step = KernelStep(kernel, tuple(buffers), kernel.sizes, 1)
+        step = KernelStep(kernel, tuple(buffers), kernel.sizes, 1, spans=reach(nest), part=self.part)
         writes = sum(b.atom.type.nbytes for b in nest.buffers if b.role in ("output", "scratch"))
         self.steps.append(step)
         name = f"kernel_{len(self.infos)}"
@@ -82,7 +84,7 @@ class GpuBuilder(Builder):
 
     def copy(self, source: Slot, target: Slot, nbytes: int) -> None:
         if nbytes and source != target:
-            step = KernelStep(Copy(nbytes), (source, target), (), 1)
+            step = KernelStep(Copy(nbytes), (source, target), (), 1, spans=(Span(nbytes, 0, False), Span(nbytes, 0, True)))
             self.steps.append(step)
             self.infos.append(KernelInfo("copy", "copy", step.kernel.source, (), nbytes, nbytes, step=step))
 

@@ -1,4 +1,5 @@
-"""Which bytes of its buffers a kernel touches at a grid point: what joins it with the step before (runtime/joining.py)."""
+"""Which bytes of its buffers a kernel touches: at a grid point, what joins it with the step before (runtime/joining.py), and in
+all, what lets it run at the same time as another one (runtime/cuda/together.py)."""
 from __future__ import annotations
 
 from ..runtime.joining import Span
@@ -38,6 +39,43 @@ def span(nest: LoopNest, buffer: Buffer) -> Span:
     walks = [walk(access, nest) for access in nest.accesses if access.buffer is buffer]
     numbers = [n for numbers in walks for n in (len(numbers), *numbers)]
     return Span(computed(_nbytes, itemsize, *numbers), computed(_step, itemsize, *numbers), buffer.role != "input")
+
+
+def reach(nest: LoopNest) -> tuple[Span, ...]:
+    """A Span per buffer, of all that a kernel touches; () where data says what it writes."""
+    if nest.checks or any(access.dynamic and access.buffer.role != "input" for access in nest.accesses):
+        return ()
+    return tuple(reached(nest, buffer) for buffer in nest.buffers)
+
+
+def reached(nest: LoopNest, buffer: Buffer) -> Span:
+    """The Span of one buffer."""
+    accesses, itemsize = [access for access in nest.accesses if access.buffer is buffer], buffer.dtype.itemsize
+    if any(access.dynamic for access in accesses):
+        return Span(buffer.atom.type.nbytes, 0, False)
+    walks = [[access.base, *(n for axis, stride in access.strides.items() for n in (axis.extent, stride))]
+             for access in accesses]
+    numbers = [n for numbers in walks for n in (len(numbers), *numbers)]
+    return Span(computed(_end, itemsize, *numbers), 0, buffer.role != "input", computed(_start, itemsize, *numbers))
+
+
+def _ends(numbers) -> list[tuple[int, int]]:
+    """The first and the last element of each access."""
+    found, at = [], 0
+    while at < len(numbers):
+        count, base, *axes = numbers[at:at + 1 + numbers[at]]
+        ends = [(n - 1) * s for n, s in zip(axes[::2], axes[1::2])]
+        found.append((base + sum(min(e, 0) for e in ends), base + sum(max(e, 0) for e in ends)))
+        at += 1 + count
+    return found
+
+
+def _start(itemsize: int, *numbers: int) -> int:
+    return itemsize * min((first for first, _ in _ends(numbers)), default=0)
+
+
+def _end(itemsize: int, *numbers: int) -> int:
+    return itemsize * (1 + max((last for _, last in _ends(numbers)), default=-1))
 
 
 def walk(access: Access, nest: LoopNest) -> list[int]:

@@ -66,6 +66,7 @@ class Builder:
         self.steps: list = []
         self.temporary: list[tuple[int, int]] = []   # blocks that live during one equation
         self.status_offset = parent.status_offset if parent else None
+        self.part = 0   # of the steps being built: KernelStep
 
     def inner(self, graph: Graph, level: int) -> Builder:
         """The builder of a graph inside this one."""
@@ -333,11 +334,13 @@ def lowering(name: str):
 @lowering("concatenate")
 def concatenate(builder: Builder, eqn: Eqn) -> None:
     (out,), axis, offset = eqn.outputs, eqn.params["axis"], 0
+    builder.part = len(builder.steps) + 1
     for atom in eqn.inputs:
         start = tuple(offset if k == axis else 0 for k in range(atom.type.ndim))
         if atom.type.size:
             builder.place(atom, out, start, (1,) * atom.type.ndim)
         offset += atom.type.shape[axis]
+    builder.part = 0
 
 
 @lowering("pad")

@@ -17,11 +17,15 @@ PASSED = 6   # steps that one may run before, to be joined: every one is looked 
 
 @dataclass(frozen=True)
 class Span:
-    """Of one buffer of a step: bytes that it touches, counted from the slot on; `step` as above, or 0; is it written?"""
+    """Of one buffer of a step: bytes that it touches, counted from the slot on; `step` as above, or 0; is it written?
+
+    start: how many of those bytes come before the first that is touched, where that is known.
+    """
 
     nbytes: int
     step: int
     written: bool
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,4 +105,5 @@ def overlap(slot, span: Span, other, its: Span) -> bool:
         return False
     if slot.strides != other.strides:
         return True
-    return slot.offset < other.offset + its.nbytes and other.offset < slot.offset + span.nbytes
+    return (slot.offset + span.start < other.offset + its.nbytes
+            and other.offset + its.start < slot.offset + span.nbytes)

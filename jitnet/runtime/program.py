@@ -43,7 +43,8 @@ class Slot:
 class KernelStep:
     """kernel(buffers, sizes, 0, extent); with a grain > 0 in chunks of that many, on the thread pool.
 
-    spans: a Span per buffer, of `period` points at a time, where the step may be joined with others (joining.py).
+    spans: a Span per buffer, of `period` points at a time, where the step may be joined with others (joining.py). part: those
+    of one number, but for 0, write different parts of one buffer, and read none of it.
     """
     kernel: object
     buffers: tuple[Slot, ...]
@@ -52,6 +53,7 @@ class KernelStep:
     grain: int = 0
     spans: tuple[Span, ...] = ()
     period: int = 1
+    part: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

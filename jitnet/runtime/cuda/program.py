@@ -24,6 +24,7 @@ from .conditional import OLDEST, Decided, Switch, While
 from .memory import Seat, rounded
 from .operations import HostOp, Operation, Place, operation
 from .stream import Gpu
+from .together import grouped, one_launch
 from .transfer import as_bytes, host_bytes, send
 
 MOST_UNROLLED = 4096   # operations of a loop that become one part; a longer loop is run round by round
@@ -55,7 +56,9 @@ class Planner:
     """Steps -> parts."""
 
     def __init__(self, gpu: Gpu, bases: dict[tuple[str, int], int], labels: dict[int, tuple[str, Source | None]]):
-        self.gpu, self.bases, self.labels = gpu, bases, labels
+        self.gpu, self.bases, self.labels = gpu, bases, dict(labels)
+        self.launches: dict[int, tuple] = {}   # id of some steps -> these steps, and what is launched for them
+        self.shared: dict[int, str] = {}       # id of a step -> the name of the one in whose launch it is
         self.deciding: dict[int, list] = {}   # id of a step -> the parts that it became, if these decide something
 
     def parts(self, steps: Sequence[Step], around: Around = Around()) -> list:
@@ -69,8 +72,20 @@ class Planner:
         self.deciding.setdefault(id(step), []).append(part)
         return part
 
+    def together(self, steps: Sequence[Step]) -> list[Step]:
+        """The steps with those that can be one launch as one."""
+        if id(steps) not in self.launches:
+            groups = grouped(steps)
+            self.launches[id(steps)] = steps, [one_launch(group, self.gpu.properties) for group in groups]
+            for group, step in zip(groups, self.launches[id(steps)][1]):
+                if len(group) > 1:
+                    name, source = self.label(group[0])
+                    self.labels[id(step)] = f"{name} with {len(group) - 1} more", source
+                    self.shared.update((id(other), name) for other in group[1:])
+        return self.launches[id(steps)][1]
+
     def add(self, steps: Sequence[Step], around: Around, parts: list) -> None:
-        for step in steps:
+        for step in self.together(steps):
             if isinstance(step, KernelStep) and isinstance(step.kernel, HostOp):
                 parts.append(HostCall(step.kernel, [around.place(s, self.bases) for s in step.buffers], self.label(step)))
             elif isinstance(step, KernelStep):
@@ -255,7 +270,7 @@ class GpuProgram:
         counts = {"arena": 1, "input": len(self.inputs), "output": len(self.outputs), "const": len(self.consts)}
         keys = [(kind, k) for kind, count in counts.items() for k in range(count)]
         planner = Planner(gpu, {key: n for n, key in enumerate(keys)}, labels)
-        self.parts, self.deciding = planner.parts(self.steps), planner.deciding
+        self.parts, self.deciding, self.shared = planner.parts(self.steps), planner.deciding, planner.shared
         self.arena, self.running = None, False
         self.graph = self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Straight) else None   # all of it
         self.cells: tuple[int, int] | None = None   # (address, size) of host memory where the status cells arrive
@@ -345,6 +360,10 @@ class GpuProgram:
             self.gpu.driver.fill(self.arena.pointer + self.status.offset, 0, n, self.gpu.stream)
         return TraceIndexError("an index is out of bounds for the axis it picks from",
                                "check the index array, or clip it to the size of the axis", source)
+
+    def launched_with(self, step: Step) -> str:
+        """The name of the kernel in whose launch a step is; empty where it has its own."""
+        return self.shared.get(id(step), "")
 
     def decision(self, step: Step) -> str:
         """Who decides what a loop or switch does, and why, for people; empty where there is nothing to decide."""
