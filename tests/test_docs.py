@@ -1,5 +1,6 @@
 """The documentation is true: its Python blocks run, print what they are shown to print, and its links lead somewhere."""
 import ast
+import codeop
 import contextlib
 import doctest
 import io
@@ -45,6 +46,21 @@ def test_python_blocks_run_and_print_what_is_shown(page, monkeypatch, tmp_path):
         else:
             printed = None
     assert ran == sum(language == "python" and mark != "not run" for mark, language, _, _ in blocks(page.read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_blocks_can_be_pasted_into_an_interpreter(page):
+    """At its prompt a blank line ends a block, and nothing else does."""
+    for _, language, text, line in blocks(page.read_text()):
+        typed = []
+        for number, entered in enumerate([*text.splitlines(), ""] if language == "python" else [], line + 1):
+            typed.append(entered)
+            try:
+                if codeop.compile_command("\n".join(typed)) is not None:
+                    typed.clear()
+            except SyntaxError as error:
+                pytest.fail(f"{name(page)}:{number}: {error.msg}")
+        assert typed == [], f"{name(page)}:{line}"
 
 
 def without_padding(text):
