@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 from .errors import MissingError, TraceAttributeError
 
@@ -68,6 +68,13 @@ def module_getattr(module: str) -> Callable:
     def __getattr__(name: str):
         raise missing(f"module {module!r}", name)
     return __getattr__
+
+
+def module_dir(scope: dict) -> Callable:
+    """The `__dir__` of a package: of its modules completion shows `random` alone, the others implement what is there."""
+    def __dir__() -> list[str]:
+        return sorted(name for name, value in scope.items() if name == "random" or not isinstance(value, ModuleType))
+    return __dir__
 
 
 class Names(SimpleNamespace):

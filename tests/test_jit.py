@@ -132,6 +132,10 @@ def test_completion_shows_the_public_names_alone():
     names = set(dir(jitnet))
     assert {"jit", "grad", "numpy", "nn", "tree", "testing", "errors", "config", "cache", "asarray", "map"} <= names
     assert not {"tracer", "ops", "text", "promotion", "transforms", "runtime"} & names
+    for module, there, hidden in ((jitnet.numpy, {"linalg", "sin", "mean", "pi"}, {"creation", "protocol", "masked"}),
+                                  (jitnet.nd, {"random", "contrib", "dot", "NDArray"}, {"tape", "base", "pending"}),
+                                  (jitnet.sym, {"random", "linalg", "Variable"}, {"make", "node", "program"})):
+        assert there <= set(dir(module)) and not hidden & set(dir(module))
 
 
 def test_decorator_forms():

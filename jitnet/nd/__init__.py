@@ -6,7 +6,7 @@ np.float32(18.0)
 """
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
-from ..later import Names as _Namespace, module_getattr as _module_getattr
+from ..later import Names as _Namespace, module_dir as _module_dir, module_getattr as _module_getattr
 from . import functions as _functions
 from .invoke import execute as execute, invoke as invoke, state as state
 from .ndarray import NDArray as NDArray
@@ -22,6 +22,7 @@ if _TYPE_CHECKING:  # the operators, which are made of their records below
     def __getattr__(name: str) -> _Any: ...
 else:
     __getattr__ = _module_getattr(__name__)
+__dir__ = _module_dir(globals())
 
 _made = _functions.public_functions()
 _internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})

@@ -8,6 +8,8 @@ an argument is traced and hand over to NumPy where none is; the creating ones wr
 >>> jitnet.jit(lambda x: jnp.where(x > 1, jnp.sqrt(x), 0.0).sum())(np.array([1.0, 4.0, 9.0]))
 np.float64(5.0)
 """
+from types import ModuleType as _ModuleType
+
 from ml_dtypes import bfloat16 as bfloat16
 from numpy import bool as bool, bool_ as bool_, float16 as float16, float32 as float32, float64 as float64
 from numpy import int16 as int16, int32 as int32, int64 as int64, int8 as int8
@@ -99,3 +101,8 @@ from ..types import finfo as finfo
 from . import linalg as linalg, methods as _methods
 
 __array_api_version__ = "2024.12"
+
+
+def __dir__() -> list[str]:
+    """The names that are there to be used: completion does not show the modules that implement them."""
+    return sorted({name for name, value in globals().items() if not isinstance(value, _ModuleType)} | {"linalg"})

@@ -3,6 +3,7 @@
 `Generator` holds its state and passes it through traced code. `seed`, `uniform`, `normal` and their kin are MXNet's: they draw
 NDArrays from one global stream per context.
 """
+from ..later import missing as _missing
 from .generator import Generator as Generator
 from .stream import fold_in as fold_in
 
@@ -15,7 +16,7 @@ def __getattr__(name: str):
         from ..nd import random
 
         return getattr(random, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _missing(f"module {__name__!r}", name)
 
 
 def __dir__() -> list[str]:

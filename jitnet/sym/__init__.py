@@ -7,7 +7,7 @@
 """
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
-from ..later import Names as _Namespace, module_getattr as _module_getattr
+from ..later import Names as _Namespace, module_dir as _module_dir, module_getattr as _module_getattr
 from . import make as _make
 from ..errors import NotImplementedForSymbol as NotImplementedForSymbol
 from .symbol import Group as Group, Symbol as Symbol, Variable as Variable
@@ -21,6 +21,7 @@ if _TYPE_CHECKING:  # the operators, which are made of their records below
     def __getattr__(name: str) -> _Any: ...
 else:
     __getattr__ = _module_getattr(__name__)
+__dir__ = _module_dir(globals())
 
 _made = _make.functions()
 _internal = _Namespace(**{name: made for name, made in _made.items() if name.startswith("_")})
