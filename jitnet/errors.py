@@ -21,7 +21,8 @@ LONGEST = 128  # characters of a user's line that a message shows
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # Of the standard library, they call what the user gave them, or look for what the user imports.
 _CALLERS = functools.__file__, contextlib.__file__, "<frozen importlib._bootstrap>"
-_is_internal: dict[str, bool] = {}  # file name -> does it belong to jitnet, NumPy or SciPy
+_CONVERTERS = tuple(f"{os.sep}site-packages{os.sep}{name}{os.sep}" for name in ("pandas", "matplotlib", "sklearn"))
+_is_internal: dict[str, bool] = {}  # file name -> does it belong to jitnet, NumPy, SciPy or one of these
 _sources: dict[tuple, tuple] = {}   # (id of a code object, position in it) -> (the code object, kept alive; its Source)
 
 
@@ -37,15 +38,29 @@ class Source:
     def text(self) -> str:
         return linecache.getline(self.file, self.line).strip()
 
+    @property
+    def place(self) -> str:
+        """`model.py:38`; `In[3]:38` of a notebook, whose cells IPython keeps under longer names."""
+        return f"{_cell(self.file) or os.path.basename(self.file)}:{self.line}"
+
     def __str__(self) -> str:
         text = self.text
         if len(text) > LONGEST:
             text = text[:LONGEST - 3] + "..."
-        return f"{os.path.basename(self.file)}:{self.line}" + (f": {text}" if text else "")
+        return self.place + (f": {text}" if text else "")
+
+
+def _cell(file: str) -> str:
+    """What IPython calls the cell that it keeps under this file name; "" when it is no cell."""
+    if "ipython" not in file and "ipykernel" not in file:
+        return ""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    name = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)(file)
+    return name[1] if name else ""
 
 
 def _internal(name: str) -> bool:
-    known = name.startswith((_PACKAGE, *_libraries())) or name in _CALLERS
+    known = name.startswith((_PACKAGE, *_libraries())) or name in _CALLERS or any(part in name for part in _CONVERTERS)
     _is_internal[name] = known
     return known
 

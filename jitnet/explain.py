@@ -12,7 +12,7 @@ from .codegen.cuda_launch import launch_shape
 from .errors import Source
 from .ir import Eqn, Graph, Var, definitions
 from .passes.kernel import is_view
-from .printing import place, print_graph
+from .printing import print_graph
 from .runtime.joining import Joined, join
 from .source import source_text
 from .source_cuda import cuda_source_text
@@ -147,7 +147,7 @@ def _user_lines(eqns: tuple[Eqn, ...]) -> list[str]:
     for eqn in eqns:
         table.setdefault(_line(eqn), []).append(eqn.op.name)
     ordered = sorted(table.items(), key=lambda item: (item[0] is None, item[0] and (item[0].file, item[0].line)))
-    return columns([(place(source) if source else "(no line)", ", ".join(_runs(ops)), source.text if source else "")
+    return columns([(source.place if source else "(no line)", ", ".join(_runs(ops)), source.text if source else "")
                     for source, ops in ordered])
 
 
@@ -178,7 +178,7 @@ def _unfused(compiled) -> Iterator[tuple[str, str, str]]:
     before = _before(final, definition)
     for var, eqns in readers.items():
         origin = _origin(definition[var], var)
-        where = place(origin.source) if origin.source else "(no line)"
+        where = origin.source.place if origin.source else "(no line)"
         name = origin.op.name.removeprefix("partial_")
         reason = _reason(definition[var], var, eqns) or _between(definition[var], eqns, final, before)
         if reason is None:
@@ -229,7 +229,7 @@ def _between(producer: Eqn, readers: list[Eqn], graph: Graph, before: dict[Eqn, 
         return None
     eqn = next((eqn for eqn in between if eqn.op.kind != "kernel"), between[0])
     what = _origin(eqn, eqn.outputs[0])
-    where = f" at {place(what.source)}" if what.source else ""
+    where = f" at {what.source.place}" if what.source else ""
     return f"{what.op.name.removeprefix('partial_')}{where} runs between the step that stores it and one that reads it"
 
 

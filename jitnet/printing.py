@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import builtins
 import keyword
-import os
 import re
 from collections.abc import Iterator
 
 import numpy as np
 
-from .errors import Source
 from .ir import Atom, Const, Eqn, Graph, Var, subgraphs
 from .op import OPS, Op
 from .types import DTYPES, SHORT_NAMES, ArrayType, is_float
@@ -216,12 +214,7 @@ def scalar_text(value: np.ndarray) -> str:
 
 def _comment(eqn: Eqn, sources: bool) -> str:
     types = ", ".join(str(v.type) for v in eqn.outputs)
-    return f"{types}   {place(eqn.source)}" if sources and eqn.source is not None else types
-
-
-def place(source: Source) -> str:
-    """`model.py:12`"""
-    return f"{os.path.basename(source.file)}:{source.line}"
+    return f"{types}   {eqn.source.place}" if sources and eqn.source is not None else types
 
 
 def identifier(text: str, default: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .errors import Source
+
 _PACKAGE = os.path.dirname(__file__) + os.sep
 _TABLES = (*(os.path.join(_PACKAGE, name, "") for name in ("passes", "codegen", "transforms", "ops", "numpy")),
            *(os.path.join(_PACKAGE, name) for name in ("tracer.py", "ir.py", "op.py", "types.py")))
@@ -104,7 +106,7 @@ def _reader() -> str:
     text = linecache.getline(path, line)
     hint = next((f" (`{use}` in place of `{found}` does not)" for found, use in _WAYS_OUT.items()
                  if found.partition("(")[0] + "(" in text), "")
-    return f"{os.path.basename(path)}:{line}{hint}"
+    return f"{Source(path, line).place}{hint}"
 
 
 def key(value) -> tuple:

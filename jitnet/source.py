@@ -21,7 +21,7 @@ import numpy as np
 
 from .errors import Source
 from .ir import Eqn
-from .printing import identifier, place
+from .printing import identifier
 from .types import BF16, ArrayType
 
 LONGEST = 4096   # bytes of a constant that the text holds
@@ -61,7 +61,7 @@ def source_text(name: str, compiled) -> str:
 def places(eqns: tuple[Eqn, ...]) -> list[str]:
     """The user's lines of these equations."""
     lines = dict.fromkeys(Source(e.source.file, e.source.line) for e in eqns if e.source is not None)
-    return [f"{place(line)}: {line.text}" if line.text else place(line) for line in lines]
+    return [f"{line.place}: {line.text}" if line.text else line.place for line in lines]
 
 
 class Program:
