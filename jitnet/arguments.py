@@ -19,7 +19,7 @@ from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU, Device, default_device
 from .static_values import StaticValue, static_value
-from .text import a_type
+from .text import a_type, short_number
 from .types import BF16, BOOL, F64, I64, NUMPY_CHARS, known_dtype
 
 WEAK = {bool: BOOL, int: I64, float: F64}
@@ -149,7 +149,7 @@ def prepare(value, names: Sequence[str], k: int):
         return value
     if kind is int:
         if not -1 << 63 <= value < 1 << 63:
-            raise TraceValueError(f"{names[k]} is {value}, which does not fit into 64 bits", "pass a float")
+            raise TraceValueError(f"{names[k]} is {short_number(value)}, which does not fit into 64 bits", "pass a float")
         return value
     if kind is Array:
         value = value._data
@@ -184,9 +184,13 @@ def _convert(value, names: Sequence[str], k: int):
         raise TraceTypeError(f"{names[k]} is a complex number, which jitnet does not compile",
                              "pass real and imaginary parts apart")
     inside = re.search(r"[.[]", names[k].partition("`")[2])
-    raise TraceTypeError(f"{names[k]} is {kind}, which is no array and no number",
-                         "pass it as an argument of its own, named in `static_argnames`" if inside else
-                         "name it in `static_argnames`, or pass an array, a number or a container of them")
+    if inside:
+        hint = "pass it as an argument of its own, named in `static_argnames`"
+    elif hasattr(value, "__dict__") and not callable(value):  # an object of a class that somebody wrote
+        hint = "name it in `static_argnames`; if it holds arrays, make its class a dataclass, or `jitnet.tree.register` it"
+    else:
+        hint = "name it in `static_argnames`, or pass an array, a number or a container of them"
+    raise TraceTypeError(f"{names[k]} is {kind}, which is no array and no number", hint)
 
 
 def leaf_type(leaf, prepared) -> tuple:

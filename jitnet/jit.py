@@ -216,7 +216,9 @@ class JitFunction(Generic[P, R]):
     @cutting
     def _failed(self, program, error: BaseException):
         """What a native call does when its program failed."""
-        raise index_error(error) if isinstance(error, StatusError) else error
+        if isinstance(error, StatusError):
+            raise index_error(error) from None
+        raise error
 
     # Looking inside
 

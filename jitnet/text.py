@@ -19,6 +19,11 @@ def a_type(value) -> str:
     return f"{'an' if name[0] in 'aeioAEIO' or name.startswith('nd') else 'a'} {name}"
 
 
+def short_number(value: int) -> str:
+    """An integer in decimal digits, or in words where these are too many to read."""
+    return str(value) if value.bit_length() <= 128 else f"an integer of {value.bit_length()} bits"
+
+
 def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = (), gap: str = "  ") -> list[str]:
     """The rows as lines with their columns lined up, those numbered in `right` at their right ends."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))] if rows else []

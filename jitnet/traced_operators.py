@@ -1,11 +1,14 @@
-"""Python's operators on traced values: each does what the NumPy ufunc of that meaning does."""
+"""Python's operators and conversions on traced values: an operator does what the NumPy ufunc of that meaning does, and what
+would need the value says so."""
 from __future__ import annotations
 
+import dis
+import sys
 from collections.abc import Callable
 
 import numpy as np
 
-from .errors import TraceTypeError
+from .errors import TraceBranchError, TraceTypeError
 from .op import NUMPY_FUNCTIONS
 from .op_kinds import Elementwise
 from .symbols import SymFloat, SymInt, SymScalar
@@ -128,10 +131,52 @@ def _rounded(self, ndigits: int | None = None):
     return out
 
 
+_BRANCH = "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`"
+_LOOP = "use `jitnet.fori_loop` for a loop, `jitnet.numpy.take` to pick from a list"
+_KEEP = "keep the array: `astype`, functions of NumPy in place of `math`, `jitnet.numpy.zeros` for an array that is written to"
+_LIKEWISE = ("use the function of `jitnet.numpy` of that name (`stack` for `np.array([...])`, `zeros` for an array that is "
+             "written to)")
+
+
+def _no_value(what: str, instead: str) -> Callable:
+    """A method that would need the value of a traced array: it raises TraceBranchError."""
+    @cutting
+    def method(self, *_, **__):
+        _refuse_to_be_stored(self)
+        raise TraceBranchError(f"{what} needs the value of a traced {self.type}, which is known only when the compiled "
+                               f"function runs", f"{instead}, or mark the argument static with `static_argnames`")
+    return method
+
+
+@cutting
+def _no_array(self, *_, **__):
+    """The method `__array__`, by which NumPy asks for the values."""
+    _refuse_to_be_stored(self)
+    raise TraceBranchError(f"a NumPy function needs the values of a traced {self.type}, which are known only when the "
+                           f"compiled function runs", _LIKEWISE)
+
+
+def _refuse_to_be_stored(value) -> None:
+    """TraceBranchError in the words of `array[key] = value`, when that is what the line does that asks for the value."""
+    frame = sys._getframe(3)  # this function, the method and `cutting` are between
+    if dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("STORE_SUBSCR", "STORE_SLICE"):
+        raise TraceBranchError(f"an array that is written to is not traced, and cannot hold a traced {value.type}",
+                               "make it inside the function with `jitnet.numpy.zeros` or `jitnet.numpy.array`, or pass it "
+                               "as an argument")
+
+
 class Operators:
-    """Python's operators, as methods: the base of Tracer."""
+    """Python's operators and conversions, as methods: the base of Tracer."""
 
     __slots__ = ()
+    __array__ = _no_array
+    __bool__ = _no_value("`if`, `while`, `and`, `or`, `not` or bool()", _BRANCH)
+    __int__ = _no_value("int()", _KEEP)
+    __float__ = _no_value("float()", _KEEP)
+    __complex__ = _no_value("complex()", _KEEP)
+    __index__ = _no_value("an index, a size or range()", _LOOP)
+    item = _no_value("item()", _KEEP)
+    tolist = _no_value("tolist()", _KEEP)
 
 
 BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide,

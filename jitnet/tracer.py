@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .constants import Constants
-from .errors import LeakedTracerError, Source, TraceBranchError, TraceOverflowError, TraceTypeError, user_source
+from .errors import LeakedTracerError, Source, TraceOverflowError, TraceTypeError, user_source
 from .ir import Const, Eqn, Graph, Var, interpret
 from .op import METHODS, NUMPY_FUNCTIONS, Op
 from .text import a_type
@@ -180,17 +180,7 @@ def bind(op: Op, arrays: Sequence, params) -> Any:
     return tuple([Tracer(trace, v) for v in outs]) if op.multiple_outputs else Tracer(trace, outs[0])
 
 
-def _no_value(what: str, instead: str = "use `jitnet.where`, `jitnet.cond` or `jitnet.while_loop`"):
-    @cutting
-    def method(self, *_, **__):
-        raise TraceBranchError(f"{what} needs the value of a traced {self.type}, which is known only when the compiled "
-                               f"function runs", f"{instead}, or mark the argument static with `static_argnames`")
-    return method
-
-
-_KEEP = "keep the array: `astype`, functions of NumPy in place of `math`, `jitnet.numpy.zeros` for an array that is written to"
 _ONE_NUMBER = "a 0-d array is one number: use it as it stands, or `reshape(-1)`"
-_LOOP = "use `jitnet.fori_loop` for a loop, `jitnet.numpy.take` to pick from a list"
 
 
 class Tracer(Operators):
@@ -371,21 +361,6 @@ class Tracer(Operators):
         from . import numpy
 
         return numpy
-
-    @cutting
-    def __array__(self, *_, **__):
-        raise TraceBranchError(f"a NumPy function needs the values of a traced {self.type}, which are known only when the "
-                               f"compiled function runs",
-                               "use the function of `jitnet.numpy` of that name (`stack` for `np.array([...])`, `zeros` for "
-                               "an array that is written to)")
-
-    __bool__ = _no_value("`if`, `while`, `and`, `or`, `not` or bool()")
-    __int__ = _no_value("int()", _KEEP)
-    __float__ = _no_value("float()", _KEEP)
-    __complex__ = _no_value("complex()", _KEEP)
-    __index__ = _no_value("an index, a size or range()", _LOOP)
-    item = _no_value("item()", _KEEP)
-    tolist = _no_value("tolist()", _KEEP)
 
     def __getattr__(self, name: str):
         method = METHODS.get(name)

@@ -76,9 +76,9 @@ def known_dtype(dtype, name: str = "array") -> np.dtype:
         raise TraceTypeError(f"{name}: {dtype!r} is not a dtype", f"use one of {', '.join(DTYPES)}") from None
     dtype = dtype.newbyteorder("=") if not dtype.isnative and dtype.kind in "iufb" else dtype
     if dtype not in SHORT_NAMES:
-        raise TraceTypeError(
-            f"{name}: jitnet does not compile the dtype {dtype}", f"convert it with `astype` to one of {', '.join(DTYPES)}"
-        )
+        raise TraceTypeError(f"{name}: jitnet does not compile the dtype {dtype}",
+                             "compute with real and imaginary parts apart" if dtype.kind == "c" else
+                             f"convert it with `astype` to one of {', '.join(DTYPES)}")
     return DTYPES[SHORT_NAMES[dtype]]
 
 

@@ -1,4 +1,6 @@
 """jit: arguments of every kind: weak scalars, defaults, static values, what is written in place, and what does not fit."""
+import types
+
 import numpy as np
 import pytest
 
@@ -116,8 +118,15 @@ def test_static_arguments_that_do_not_fit():
     (1 << 70, f"scale: argument `x` is {1 << 70}, which does not fit into 64 bits\n  pass a float"),
     (np.ma.masked_array(X), "scale: argument `x` is a masked array, which jitnet does not compile\n"
                             "  fill it first: `x.filled(0)`"),
+    pytest.param(10 ** 5000, "scale: argument `x` is an integer of 16610 bits, which does not fit into 64 bits\n  pass a float",
+                 id="digits"),
     (np.complex64([1]), "scale: argument `x`: jitnet does not compile the dtype complex64\n"
+                        "  compute with real and imaginary parts apart"),
+    (np.array(["a"]), "scale: argument `x`: jitnet does not compile the dtype <U1\n"
                       "  convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64"),
+    (types.SimpleNamespace(w=X), "scale: argument `x` is a SimpleNamespace, which is no array and no number\n"
+                                 "  name it in `static_argnames`; if it holds arrays, make its class a dataclass, or "
+                                 "`jitnet.tree.register` it"),
 ])
 def test_arguments_that_do_not_fit(argument, message):
     before = scale.traces

@@ -133,8 +133,13 @@ def method_named(name: str) -> Callable:
     what = f"a traced array has no attribute {name!r}"
     if name.startswith("_"):
         raise AttributeError(what)
-    raise TraceAttributeError(what, "it stands for values, not for memory: use a function of NumPy, or call this outside the "
-                              "compiled function" if hasattr(np.ndarray, name) else
+    if hasattr(np.ndarray, name):
+        raise TraceAttributeError(what, "it stands for values, not for memory: use a function of NumPy, or call this outside "
+                                  "the compiled function")
+    import difflib
+
+    meant = difflib.get_close_matches(name, [n for n in {*METHODS, *dir(np.ndarray)} if not n.startswith("_")], 1)
+    raise TraceAttributeError(what, f"did you mean `{meant[0]}`?" if meant else
                               "it has the attributes and methods of NumPy's arrays")
 
 

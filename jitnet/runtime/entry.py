@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ..tracebacks import cutting
 from . import layout, native
 from .forks import renewed
 from .program import RELEASE_FROM, Program
@@ -205,6 +206,7 @@ def _raise(program, error):
     raise error
 
 
+@cutting
 def _failed(on_error, record: _Record, code: int, status: int):
     """Native code's way to say that a run failed."""
     program = record.program
