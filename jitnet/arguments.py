@@ -178,11 +178,16 @@ def _convert(value, names: Sequence[str], k: int):
         raise TraceTypeError(f"{names[k]} is a matrix, which jitnet does not compile", "make it an array: `np.asarray(x)`")
     if isinstance(value, np.ndarray):  # memmap, recarray fields and other plain subclasses
         return value.view(np.ndarray)
+    if hasattr(value, "asnumpy"):
+        raise TraceTypeError(f"{names[k]} is {kind}, which `nd` and `autograd` compute with", "pass its values: `x.asnumpy()`")
     if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
         raise TraceTypeError(f"{names[k]} is {kind}, an array of another library", "convert it first: `np.asarray(x)`")
     if isinstance(value, complex):
         raise TraceTypeError(f"{names[k]} is a complex number, which jitnet does not compile",
                              "pass real and imaginary parts apart")
+    if isinstance(value, (np.random.Generator, np.random.RandomState)):
+        raise TraceTypeError(f"{names[k]} is {kind} of NumPy's, whose state compiled code cannot carry",
+                             "pass a `jitnet.random.Generator(seed)`: it draws as NumPy's does")
     inside = re.search(r"[.[]", names[k].partition("`")[2])
     if inside:
         hint = "pass it as an argument of its own, named in `static_argnames`"

@@ -131,6 +131,16 @@ class JitnetError(Exception):
             lines.append(f"  {hint}")
         super().__init__("\n".join(lines))
 
+    def __reduce__(self):
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[JitnetError], args: tuple, state: dict) -> JitnetError:
+    """The error that was pickled, as it was: a worker's shows the line that it was raised for."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class TraceTypeError(JitnetError, TypeError):
     """Shapes, dtypes or kinds of values that do not fit the operation."""

@@ -338,6 +338,9 @@ def jit(function=None, *, static_argnames=(), static_argnums=(), device=None):
     """
     if function is None:
         return functools.partial(jit, static_argnames=static_argnames, static_argnums=static_argnums, device=device)
+    if isinstance(function, staticmethod | classmethod):
+        raise TraceTypeError(f"jit: {a_type(function)} is what a class makes of a function",
+                             f"decorate the function itself: `@jit` below `@{type(function).__name__}`")
     if not callable(function):
         raise TraceTypeError(f"jit: {a_type(function)} cannot be called",
                              "pass a function: `jit(f)`, or decorate it with `@jit`")

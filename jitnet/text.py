@@ -16,7 +16,7 @@ class Text(str):
 def a_type(value) -> str:
     """`a list`, `an int`: the type of a value with its article."""
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeioAEIO' or name.startswith('nd') else 'a'} {name}"
+    return f"{'an' if name[0] in 'aeioAEIO' or name.lower().startswith('nd') else 'a'} {name}"
 
 
 def short_number(value: int) -> str:

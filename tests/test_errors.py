@@ -234,7 +234,7 @@ CASES = [
     (unknown_function, TraceTypeError, "numpy.linalg.eig: jitnet cannot compile this function of a traced value (f32[4,3])",
      "return np.linalg.eig(h)",
      "write it with functions that `jitnet.numpy` has, or call it outside the compiled function"),
-    (dtype, TraceTypeError, "array: jitnet does not compile the dtype complex64", "return h.astype(np.complex64)",
+    (dtype, TraceTypeError, "astype: jitnet does not compile the dtype complex64", "return h.astype(np.complex64)",
      "compute with real and imaginary parts apart"),
     (constant_dtype, TraceTypeError, "multiply: jitnet does not compile the dtype complex64",
      "return h * np.ones(3, np.complex64)",

@@ -1,5 +1,7 @@
 """What somebody tries in the first hour and gets wrong: the error names the line that was written, and what was meant."""
+import copy
 import logging
+import pickle
 import sys
 import traceback
 import types
@@ -100,3 +102,44 @@ def test_cells_of_a_notebook_have_the_names_that_ipython_shows(monkeypatch):
     exec(compile("def half(x):\n    return np.tanh(x) / 2\n", name, "exec"), scope)
     assert str(jitnet.jit(scope["half"]).graph(np.ones(3))).count("In[4]:2") == 2
     assert Source("/tmp/ipython_notes.py", 3).place == "ipython_notes.py:3"
+
+
+def test_errors_come_out_of_a_pickle_as_they_were():
+    """As those of a worker process do."""
+    with pytest.raises(errors.TraceTypeError) as caught:
+        jitnet.jit(lambda x: x + np.ones(4))(np.ones(3))
+    error = caught.value
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is type(error) and str(again) == str(error) and len(str(again).splitlines()) == 3
+        assert (again.what, again.hint, again.source) == (error.what, error.hint, error.source)
+
+
+def test_static_and_class_methods_are_decorated_first():
+    with pytest.raises(errors.TraceTypeError) as error:
+        class Model:
+            @jitnet.jit
+            @staticmethod
+            def step(x):
+                return x + 1
+    assert lines(error) == ("jit: a staticmethod is what a class makes of a function", "@jitnet.jit",
+                            "decorate the function itself: `@jit` below `@staticmethod`")
+
+    class Better:
+        @staticmethod
+        @jitnet.jit
+        def step(x):
+            return x + 1
+
+        @classmethod
+        @jitnet.jit
+        def made(cls, x):
+            return x + 2
+
+    assert Better.step(np.ones(1)) == Better().step(np.ones(1)) == 2 and Better.made(np.ones(1)) == 3
+
+
+def test_operators_of_nd_in_a_compiled_function():
+    with pytest.raises(errors.OperatorError) as error:
+        jitnet.jit(lambda x: jitnet.nd.exp(x))(np.ones(3))
+    assert lines(error)[0] == "exp: argument data must be an NDArray, got Tracer"
+    assert lines(error)[2] == "in a compiled function use NumPy's functions"

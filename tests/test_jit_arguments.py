@@ -124,6 +124,10 @@ def test_static_arguments_that_do_not_fit():
                         "  compute with real and imaginary parts apart"),
     (np.array(["a"]), "scale: argument `x`: jitnet does not compile the dtype <U1\n"
                       "  convert it with `astype` to one of b1, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64"),
+    (jitnet.nd.ones(2), "scale: argument `x` is an NDArray, which `nd` and `autograd` compute with\n"
+                        "  pass its values: `x.asnumpy()`"),
+    (np.random.default_rng(0), "scale: argument `x` is a Generator of NumPy's, whose state compiled code cannot carry\n"
+                               "  pass a `jitnet.random.Generator(seed)`: it draws as NumPy's does"),
     (types.SimpleNamespace(w=X), "scale: argument `x` is a SimpleNamespace, which is no array and no number\n"
                                  "  name it in `static_argnames`; if it holds arrays, make its class a dataclass, or "
                                  "`jitnet.tree.register` it"),

@@ -138,6 +138,7 @@ def operands(op: Operator, arrays: Sequence, params: Mapping[str, Any]) -> tuple
         if not isinstance(array, Base):
             name = dict(enumerate(op.input_names)).get(len(values), f"arg{len(values)}")
             raise OperatorError(f"{op.name}: argument {name} must be an NDArray, got {type(array).__name__}",
+                                "in a compiled function use NumPy's functions" if type(array).__name__ == "Tracer" else
                                 "make one with `nd.array`")
         values.append(array._data)
         if ctx is None:

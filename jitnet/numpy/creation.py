@@ -312,7 +312,7 @@ def new_array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0,
 def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True, *, device=None):
     """x converted to a dtype; a copy."""
     x = as_array(x)
-    y = as_array(x, known_dtype(dtype))
+    y = as_array(x, known_dtype(dtype, "astype"))
     return fresh(y) if y is x and copy else y
 
 
