@@ -13,6 +13,7 @@ from .codegen.steps import LOWERINGS, Builder
 from .collector import without_garbage_collection
 from .errors import TraceIndexError, TraceTypeError
 from .ir import Graph, Var, definitions
+from .passes.fuse import MAX_PARTS
 from .passes.pipeline import pipeline
 from .passes.plan import Arena, base_of
 from .passes.widen import widen
@@ -176,7 +177,7 @@ class Shown:
 class ShownBuilder(Builder):
     """Builds the steps that a GPU runs, without one: products are the CPU's."""
 
-    replaces = False   # as on a GPU
+    replaces, parts = False, MAX_PARTS   # as on a GPU
 
     def passes(self, graph: Graph) -> list[tuple[str, Graph]]:
         return pipeline(graph, gpu=True)

@@ -20,6 +20,7 @@ from .cuda_writer import SHORT, CudaWriter, most_lanes
 from .nest import Access, LoopNest, Node
 
 IN_FLIGHT = 64     # bytes that a thread loads before it waits
+MOST_VECTORS = 24  # places of vectors in a kernel: the addresses of more, and what the vectors hold, fill the registers
 TURNED = SQUARE // BLOCK   # elements of a square that a thread turns
 MOST_SHARED = SQUARE + BLOCK   # elements of a square in shared memory, with what lies between its rows
 
@@ -57,7 +58,7 @@ class VectorWriter(CudaWriter):
         self.vectors = [*loads, *stores]
         widest = max((a.buffer.dtype.itemsize for a in self.vectors), default=VECTOR_BYTES)
         self.width = most_lanes(self.stage, max(1, VECTOR_BYTES // widest))
-        if any(s.add for s in self.stage.stores):
+        if any(s.add for s in self.stage.stores) or len(self.vectors) > MOST_VECTORS:
             self.width = 1
         loaded = sum(a.buffer.dtype.itemsize for a in loads)
         vectors = max(1, min(4, IN_FLIGHT // max(1, loaded * self.width)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir import Atom, Eqn, Graph, Var
 from ..passes.epilogue import epilogue, product_op
+from ..passes.fuse import MAX_PARTS
 from ..passes.gradient_epilogues import gradient_epilogues
 from ..passes.pipeline import pipeline
 from ..passes.plan import Arena
@@ -58,6 +59,7 @@ class GpuBuilder(Builder):
     """Builds the steps of a graph for a GPU."""
 
     replaces = False   # what kernels load comes through a cache that does not see what they store
+    parts = MAX_PARTS
 
     def __init__(self, graph: Graph, parent: GpuBuilder | None = None, level: int = 0, arena: Arena | None = None,
                  gpu: Gpu | None = None):

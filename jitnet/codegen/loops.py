@@ -134,10 +134,23 @@ class Lowering:
             node = self.memo[key] = Node("reduction", dtype, (operand,), frozenset(self.kept), operand.round + 1, eqn=eqn)
         return node
 
-    def output(self, v: Var) -> Store:
-        """The store of an output."""
-        index, placement = self.output_index(v), self.placements.get(v)
-        node, shape, dynamic, add = self.value(v, index), v.type.shape, (), False
+    def output(self, v: Var) -> list[Store]:
+        """The stores of an output: one, or of a concatenation one for each part."""
+        eqn = self.definition[v]
+        if eqn.op.name != "concatenate":
+            return [self.store(v, v, self.output_index(v))]
+        axis, stores, start = eqn.params["axis"], [], 0
+        for part in eqn.inputs:
+            stores.append(self.store(v, part, self.output_index(part), axis, start))
+            start += part.type.shape[axis]
+        return stores
+
+    def store(self, v: Var, value: Atom, index: list[Affine], axis: int = 0, start: int = 0) -> Store:
+        """The store of a value into an output, from `start` along an axis on."""
+        placement = self.placements.get(v)
+        node, shape, dynamic, add = self.value(value, index), v.type.shape, (), False
+        if start:
+            index = [where + start if k == axis else where for k, where in enumerate(index)]
         if isinstance(placement, Region):
             shape = placement.shape
             index = [i * k + s for i, s, k in zip(index, placement.start, placement.step)]
@@ -147,10 +160,10 @@ class Lowering:
             index, dynamic = self.picks(shape, placement.axes, picks, index[n:])
         return Store(self.access(self.buffer(v, "output"), shape, index, dynamic), node, add)
 
-    def output_index(self, v: Var) -> list[Affine]:
+    def output_index(self, v: Atom) -> list[Affine]:
         """The place of the loops in an output, which has all axes of the domain or those that are not reduced."""
         shape, kept = v.type.shape, [Affine.of(a) for a in self.kept]
-        if self.definition[v].op.kind == "reduction":
+        if v in self.definition and self.definition[v].op.kind == "reduction":
             return [Affine.of(self.chunk), *kept] if self.chunk else kept
         if shape == tuple(a.extent for a in self.domain):
             return [Affine.of(a) for a in self.domain]
@@ -166,7 +179,7 @@ class Lowering:
 
     def nest(self) -> LoopNest:
         """The loop nest."""
-        stores = [self.output(v) for v in self.body.outputs]
+        stores = [store for v in self.body.outputs for store in self.output(v)]
         form = "map" if not self.reduce else "rows" if not self.kept or self.domain[-1] in self.reduce else "columns"
         self.merge()
         rows, inner, column = list(self.kept), list(self.reduce), None

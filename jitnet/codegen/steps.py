@@ -52,6 +52,7 @@ class Builder:
     """Builds the steps of a graph. Nested graphs (loop bodies) get a Builder that shares arena, constants and infos."""
 
     replaces = True   # may a kernel's output lie where an operand did?
+    parts = 1         # arrays of one shape that a kernel puts together at most
     lowerings: Mapping[str, Callable[[Builder, Eqn], None]]   # how ops without a kernel of their own become steps
 
     def __init__(self, graph: Graph, parent: Builder | None = None, level: int = 0, arena: Arena | None = None):
@@ -333,13 +334,25 @@ def lowering(name: str):
 
 @lowering("concatenate")
 def concatenate(builder: Builder, eqn: Eqn) -> None:
-    (out,), axis, offset = eqn.outputs, eqn.params["axis"], 0
+    """A kernel for each part, or where launches cost for several of one shape that follow one another."""
+    (out,), axis, start = eqn.outputs, eqn.params["axis"], 0
+    atoms = [atom for atom in eqn.inputs if atom.type.size]
     builder.part = len(builder.steps) + 1
-    for atom in eqn.inputs:
-        start = tuple(offset if k == axis else 0 for k in range(atom.type.ndim))
-        if atom.type.size:
-            builder.place(atom, out, start, (1,) * atom.type.ndim)
-        offset += atom.type.shape[axis]
+    while atoms:
+        first, count = atoms[0].type, 1
+        while count < min(builder.parts, len(atoms)) and atoms[count].type.shape == first.shape:
+            count += 1
+        some, atoms = atoms[:count], atoms[count:]
+        place = Region(out.type.shape, tuple(start if k == axis else 0 for k in range(first.ndim)), (1,) * first.ndim)
+        start += count * first.shape[axis]
+        if count == 1:
+            builder.place(some[0], out, place.start, place.step)
+            continue
+        xs = tuple(Var(atom.type) for atom in some)
+        whole = Var(first.with_shape(n * count if k == axis else n for k, n in enumerate(first.shape)))
+        body = Graph(xs, (Eqn(OPS["concatenate"], xs, {"axis": axis}, (whole,)),), (whole,), "place")
+        slots = dict(zip((*xs, whole), (*map(builder.slot, some), builder.slots[out])))
+        builder.nest(lower(body, first.shape, (), {whole: place}), slots, (eqn,), None)
     builder.part = 0
 
 

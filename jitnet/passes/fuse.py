@@ -7,6 +7,8 @@
 3. Kernels grow together over one domain: a root joins the kernel of what it reads when it reads at its own place
    (elementwise), or per row what was reduced over the same axes (softmax, layer norm); siblings join that read the same array.
    What follows a reduction over its rows alone (an epilogue) joins it too. A join that would close a cycle is refused.
+4. On a GPU, where every launch costs, arrays of one shape are computed by the kernel that puts them together: its domain is the
+   shape of a part, and it computes an element of each part at a time.
 
 Decisions look at which sizes are equal or 1, and whether a reader has more elements than what it reads, but at no size itself:
 a new batch size has the same kernels.
@@ -25,15 +27,16 @@ INLINE_COST = 6        # arithmetic that may be computed again in every reader r
 EXPENSIVE = 10         # cost of one transcendental function
 MAX_DEPTH, MAX_COST = 60, 400   # bounds of what melts into one value: they keep compile time linear
 MAX_BUFFERS, MAX_EQNS = 28, 160  # bounds of one kernel
+MAX_PARTS = 16         # arrays that a kernel puts together at most: it has a pointer and a place in the output for each
 
 # How a root reads a stored value: at its own place, per row (the axes of the domain that the place leaves out), or otherwise
 Relation = str | tuple[int, ...]
 ELEMENT, OTHER = "element", "other"
 
 
-def fuse(graph: Graph) -> Graph:
+def fuse(graph: Graph, gpu: bool = False) -> Graph:
     """The graph with its equations grouped into kernels."""
-    fuser = Fuser(graph)
+    fuser = Fuser(graph, gpu)
     fuser.choose_roots()
     fuser.build()
     return fuser.result()
@@ -59,8 +62,9 @@ class Group:
 class Fuser:
     """Decides roots and kernels of one graph."""
 
-    def __init__(self, graph: Graph):
-        self.graph, self.definition, self.uses = graph, definitions(graph), uses(graph)
+    def __init__(self, graph: Graph, gpu: bool):
+        self.graph, self.definition, self.uses, self.gpu = graph, definitions(graph), uses(graph), gpu
+        self.joining: set[Var] = set()     # the concatenations that a kernel does
         self.cost: dict[Var, int] = {}     # arithmetic between a value and the roots it is computed from
         self.depth: dict[Var, int] = {}
         self.roots: set[Var] = set()
@@ -72,6 +76,8 @@ class Fuser:
 
     def choose_roots(self) -> None:
         for eqn in self.graph.eqns:   # what leaves the kernels
+            if self.gpu and is_stack(eqn):
+                continue   # decided below, once it is known what it reads
             if not fusible(eqn):
                 for atom in eqn.inputs:
                     self.store(atom, strided=eqn.op.kind in ("contraction", "product"))
@@ -81,11 +87,27 @@ class Fuser:
             if type(atom) is Var and atom in self.definition and fusible(self.definition[atom]):
                 self.roots.add(atom)
         for eqn in self.graph.eqns:
-            if fusible(eqn):
+            if self.gpu and is_stack(eqn):
+                self.stack(eqn)
+            elif fusible(eqn):
                 (v,) = eqn.outputs
                 if eqn.op.kind == "reduction" or eqn.op.name == "stored":
                     self.roots.add(v)
                 self.weigh(eqn, v)
+
+    def fusible(self, eqn: Eqn) -> bool:
+        """Can this equation be part of a kernel?"""
+        return fusible(eqn) or eqn.outputs[0] in self.joining
+
+    def stack(self, eqn: Eqn) -> None:
+        """Decides whether a kernel puts arrays of one shape together: it may not read too many."""
+        reads, cost = self.reads(eqn, eqn.inputs[0].type.shape, ())
+        if len(eqn.inputs) <= MAX_PARTS and len(reads) < MAX_BUFFERS and cost <= MAX_EQNS:
+            self.joining.add(eqn.outputs[0])
+            self.roots.add(eqn.outputs[0])
+        else:
+            for atom in eqn.inputs:
+                self.store(atom)
 
     def store(self, atom: Atom, strided: bool = False) -> None:
         """Roots the value behind an operand that is read from memory.
@@ -128,13 +150,13 @@ class Fuser:
     def build(self) -> None:
         """Puts every root, and every equation that cannot be in a kernel, into a group."""
         for eqn in self.graph.eqns:
-            if fusible(eqn) and eqn.outputs[0] in self.roots:
+            if self.fusible(eqn) and eqn.outputs[0] in self.roots:
                 self.place(eqn)
             elif is_view(eqn):
                 source = eqn.inputs[0]
                 if source in self.group_of:
                     self.group_of[eqn.outputs[0]] = self.group_of[source]
-            elif not fusible(eqn):
+            elif not self.fusible(eqn):
                 group = Group(len(self.groups), None, (), eqn.outputs[0])
                 group.ancestors = self.ancestors(a for a in eqn.inputs if type(a) is Var)
                 self.groups[group.id] = group
@@ -153,7 +175,7 @@ class Fuser:
         """Joins the kernel of a root with an earlier one, or makes it a new one."""
         (v,) = eqn.outputs
         reduces = eqn.op.kind == "reduction"
-        group = Group(len(self.groups), eqn.inputs[0].type.shape if reduces else v.type.shape,
+        group = Group(len(self.groups), eqn.inputs[0].type.shape if reduces or v in self.joining else v.type.shape,
                       eqn.params["axis"] if reduces else (), v)
         group.reads, group.cost = self.reads(eqn, group.domain, group.reduce)
         group.ancestors = self.ancestors(group.reads)
@@ -183,7 +205,7 @@ class Fuser:
                 if type(atom) is not Var:
                     continue
                 inner = self.definition.get(atom)
-                if where is None or inner is None or atom in self.roots or not fusible(inner):
+                if where is None or inner is None or atom in self.roots or not self.fusible(inner):
                     found[atom].add(relation(where, place, atom))
                 elif (atom, tuple(where)) not in seen:
                     seen.add((atom, tuple(where)))
@@ -209,7 +231,11 @@ class Fuser:
         buffers = len(target.reads.keys() | group.reads.keys()) + len(target.roots) + 1
         if buffers > MAX_BUFFERS or target.cost + group.cost > MAX_EQNS:
             return False
+        if (target.reduce or group.reduce) and not self.joining.isdisjoint((*target.roots, *group.roots)):
+            return False
         own = {u for u in group.reads if self.group_of.get(u) is target}
+        if not own.isdisjoint(self.joining):   # each point of the loops knows other parts of it
+            return False
         if any(self.ancestors([u]) >> target.id & 1 for u in group.reads.keys() - own):
             return False   # would close a cycle
         if not own <= set(target.roots):   # a view of something the kernel stores
@@ -262,7 +288,7 @@ class Fuser:
         groups = [group for group in self.groups.values() if group.domain is not None]
         stored = {v for group in groups for v in group.roots}
         members = [self.members(group, stored) for group in groups]
-        opaque = [eqn for eqn in self.graph.eqns if not fusible(eqn) and not is_view(eqn)]
+        opaque = [eqn for eqn in self.graph.eqns if not self.fusible(eqn) and not is_view(eqn)]
         outer = [*(a for _, inputs in members for a in inputs), *(a for eqn in opaque for a in eqn.inputs), *self.graph.outputs]
         views = self.views(outer, stored)
         read = {*outer, *(eqn.inputs[0] for eqn in views)}
@@ -288,7 +314,7 @@ class Fuser:
                         inputs[atom] = None
                     continue
                 inner = self.definition.get(atom)
-                melts = inner is not None and fusible(inner) and atom not in stored and not picks_from(eqn, k)
+                melts = inner is not None and self.fusible(inner) and atom not in stored and not picks_from(eqn, k)
                 if atom in own or melts:
                     pending.append(atom)
                 else:
@@ -315,8 +341,16 @@ def own_cost(eqn: Eqn) -> int:
     return 0 if eqn.op.kind == "movement" else 1
 
 
+def is_stack(eqn: Eqn) -> bool:
+    """Does the equation put arrays of one shape together?"""
+    first, *others = eqn.inputs if eqn.op.name == "concatenate" else [None]
+    return bool(others) and all(a.type.shape == first.type.shape for a in others)
+
+
 def repeats(v: Var, eqn: Eqn) -> bool:
     """Does the equation read the value at more places than it has elements (broadcast)?"""
+    if eqn.op.name == "concatenate":
+        return False
     read = eqn.inputs[0].type.size if eqn.op.kind == "reduction" else eqn.outputs[0].type.size
     return read > v.type.size
 

@@ -66,6 +66,8 @@ def operand_indices(eqn: Eqn, index: Sequence[Affine], reduce_axes: Sequence[Axi
     reduce_axes: the loop axes over which a reduction's operand is read.
     """
     op = eqn.op
+    if op.name == "concatenate":   # of a kernel that computes an element of each part at a time
+        return [index] * len(eqn.inputs)
     if op.kind == "movement":
         return [op.index_map(index, eqn.inputs[0].type, eqn.params)]
     if op.kind == "reduction":

@@ -21,7 +21,7 @@ def pipeline(graph: Graph, gpu: bool = False,
     before: (name, pass) of what a target does before equations become kernels.
     """
     stages = [("trace", graph), *run_passes(graph, gpu)]
-    ends = (("turn_reductions", turn_reductions), ("fuse", fuse),
+    ends = (("turn_reductions", turn_reductions), ("fuse", functools.partial(fuse, gpu=gpu)),
             ("split_reductions", functools.partial(split_reductions, gpu=gpu)))
     if not gpu:   # whose library cuts them itself
         ends = (("split_products", split_products), *ends)

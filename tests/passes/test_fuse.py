@@ -4,7 +4,7 @@ import pytest
 
 from jitnet import ops
 from jitnet.ir import check_graph, eval_graph
-from jitnet.passes.fuse import INLINE_COST, MAX_EQNS, fuse
+from jitnet.passes.fuse import INLINE_COST, MAX_EQNS, MAX_PARTS, fuse
 from jitnet.passes.kernel import kernel_op
 
 
@@ -212,3 +212,40 @@ def test_long_chains_stay_linear(fused):
 
     graph = fused("f32[3]", long)
     assert 4000 // MAX_EQNS <= len(graph.eqns) < 200
+
+
+# Arrays put together, on a GPU
+
+def both(x, y):
+    return ops.concatenate(ops.exp(x), y * 2.0, axis=0)
+
+
+def joined(graphs, rng, types, function):
+    """The kernels that a GPU has for a function, checked and evaluated."""
+    graph = graphs.build(types, function)
+    result, arrays = check_graph(fuse(graph, gpu=True)), random_values(graph, rng)
+    graphs.same_bits(eval_graph(result, *arrays), eval_graph(graph, *arrays))
+    return kernels(result)
+
+
+def test_a_gpu_computes_arrays_of_one_shape_where_they_are_put_together(graphs, rng, fused):
+    assert joined(graphs, rng, "f32[4,5], f32[4,5]", both) == [["exp", "multiply", "concatenate"]]
+    assert "concatenate" in kernels(fused("f32[4,5], f32[4,5]", both))   # a CPU has a kernel for each
+    assert "concatenate" in joined(graphs, rng, "f32[4,5], f32[3,5]", both)
+
+
+def test_what_reads_arrays_put_together_is_another_kernel(graphs, rng):
+    def function(x, y):
+        c = both(x, y)
+        return [c, ops.slice(c, start=(0, 0), size=(4, 5), step=(1, 1)) + x, ops.sum(x, axis=(1,))]
+
+    assert joined(graphs, rng, "f32[4,5], f32[4,5]", function) == [["exp", "multiply", "concatenate"], ["slice", "add", "sum"]]
+
+
+def test_arrays_put_together_are_only_so_many(graphs, rng):
+    def function(*xs):
+        return ops.concatenate(*(x + 1.0 for x in xs), axis=0)
+
+    types = [", ".join(["f32[4]"] * n) for n in (MAX_PARTS, MAX_PARTS + 1)]
+    assert len(joined(graphs, rng, types[0], function)) == 1
+    assert joined(graphs, rng, types[1], function)[-1] == "concatenate"
