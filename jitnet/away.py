@@ -1,4 +1,5 @@
-"""Calls with Arrays on a GPU alone: from arguments to buffers and from buffers to the result, as Python made for one structure.
+"""Calls with Arrays on a GPU, and Python numbers: from arguments to buffers and from buffers to the result, as Python made for
+one structure.
 
 Flattening containers, looking a structure up and building the result take most of the time of such a call. Of a function called
 with `([(w, b)], x)` before, `taker` makes
@@ -10,15 +11,18 @@ with `([(w, b)], x)` before, `taker` makes
         ...
         return (b0.kind, b1.kind, b2.kind), [b0, b1, b2]
 
-and `builder` the like for the result.
+and `builder` the like for the result. A number stands for its class among the kinds, and as an array among the buffers.
 """
 from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
 
 from . import tree
+from .arguments import WEAK
 from .runtime.array import Array
 
 MOST_LEAVES = 512   # beyond that the code takes long to compile
@@ -57,24 +61,31 @@ class Code:
         return self.names[name]
 
 
-def taker(structure: tuple) -> Callable | None:
-    """take(args): (kinds, buffers) of the Arrays in arguments of that structure; None for other structures and for arrays of
-    the CPU. None where it cannot be made: for classes that are not taken apart by their items."""
+def taker(structure: tuple, numbers: Mapping[int, type]) -> Callable | None:
+    """take(args): (kinds, buffers) of the Arrays in arguments of that structure, whose leaves at these places are numbers of
+    these classes; None for others and for arrays of the CPU. None where it cannot be made: for classes that are not taken
+    apart by their items."""
     if tree.size(structure) > MOST_LEAVES or not all(kind in (tuple, list, dict, OrderedDict, "leaf", "none", "named")
                                                      for kind in kinds(structure)):
         return None
-    code = Code("def take(args):", Array=Array, OrderedDict=OrderedDict)
+    code = Code("def take(args):", Array=Array, OrderedDict=OrderedDict, number=number)
     names = _unpack(code, "args", structure[-1])
+    classes = [code.named(numbers[k]) if k in numbers else "Array" for k in range(len(names))]
     if names:
-        code.add(f"if {' or '.join(f'type({name}) is not Array' for name in names)}: return None")
-    for k, name in enumerate(names):
-        code.add(f"b{k} = {name}._data")
+        code.add(f"if {' or '.join(f'type({x}) is not {kind}' for x, kind in zip(names, classes))}: return None")
     code.add("try:")
-    buffers = [f"b{k}" for k in range(len(names))]
-    code.add(f"    return ({''.join(f'{b}.kind, ' for b in buffers)}), [{', '.join(buffers)}]")
-    code.add("except AttributeError:")   # a NumPy array
+    for k, name in enumerate(names):
+        code.add(f"    b{k} = number({name})" if k in numbers else f"    b{k} = {name}._data")
+    kinds_ = [kind if k in numbers else f"b{k}.kind" for k, kind in enumerate(classes)]
+    code.add(f"    return ({''.join(f'{kind}, ' for kind in kinds_)}), [{', '.join(f'b{k}' for k in range(len(names)))}]")
+    code.add("except (AttributeError, OverflowError):")   # a NumPy array; an integer of more than 64 bits
     code.add("    return None")
     return code.function("take")
+
+
+def number(value) -> np.ndarray:
+    """A Python number as an array."""
+    return np.asarray(value, WEAK[type(value)])
 
 
 def kinds(structure: tuple) -> Iterator:

@@ -34,11 +34,11 @@ from .text import Text, a_type
 from .tracebacks import cut, cutting, leaving
 from .tracer import current_trace
 from .transforms.values import P, R
-from .writes import apart, check_writable, write_back
+from .writes import check_writable, write_back
 
 Q = ParamSpec("Q")  # parameters of a method without `self`
 Instance = TypeVar("Instance")
-ARRAYS = {Array}
+ARRAYS_AND_NUMBERS, BUFFERS_AND_NUMBERS = {Array, *WEAK}, {DeviceBuffer, *WEAK}
 MISS = object()  # what a native entry gives when none of its programs fits
 LOOKING_INSIDE = ("graph", "lower", "steps", "source", "explain", "memory")
 RECONNECT_AFTER = 16  # a native entry holds few programs: one that ran so often from Python comes back into it
@@ -117,16 +117,16 @@ class JitFunction(Generic[P, R]):
                 for variant in self._away:
                     taken = variant.take(args)
                     record = None if taken is None else variant.away.get(taken[0])
-                    if record is not None and (not record.written or apart(taken[1])):
-                        return record.build(record.compiled.program.run_on(taken[1]))
+                    if record is not None and record.is_free(taken[1]):
+                        return record.run_away(taken[1])
             plan, statics, structure, leaves = self._binder.parse(args, kwargs)
             variant = self._programs.variants.get((plan.form, statics, structure))
             kinds = set(map(type, leaves))
             arrays = Array in kinds or kinds <= WEAK.keys()
-            if variant is not None and variant.away and kinds == ARRAYS:
+            if variant is not None and variant.away and Array in kinds and kinds <= ARRAYS_AND_NUMBERS:
                 record, buffers = variant.found_away(leaves)
-                if record is not None and (not record.written or apart(buffers)):
-                    return record.build(record.compiled.program.run_on(buffers))
+                if record is not None and record.is_free(buffers):
+                    return record.run_away(buffers)
             if (Array in kinds or is_away() or self.device is not None) and self._place(plan, structure, leaves) is not CPU:
                 return self._call_away(plan, statics, structure, leaves, arrays)
             if variant is not None and variant.entry is not None:
@@ -154,7 +154,8 @@ class JitFunction(Generic[P, R]):
         """A call whose program runs on a GPU. NumPy arrays come back only when the device has computed them."""
         call = self._taken_apart(plan, statics, structure, leaves)
         record = self._record(call)
-        if not record.copied and set(map(type, call.prepared)) == {DeviceBuffer}:
+        kinds = set(map(type, call.prepared))
+        if not (record.copied or record.limits) and DeviceBuffer in kinds and kinds <= BUFFERS_AND_NUMBERS:
             with changing:
                 variant = self._programs.variants.get(call.key)
                 if variant is not None:   # nobody called `clear` meanwhile

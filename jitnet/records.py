@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .arguments import WEAK, Call
-from .away import builder, taker
+from .away import builder, number, taker
 from .families import Family
 from .runtime.array import Array
+from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU
 from .tracer import Traced
+from .writes import apart
 
 MOST_TRIED = 4   # structures of arguments on a GPU that a function tries in turn
 
@@ -33,6 +35,7 @@ class Record:
     why: str = ""  # why its sizes needed a trace
     runs: int = 0  # runs from Python
     build: Callable | None = None   # buffers -> the result, where `away` below has the record
+    numbers: tuple[int, ...] = ()   # the leaves that are Python numbers, there
 
     def run(self, call: Call) -> list:
         """The outputs as NumPy arrays and scalars, or as buffers of a GPU."""
@@ -43,6 +46,15 @@ class Record:
             if arrays[k] is not target:   # a copy of it, contiguous or aligned
                 np.copyto(target, arrays[k])
         return outs if call.place is not CPU else [out if out.ndim else out[()] for out in outs]
+
+    def is_free(self, leaves: list) -> bool:
+        """Whether nothing has to be checked before it runs on these buffers of a GPU, and numbers."""
+        return not self.written or apart(leaves, len(leaves) - len(self.numbers))
+
+    def run_away(self, leaves: list):
+        """The result for buffers of a GPU, and numbers."""
+        program = self.compiled.program
+        return self.build(program.run_with_numbers(leaves, self.numbers) if self.numbers else program.run_on(leaves))
 
     @property
     def copied(self) -> tuple[int, ...]:
@@ -59,22 +71,27 @@ class Variant:
     out_structure: tuple | None = None
     written: tuple[int, ...] = ()
     copied: tuple[int, ...] = ()
-    away: dict[tuple, Record] = field(default_factory=dict)   # kinds of buffers on a GPU -> one that writes into no argument
+    away: dict[tuple, Record] = field(default_factory=dict)   # kinds of buffers on a GPU, classes of numbers -> record
     take: Callable | None = None    # arguments by position -> (kinds, buffers) where that is all there is to look at
     away_before: bool = False
     families: dict[tuple, Family] = field(default_factory=dict)  # ranks and dtypes of the leaves -> programs by sizes
 
     def add_away(self, call: Call, record: Record, tried: tuple[Variant, ...], is_method: bool) -> tuple[Variant, ...]:
         """Makes a program reachable for arrays of these kinds on a GPU; returns the variants whose `take` is to be tried."""
-        record.build = builder(record.out_structure)
-        self.away[tuple([buffer.kind for buffer in call.prepared])] = record
+        numbers = {k: type(leaf) for k, leaf in enumerate(call.prepared) if type(leaf) is not DeviceBuffer}
+        record.build, record.numbers = builder(record.out_structure), tuple(numbers)
+        self.away[tuple([numbers.get(k) or leaf.kind for k, leaf in enumerate(call.prepared)])] = record
         if not self.away_before and call.plan.plain and not is_method:
-            self.take = taker(call.structure[1][0])
+            self.take = taker(call.structure[1][0], numbers)
         self.away_before = True
         return tried if self.take is None or self in tried else (self, *tried)[:MOST_TRIED]
 
     def found_away(self, leaves: list):
-        """(record, buffers) when all leaves are on a GPU, of kinds seen there before; (None, None) otherwise."""
-        buffers = [leaf._data for leaf in leaves]
-        record = self.away.get(tuple([getattr(b, "kind", None) for b in buffers]))
-        return (None, None) if record is None else (record, buffers)
+        """(record, buffers) when all leaves are numbers or on a GPU, of kinds seen there before; (None, None) otherwise."""
+        try:
+            found = [leaf._data if type(leaf) is Array else number(leaf) for leaf in leaves]
+        except OverflowError:
+            return None, None
+        kinds = [getattr(b, "kind", None) if type(leaf) is Array else type(leaf) for leaf, b in zip(leaves, found)]
+        record = self.away.get(tuple(kinds))
+        return (None, None) if record is None else (record, found)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jitnet
-from jitnet import away, tree
+from jitnet import away, errors, tree
 from jitnet.testing_gpu import fake_gpus
 
 Pair = collections.namedtuple("Pair", "left right")
@@ -113,3 +113,59 @@ def test_containers_that_are_too_large_go_the_ordinary_way(driver, monkeypatch):
     f = jitnet.jit(lambda xs: [x + 1 for x in xs])
     for _ in range(3):
         assert [float(x[1]) for x in f([on_gpu(2)] * 3)] == [2, 2, 2]
+
+
+def test_numbers_go_the_short_way(driver):
+    """One that comes again stays on the device; one that changes is copied there, and neither is anybody else's."""
+    f = jitnet.jit(lambda x, a, k, flag: x * a + k + flag)
+    x = on_gpu(3)
+    for _ in range(4):
+        np.testing.assert_array_equal(f(x, 0.5, 2, True).numpy(), [3, 3.5, 4])
+    copies = driver.calls["copy"]
+    f(x, 0.5, 2, True)
+    assert driver.calls["copy"] == copies
+    for a in (0.25, 0.125, -0.0, 0.0, float("inf"), 2.0):
+        np.testing.assert_array_equal(f(x + 1, a, -1, False).numpy(), (x.numpy() + 1) * np.float32(a) - 1)
+    assert f.traces == 1
+    signs = jitnet.jit(lambda x, a: np.copysign(x, a))
+    for a in (0.0, -0.0, 0.0, -0.0, 0.0, -0.0):
+        np.testing.assert_array_equal(signs(x + 1, a).numpy(), np.copysign([1, 2, 3], a))
+
+
+def test_other_classes_of_numbers_are_other_programs(driver):
+    f = jitnet.jit(lambda x, a: x * a)
+    x = jitnet.asarray(np.arange(3), device="gpu")
+    for a, dtype in ((2, np.int64), (2.0, np.float64), (True, np.int64), (np.float32(2), np.float64)) * 3:
+        got = f(x, a)
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got.numpy(), np.arange(3) * a)
+    with pytest.raises(errors.TraceValueError, match="does not fit into 64 bits"):
+        f(x, 1 << 70)
+    small = jitnet.jit(lambda x, a: x + a)
+    bytes_ = jitnet.asarray(np.arange(3, dtype=np.int8), device="gpu")
+    for _ in range(3):
+        np.testing.assert_array_equal(small(bytes_, 5).numpy(), [5, 6, 7])
+        with pytest.raises(errors.TraceOverflowError, match="out of bounds for int8"):
+            small(bytes_, 300)
+
+
+def test_many_numbers(driver):
+    f = jitnet.jit(lambda x, *numbers: x + sum(numbers))
+    x = on_gpu(2)
+    for first in range(0, 2000, 50):
+        numbers = [float(k) for k in range(first, first + 50)]
+        for _ in range(2):
+            np.testing.assert_array_equal(f(x, *numbers).numpy(), np.arange(2) + sum(numbers))
+    gpu = x._data.gpu
+    assert len(gpu.numbers) <= 256 and len(gpu.seen) <= 256
+
+
+def test_numbers_that_a_function_writes_into_stay_inside(driver):
+    def f(x, a):
+        a += 1
+        x *= a
+    compiled, x, number = jitnet.jit(f), on_gpu(3), 2.0
+    for _ in range(3):
+        compiled(x, number)
+    np.testing.assert_array_equal(x.numpy(), [0, 27, 54])
+    np.testing.assert_array_equal(jitnet.jit(lambda x, a: x + a)(x, number).numpy(), [2, 29, 56])

@@ -25,7 +25,7 @@ from .memory import Seat, rounded
 from .operations import HostOp, Operation, Place, operation
 from .stream import Gpu
 from .together import grouped, one_launch
-from .transfer import as_bytes, host_bytes, send
+from .transfer import as_bytes, host_bytes, send, send_numbers
 
 MOST_UNROLLED = 4096   # operations of a loop that become one part; a longer loop is run round by round
 
@@ -315,6 +315,13 @@ class GpuProgram:
                 gpu.driver.copy(self.cells[0], self.arena.pointer + self.status.offset, 8 * len(self.checks), gpu.stream)
                 gpu.checks[self] = None
         return outputs
+
+    def run_with_numbers(self, inputs: list[DeviceBuffer | np.ndarray], numbers: Sequence[int]) -> list[DeviceBuffer]:
+        """The outputs for inputs of the right kinds, on the device but for the numbers at these places."""
+        with self.gpu.lock, self.gpu.doing(self.doing, self.source):
+            for k, sent in zip(numbers, send_numbers(self.gpu, [inputs[k] for k in numbers])):
+                inputs[k] = sent
+            return self.run_on(inputs)
 
     def run_parts(self, bases: list[int]) -> None:
         """Enqueues all steps, one part after the other."""

@@ -20,7 +20,7 @@ from ...errors import DeviceError, DeviceMemoryError, Source
 from ...text import size_text
 from ..device import Device
 from ..forks import renewed
-from .buffer import Kind
+from .buffer import DeviceBuffer, Kind
 from .driver import OLD_DRIVER, TOOLKIT, DriverError, absent, driver
 from .memory import PinnedPool, Pool
 
@@ -41,6 +41,8 @@ class Gpu:
         self.kept: collections.deque = collections.deque()   # (event, owner): memory of others that this device may be using
         self.dying: collections.deque = collections.deque()  # owners whose event is not recorded yet
         self.dead_graphs: collections.deque[tuple[int, int]] = collections.deque()   # (executable, graph) of dead programs
+        self.numbers: dict[tuple[str, bytes], DeviceBuffer] = {}   # numbers that lie there: (dtype, bytes) -> where
+        self.seen: dict[tuple[str, bytes], None] = {}    # numbers that came once
         self.functions: dict[tuple[str, str], tuple[int, int]] = {}   # (source, name) -> kernel, shared bytes
         self.programs: weakref.WeakSet = weakref.WeakSet()   # they hold arenas and graphs, and give them back when asked
         self.checks: dict[object, None] = {}             # programs run since the last wait whose status cells nobody looked at

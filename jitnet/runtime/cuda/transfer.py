@@ -17,6 +17,7 @@ from .stream import Gpu, open_gpu
 
 CHUNK = 16 << 20   # bytes copied at once through page-locked memory: large enough for full speed, two of them overlap
 ALIGNMENT = 256    # of arrays that travel together
+MOST_NUMBERS = 256   # that stay on a device
 
 
 def host_bytes(pointer: int, nbytes: int) -> np.ndarray:
@@ -60,6 +61,27 @@ def send(gpu: Gpu, arrays: Sequence[np.ndarray]) -> list[DeviceBuffer]:
             buffers[k] = DeviceBuffer(gpu, gpu.pool.take_for_host(a.nbytes), a.shape, a.dtype)
             _send_large(gpu, buffers[k].pointer, as_bytes(np.ascontiguousarray(a)))
     return buffers
+
+
+def send_numbers(gpu: Gpu, values: Sequence[np.ndarray]) -> list[DeviceBuffer]:
+    """Numbers on a GPU. One that comes for the second time stays there; one that comes once, such as a rate of learning that
+    changes, would take addresses with it that graphs know. Within `gpu.doing`."""
+    keys = [(value.dtype.char, value.tobytes()) for value in values]
+    found = [gpu.numbers.get(key) for key in keys]
+    if None in found:
+        missing = {key: value for key, value, buffer in zip(keys, values, found) if buffer is None}
+        sent = dict(zip(missing, send(gpu, list(missing.values()))))
+        for key, buffer in sent.items():
+            _put(gpu.numbers if key in gpu.seen else gpu.seen, key, buffer if key in gpu.seen else None)
+        found = [sent[key] if buffer is None else buffer for key, buffer in zip(keys, found)]
+    return found
+
+
+def _put(table: dict, key, value) -> None:
+    """Adds an entry; the oldest of too many goes."""
+    table[key] = value
+    if len(table) > MOST_NUMBERS:
+        del table[next(iter(table))]
 
 
 def _send_large(gpu: Gpu, pointer: int, values: np.ndarray) -> None:
