@@ -60,7 +60,6 @@ class Op:
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self.array_names = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY and p.default is p_empty)
         self.statics = {p.name: p.default for p in parameters if p.name not in self.array_names}
-        self.static_names = tuple(self.statics)
         self._arity = -1 if self.variadic or p_empty in self.statics.values() else len(self.array_names)
         if register:
             if self.name in OPS:

@@ -27,7 +27,6 @@ class DeviceProperties:
 
     multiprocessors: int = 132
     threads_per_multiprocessor: int = 2048
-    shared_bytes_per_block: int = 232448   # with opt-in, of dynamic and static shared memory together
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from . import layout, native
 from .forks import renewed
 from .program import RELEASE_FROM, Program
 
-NATIVE_ORDER = {"<": sys.byteorder == "little", ">": sys.byteorder == "big", "=": True, "|": True}
 _changing = renewed(threading.RLock())   # reentrant: a finalizer may call
 WEAK_KINDS = {float: layout.KIND_FLOAT, int: layout.KIND_INT, bool: layout.KIND_BOOL}
 
@@ -138,7 +137,7 @@ class Entry:
     the result of the call; by default it raises.
     """
 
-    def __init__(self, fallback: Callable, on_error: Callable | None = None, name: str = "call", doc: str | None = None):
+    def __init__(self, fallback: Callable, on_error: Callable | None = None, name: str = "call"):
         self.fallback, self.on_error = fallback, on_error or _raise
         self._records: list[_Record] = []
         if not available():
@@ -147,8 +146,7 @@ class Entry:
         api = native.api()
         table = np.zeros(layout.TABLE_WORDS, np.int64).view(_Table)
         failed = functools.partial(_failed, self.on_error)
-        method = _MethodDef(name.encode(), native.address("jitnet_call"), METH_FASTCALL | METH_KEYWORDS,
-                            doc.encode() if doc else None)
+        method = _MethodDef(name.encode(), native.address("jitnet_call"), METH_FASTCALL | METH_KEYWORDS, None)
         table[layout.T_API] = api.address
         table[layout.T_FALLBACK], table[layout.T_ON_ERROR] = id(fallback), id(failed)
         table.keep = [fallback, failed, method, api, self._records]

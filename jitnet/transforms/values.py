@@ -226,9 +226,9 @@ def staged(function: Callable, args: tuple, name: str) -> Any:
     return tree.unflatten(out_structure, [passed[i] if i in passed else next(results) for i in range(len(outs))])
 
 
-def check_float(types: Sequence[ArrayType], names: Sequence[str], caller: str, what: str = "argument") -> None:
+def check_float(types: Sequence[ArrayType], names: Sequence[str], caller: str) -> None:
     """DerivativeError for the first type that has no derivative."""
     for t, name in zip(types, names):
         if not is_float(t.dtype):
-            raise DerivativeError(f"{caller}: {what} {name} is {t}, and only floats have a derivative",
+            raise DerivativeError(f"{caller}: argument {name} is {t}, and only floats have a derivative",
                                   "convert it with `astype(np.float64)`, or differentiate with respect to other arguments")

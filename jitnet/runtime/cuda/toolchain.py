@@ -45,6 +45,4 @@ class Launcher:
     shape: LaunchShape
 
     def __call__(self, properties: Properties) -> Launch:
-        device = DeviceProperties(properties.multiprocessors, properties.max_threads_per_multiprocessor,
-                                  properties.max_shared_memory_per_block)
-        return launch_shape(self.shape, device)
+        return launch_shape(self.shape, DeviceProperties(properties.multiprocessors, properties.max_threads_per_multiprocessor))
