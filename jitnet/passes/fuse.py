@@ -45,12 +45,12 @@ def fuse(graph: Graph, gpu: bool = False) -> Graph:
 class Group:
     """A kernel under construction, or an equation that is none (domain None)."""
 
-    __slots__ = ("ancestors", "cost", "domain", "id", "reads", "reduce", "roots")
+    __slots__ = ("ancestors", "count", "domain", "id", "reads", "reduce", "roots")
 
     def __init__(self, id: int, domain: tuple[int, ...] | None, reduce: tuple[int, ...], root: Var):
         self.id, self.domain, self.reduce, self.roots = id, domain, reduce, [root]
         self.reads: dict[Var, set[Relation]] = {}
-        self.cost = 0
+        self.count = 0       # of the equations that it computes
         self.ancestors = 0   # the ids of all groups that it depends on, as bits
 
     @property
@@ -177,7 +177,7 @@ class Fuser:
         reduces = eqn.op.kind == "reduction"
         group = Group(len(self.groups), eqn.inputs[0].type.shape if reduces or v in self.joining else v.type.shape,
                       eqn.params["axis"] if reduces else (), v)
-        group.reads, group.cost = self.reads(eqn, group.domain, group.reduce)
+        group.reads, group.count = self.reads(eqn, group.domain, group.reduce)
         group.ancestors = self.ancestors(group.reads)
         target = next((t for t in self.candidates(group) if self.may_join(t, group)), None)
         if target is None:
@@ -196,11 +196,11 @@ class Fuser:
         place, reduced = [Affine.of(a) for a in axes], [axes[k] for k in reduce]
         start = [place[k] for k in range(len(domain)) if k not in reduce]
         found: dict[Var, set[Relation]] = defaultdict(set)
-        seen, cost = set(), 0
+        seen, count = set(), 0
         pending = [(eqn, start)]
         while pending:
             e, index = pending.pop()
-            cost += 1
+            count += 1
             for atom, where in zip(e.inputs, operand_indices(e, index, reduced)):
                 if type(atom) is not Var:
                     continue
@@ -210,7 +210,7 @@ class Fuser:
                 elif (atom, tuple(where)) not in seen:
                     seen.add((atom, tuple(where)))
                     pending.append((inner, where))
-        return found, cost
+        return found, count
 
     def candidates(self, group: Group) -> Iterator[Group]:
         """Kernels to join: first those of what it reads, then the last ones that read the same over the same domain."""
@@ -229,7 +229,7 @@ class Fuser:
     def may_join(self, target: Group, group: Group) -> bool:
         """Can the root of `group` be computed in the loops of `target`?"""
         buffers = len(target.reads.keys() | group.reads.keys()) + len(target.roots) + 1
-        if buffers > MAX_BUFFERS or target.cost + group.cost > MAX_EQNS:
+        if buffers > MAX_BUFFERS or target.count + group.count > MAX_EQNS:
             return False
         if (target.reduce or group.reduce) and not self.joining.isdisjoint((*target.roots, *group.roots)):
             return False
@@ -267,7 +267,7 @@ class Fuser:
 
     def join(self, target: Group, group: Group) -> None:
         target.roots += group.roots
-        target.cost += group.cost
+        target.count += group.count
         if group.domain == target.domain:
             target.reduce = target.reduce or group.reduce
         for u, relations in group.reads.items():
