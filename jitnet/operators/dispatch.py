@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import JitnetError, MXNetError, OperatorError, OperatorIndexError
-from ..runtime.array import Array
+from ..runtime.array import Array, asarray
 from ..runtime.cuda.buffer import DeviceBuffer
 from ..runtime.device import Device
 from ..types import SHORT_NAMES, broadcast_shapes
@@ -59,7 +59,7 @@ def run_on(device: Device, op: Operator, arrays: Sequence, params: Mapping[str, 
         if not (op.kernels or op.on_gpu):
             return op.body(*[a if isinstance(a, np.ndarray) else a.host() for a in arrays], **params)
         with device:
-            out = run_compiled(op, [Array(a) for a in arrays], params, key)
+            out = run_compiled(op, [Array(a) for a in arrays], params, key if key is None else asarray(key))
     except (JitnetError, ValueError, TypeError) as error:
         raise failure(op, arrays, *((error.what, error.hint) if isinstance(error, JitnetError) else (str(error), ""))) from None
     return tuple([x._data for x in out]) if isinstance(out, tuple) else out._data

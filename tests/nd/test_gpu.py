@@ -41,6 +41,36 @@ def test_creation_and_copies():
     nd.waitall()
 
 
+DRAWN = {
+    "uniform": lambda: nd.random.uniform(-1, 1, shape=(3, 4)), "normal": lambda: nd.random.normal(shape=3, dtype="float64"),
+    "gamma": lambda: nd.random.gamma(2, 0.5, shape=5), "randint": lambda: nd.random.randint(0, 9, shape=7),
+    "poisson": lambda: nd.random.poisson(3, shape=6),
+    "per element": lambda: nd.random.uniform(nd.zeros(2), nd.ones(2), shape=3),
+    "like": lambda: nd.random.normal_like(nd.zeros((2, 2))), "out": lambda: nd.random.uniform(1, 2, out=nd.zeros((2, 2))),
+    "shuffle": lambda: nd.random.shuffle(nd.arange(9)), "an initializer": lambda: initialized(mx.init.Xavier()),
+    "an orthogonal one": lambda: initialized(mx.init.Orthogonal()),
+}
+
+
+def initialized(initializer):
+    weight = nd.zeros((4, 3))
+    initializer("a_weight", weight)
+    return weight
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_samplers_draw_there_what_they_draw_on_the_host(name):
+    found = []
+    for ctx in (mx.gpu(0), mx.cpu(0)):
+        mx.random.seed(7, ctx=ctx)
+        with ctx:
+            found.append(DRAWN[name]())
+        assert found[-1].context == ctx
+    there, here = (x.asnumpy() for x in found)
+    assert there.dtype == here.dtype and len(np.unique(there)) > 1
+    np.testing.assert_allclose(there, here, rtol=1e-6)
+
+
 def test_operators_run_there():
     x = on_gpu(X)
     same(nd.tanh(x * 2 + 1), np.tanh(X * 2 + 1))
