@@ -5,6 +5,7 @@
     grid      rows: threads along the innermost axis, and over the rows
     squares   a load runs along another axis than the stores: squares of 32 by 32 are turned through shared memory, or as many
               elements in longer and narrower pieces where one of the two axes is short
+    planes    the same where squares would be mostly empty, as of a batch of small matrices (cuda_planes.py)
 
 Vectors are used where the addresses at hand are aligned for them, which the kernel finds out; what is left over at the end of a
 row goes one by one.
@@ -16,6 +17,7 @@ from ..types import short_dtype
 from .affine import Axis
 from .cuda_launch import BLOCK, SQUARE, WARP, LaunchShape, square_edge
 from .cuda_names import VECTOR_BYTES
+from .cuda_planes import PlanesWriter, has_small_planes
 from .cuda_writer import SHORT, CudaWriter, most_lanes
 from .nest import Access, LoopNest, Node
 
@@ -30,7 +32,7 @@ def map_writer(nest: LoopNest) -> CudaWriter:
     if not nest.inner:
         return PointWriter(nest)
     if nest.tile is not None and any(turns(nest, a) for a in nest.accesses):
-        return SquareWriter(nest)
+        return PlanesWriter(nest) if has_small_planes(nest) else SquareWriter(nest)
     return GridWriter(nest) if nest.rows else FlatWriter(nest)
 
 

@@ -34,8 +34,8 @@ TOUCH_AFTER = 3600.0  # seconds: a file read again is marked as used at most thi
 # of a given source (tests/runtime/test_cache.py looks at what imports what).
 WRITERS = {"affine", "loops", "nest", "writer", "cpu", "cpu_map", "cpu_reduce", "cpu_tiles", "streaming", "spans", "in_place",
            "epilogues", "intrinsics", "steps", "control_steps", "matmul_steps", "running_steps", "gpu_steps",
-           "cuda", "cuda_keep", "cuda_launch", "cuda_map", "cuda_reduce", "cuda_rows", "cuda_scatter", "cuda_simulator",
-           "cuda_together", "cuda_writer", "signs"}
+           "cuda", "cuda_keep", "cuda_launch", "cuda_map", "cuda_planes", "cuda_reduce", "cuda_rows", "cuda_scatter",
+           "cuda_simulator", "cuda_together", "cuda_writer", "signs"}
 COMPILERS = ("frontend.py", "lower.py", "llvm.py", "cuda_compile.py")   # modules of runtime that decide what comes of a source
 SWEEP_EVERY = 64  # writes of one process between two looks at the size of the folder
 
