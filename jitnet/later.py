@@ -1,4 +1,5 @@
-"""What names of MXNet 1.x say that are not here: which part they belong to, whether it comes later, what is there instead."""
+"""What names of MXNet 1.x say that are not here, and one of JAX: which part they belong to, whether it comes later, what is
+there instead."""
 from __future__ import annotations
 
 import sys
@@ -38,6 +39,7 @@ _PARTS = {
         preloaded_multi_mp_sgd_update preloaded_multi_mp_sgd_mom_update mp_lamb_update_phase1 mp_lamb_update_phase2
         multi_lars""",
     "no data is downloaded; scikit-learn has small real sets": "get_mnist get_mnist_iterator get_cifar10 download",
+    "a `jitnet.random.Generator(seed)` holds its state: pass it to a compiled function, and draw": "PRNGKey",
 }
 PARTS = {name: text for text, names in _PARTS.items() for name in names.split()}
 

@@ -50,6 +50,11 @@ def test_a_misspelled_method():
         jitnet.jit(lambda x: x.summ())(np.ones(3))
     assert lines(error)[0] == "a traced array has no attribute 'summ'" and lines(error)[2] == "did you mean `sum`?"
     with pytest.raises(errors.TraceAttributeError) as error:
+        jitnet.jit(lambda x: x.at[0].set(1))(np.ones(3))
+    assert lines(error)[2] == "write into the array itself: `x[i] = v`; `x = x.copy()` before it keeps the argument"
+    with pytest.raises(errors.TraceAttributeError, match=r"Generator\(seed\)` holds its state"):
+        jitnet.random.PRNGKey(0)
+    with pytest.raises(errors.TraceAttributeError) as error:
         jitnet.jit(lambda x: x.quux)(np.ones(3))
     assert lines(error)[2] == "it has the attributes and methods of NumPy's arrays"
 

@@ -136,9 +136,11 @@ def method_named(name: str) -> Callable:
     if hasattr(np.ndarray, name):
         raise TraceAttributeError(what, "it stands for values, not for memory: use a function of NumPy, or call this outside "
                                   "the compiled function")
+    if name == "at":   # JAX's
+        raise TraceAttributeError(what, "write into the array itself: `x[i] = v`; `x = x.copy()` before it keeps the argument")
     import difflib
 
-    meant = difflib.get_close_matches(name, [n for n in {*METHODS, *dir(np.ndarray)} if not n.startswith("_")], 1)
+    meant = difflib.get_close_matches(name, [n for n in {*METHODS, *dir(np.ndarray)} if not n.startswith("_")], 1, 0.75)
     raise TraceAttributeError(what, f"did you mean `{meant[0]}`?" if meant else
                               "it has the attributes and methods of NumPy's arrays")
 
