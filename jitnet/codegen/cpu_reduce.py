@@ -109,13 +109,13 @@ class ReduceWriter(StreamingWriter):
             return f"{short_dtype(dtype)}(0)"
         if combine in ("mul_reduce_", "and"):
             return f"{short_dtype(dtype)}(1)"
-        largest = combine == "min_reduce_"
+        lowest = combine == "min_reduce_"   # is what is looked for: anything is below the start
         if is_float(dtype):
-            value = np.inf if largest else -np.inf
+            value = np.inf if lowest else -np.inf
         elif dtype.kind == "b":
-            value = largest
+            value = lowest
         else:
-            value = np.iinfo(dtype).max if largest else np.iinfo(dtype).min
+            value = np.iinfo(dtype).max if lowest else np.iinfo(dtype).min
         return self.scalar(("start", combine, dtype), value, dtype, "e")
 
     @staticmethod
