@@ -75,13 +75,13 @@ class Planner:
     def together(self, steps: Sequence[Step]) -> list[Step]:
         """The steps with those that can be one launch as one."""
         if id(steps) not in self.launches:
-            groups = grouped(steps)
-            self.launches[id(steps)] = steps, [one_launch(group, self.gpu.properties) for group in groups]
+            groups = grouped(steps, self.gpu.properties)
+            self.launches[id(steps)] = steps, list(map(one_launch, groups))
             for group, step in zip(groups, self.launches[id(steps)][1]):
-                if len(group) > 1:
-                    name, source = self.label(group[0])
-                    self.labels[id(step)] = f"{name} with {len(group) - 1} more", source
-                    self.shared.update((id(other), name) for other in group[1:])
+                if len(group.steps) > 1:
+                    name, source = self.label(group.steps[0])
+                    self.labels[id(step)] = f"{name} with {len(group.steps) - 1} more", source
+                    self.shared.update((id(other), name) for other in group.steps[1:])
         return self.launches[id(steps)][1]
 
     def add(self, steps: Sequence[Step], around: Around, parts: list) -> None:

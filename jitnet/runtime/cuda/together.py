@@ -21,46 +21,56 @@ from .driver import Properties
 from .module import GpuKernel
 from .toolchain import Launcher
 
-PASSED = 32   # steps that one may run before: every one is looked at for every step
+PASSED = 32   # launches that a step may be moved before: every one is looked at for every step
+ALONG_ONE_AXIS = ("flat", "rows", "columns", "squares")   # templates whose grids are
 
 
-def grouped(steps: Sequence) -> list[list]:
-    """The steps in an order in which they may run; those of one list may run at the same time, and are uses of one kernel."""
-    groups: list[list] = []
+@dataclass(eq=False)
+class Group:
+    """Steps that may run at the same time, as uses of one kernel; launches: those of each, None where it must stay alone."""
+
+    steps: list
+    launches: list[Launch | None]
+
+    @property
+    def has_room(self) -> bool:
+        """May one more use of the kernel be in the same launch?"""
+        count = len(self.steps) + 1
+        return count <= MOST_USES and count * (len(parameters(self.steps[0].kernel.source)) + 1) <= MOST_PARAMETERS
+
+
+def grouped(steps: Sequence, properties: Properties) -> list[Group]:
+    """The steps in groups, in an order in which they may run."""
+    groups: list[Group] = []
     for step in steps:
-        place = home(groups, step)
-        if place is None:
-            groups.append([step])
+        launch = launch_of(step, properties)
+        home = None if launch is None else find_home(groups, step, launch)
+        if home is None:
+            groups.append(Group([step], [launch]))
         else:
-            groups[place].append(step)
+            home.steps.append(step)
+            home.launches.append(launch)
     return groups
 
 
-def home(groups: list[list], step) -> int | None:
+def find_home(groups: list[Group], step, launch: Launch) -> Group | None:
     """The group that a step can join: no step in it or after it touches what the step writes, or writes what it reads."""
-    if not joins(step):
-        return None
-    for place in range(len(groups) - 1, max(len(groups) - 1 - PASSED, -1), -1):
-        group = groups[place]
-        if not all(apart(other, step) for other in group):
+    for group in reversed(groups[-PASSED:]):
+        if not all(apart(other, step) for other in group.steps):
             return None
-        if joins(group[0]) and group[0].kernel.source == step.kernel.source and has_room(group):
-            return place
+        first, its = group.steps[0], group.launches[0]
+        if its is not None and its.block == launch.block and first.kernel.source == step.kernel.source and group.has_room:
+            return group
     return None
 
 
-def joins(step) -> bool:
-    """Can a step be a part of a launch? Kernels of elementwise work without rows can, whose blocks know of nothing but each
-    other."""
+def launch_of(step, properties: Properties) -> Launch | None:
+    """The launch of a step that can be a part of another one: of a kernel whose blocks, along one axis, know nothing but how
+    many there are. None for others."""
     kernel = getattr(step, "kernel", None)
-    return (isinstance(kernel, GpuKernel) and isinstance(kernel.launch, Launcher) and kernel.launch.shape.template == "flat"
-            and not kernel.by_pointer and bool(step.spans))
-
-
-def has_room(group: list) -> bool:
-    """May one more use of the kernel be in the same launch?"""
-    count = len(group) + 1
-    return count <= MOST_USES and count * (len(parameters(group[0].kernel.source)) + 1) <= MOST_PARAMETERS
+    if not (isinstance(kernel, GpuKernel) and isinstance(kernel.launch, Launcher) and step.spans) or kernel.by_pointer:
+        return None
+    return kernel.launch(properties) if kernel.launch.shape.template in ALONG_ONE_AXIS else None
 
 
 def apart(before, step) -> bool:
@@ -70,24 +80,13 @@ def apart(before, step) -> bool:
     return (before.part and before.part == step.part) or independent(before, step)
 
 
-@dataclass(frozen=True)
-class OneAfterTheOther:
-    """The launch of several uses of a kernel, each with blocks of its own; `ends`: of which the next ones begin."""
-
-    ends: tuple[int, ...]
-    block: tuple[int, int, int]
-
-    def __call__(self, properties: Properties) -> Launch:
-        return Launch((self.ends[-1], 1, 1), self.block)
-
-
-def one_launch(group: Sequence[KernelStep], properties: Properties) -> KernelStep:
-    """The step of a group's launch."""
-    if len(group) == 1:
-        return group[0]
-    launches = [step.kernel.launch(properties) for step in group]
+def one_launch(group: Group) -> KernelStep:
+    """The step of a group's launch: the blocks of one use, then those of the next."""
+    steps, launches = group.steps, group.launches
+    if len(steps) == 1:
+        return steps[0]
     ends = tuple(itertools.accumulate(launch.grid[0] for launch in launches))
-    kernel, sizes = group[0].kernel, tuple([n for step in group for n in step.sizes])
-    launch = OneAfterTheOther(ends, launches[0].block)
-    made = GpuKernel(together(kernel.source, len(group)), kernel.name, (*sizes, *ends), launch)
-    return KernelStep(made, tuple([slot for step in group for slot in step.buffers]), made.sizes, 1)
+    whole = Launch((ends[-1], 1, 1), launches[0].block, max(launch.shared_bytes for launch in launches))
+    kernel, sizes = steps[0].kernel, (*(n for step in steps for n in step.sizes), *ends)
+    made = GpuKernel(together(kernel.source, len(steps)), kernel.name, sizes, lambda properties: whole)
+    return KernelStep(made, tuple([slot for step in steps for slot in step.buffers]), sizes, 1)

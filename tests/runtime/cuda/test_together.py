@@ -140,3 +140,32 @@ def test_the_text():
         "    blocks = either_(block < until_0, until_0, until_1) - since\n"
         "    block -= since\n"
         "    out0[block] = x0[blocks] + n0\n")
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+FORMS = {
+    "sums": lambda *xs: [np.sum(x, axis=1) for x in xs],
+    "sums of columns": lambda *xs: [np.sum(x, axis=0) for x in xs],
+    "softmax": lambda *xs: [softmax(x) for x in xs],
+    "norms": lambda *xs: [np.sqrt(np.sum(x * x)) for x in xs],
+    "turned": lambda *xs: [x.T + 1 for x in xs],
+    "places": lambda *xs: [np.argmax(x, axis=1) for x in xs],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_other_kernels_than_elementwise_ones(gpu, rng, form):
+    """Reductions and transposes share a launch where their blocks have one shape."""
+    arrays = values(rng, [(40, 50), (40, 50), (41, 50), (39, 49), (40, 50), (3, 5)])
+    f = jitnet.jit(FORMS[form])
+    given = on_gpu(arrays)
+    for got, want in zip(f(*given), FORMS[form](*arrays), strict=True):
+        np.testing.assert_allclose(got.numpy(), want, rtol=2e-5, atol=1e-6)
+    assert count(f, *given) <= 3
+    alone = jitnet.jit(lambda x: FORMS[form](x)[0])
+    for got, x in zip(f(*given), given, strict=True):
+        np.testing.assert_array_equal(got.numpy(), alone(x).numpy())
