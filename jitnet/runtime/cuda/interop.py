@@ -6,13 +6,14 @@ out is reused only after the taker's stream; memory that came in is let go of wh
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 
 import numpy as np
 
 from ...errors import TraceTypeError, TraceValueError
 from ...types import BF16, known_dtype
-from .. import dlpack
+from .. import dlpack, llvm
 from .buffer import DeviceBuffer
 from .driver import DriverError, driver
 from .memory import Foreign
@@ -124,7 +125,7 @@ def _capsule(buffer: DeviceBuffer, versioned: bool, flags: int):
     managed = ManagedVersioned(1, 0, None, deleter, flags, tensor) if versioned else Managed(tensor, None, deleter)
     address = ctypes.addressof(managed)
     _exported[address] = managed, shape, strides, buffer.block
-    return _new_capsule(address, b"dltensor_versioned" if versioned else b"dltensor", _destructor)
+    return _new_capsule(address, b"dltensor_versioned" if versioned else b"dltensor", _destructor())
 
 
 # Takers call these when the interpreter ends, too, after this module's names are gone: what they need is their own.
@@ -142,9 +143,34 @@ def _destroy(capsule, exported=_exported, is_valid=_dying_is_valid, pointer=_dyi
             exported.pop(pointer(capsule, name), None)
 
 
-_destructor = ctypes.cast(_destroy, ctypes.c_void_p).value
 for _function in (_deleter, _destroy):   # code that C may call is never freed
     _python.Py_IncRef(ctypes.py_object(_function))
+
+ASIDE = """
+define void @jitnet_destroy(ptr %capsule) {{
+  %kind = alloca ptr
+  %value = alloca ptr
+  %where = alloca ptr
+  call void inttoptr (i64 {PyErr_Fetch} to ptr)(ptr %kind, ptr %value, ptr %where)
+  call void inttoptr (i64 {destroy} to ptr)(ptr %capsule)
+  %error = load ptr, ptr %kind
+  %its.value = load ptr, ptr %value
+  %its.place = load ptr, ptr %where
+  call void inttoptr (i64 {PyErr_Restore} to ptr)(ptr %error, ptr %its.value, ptr %its.place)
+  ret void
+}}
+"""
+
+
+@functools.cache
+def _destructor() -> int:
+    """The address of what a dying capsule calls: `_destroy`, with the error of a taker that refused the capsule put aside, for
+    Python code cannot run before an error has been seen."""
+    places = {name: ctypes.cast(getattr(_python, name), ctypes.c_void_p).value for name in ("PyErr_Fetch", "PyErr_Restore")}
+    text = ASIDE.format(destroy=ctypes.cast(_destroy, ctypes.c_void_p).value, **places)
+    loaded = llvm.LoadedObject(llvm.emit_object([text], vectorize=False), ("jitnet_destroy",))
+    _python.Py_IncRef(ctypes.py_object(loaded))
+    return loaded.address["jitnet_destroy"]
 
 
 # In

@@ -14,6 +14,10 @@ from jitnet.types import BF16
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
+def mx_array(x):
+    return jitnet.nd.array(x)
+
+
 class Foreign:
     """An array of another library: a jitnet array behind the protocols alone."""
 
@@ -90,6 +94,16 @@ def test_memory_lives_as_long_as_its_taker(driver):
     jitnet.gpu(0).synchronize()
     gc.collect()
     assert block() is None and not interop._exported
+
+
+@pytest.mark.parametrize("array", [jitnet.asarray, mx_array], ids=["Array", "NDArray"])
+def test_a_taker_that_refuses_says_why(driver, array):
+    """Its error is on its way while the capsule dies: found by MXNet's tests with arrays on a GPU, as a SystemError."""
+    with jitnet.gpu(0):
+        a = array(X)
+    with pytest.raises((RuntimeError, BufferError), match="Unsupported device"):
+        np.from_dlpack(a)
+    assert not interop._exported
 
 
 def test_a_capsule_that_nobody_takes(driver):
