@@ -193,6 +193,8 @@ OWN = {
     "load_vector_": load_vector, "store_vector_": store_vector,
     "either_": lambda condition, yes, no: yes if condition else no,
     "inverse_": lambda d: d, "quotients_": lambda values, d, inverse: tuple(value / inverse for value in values),
+    **{f"inverse_{half}_": lambda d: d for half in ("f16", "bf16")},
+    **{f"quotients_{half}_": lambda values, d, inverse: tuple(value / inverse for value in values) for half in ("f16", "bf16")},
     "atomic_add_": lambda memory, at, value: memory.add(at, value),
 }
 

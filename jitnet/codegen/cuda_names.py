@@ -14,7 +14,8 @@
     row_add_(value)             the values of all threads with this thread_y, combined; also mul, max, min
     column_add_(value)          the values of all threads with this thread_x, combined
     atomic_add_(x, at, value)   x[at] += value, in one step
-    quotients_((a, b), d, inverse)   (a / d, b / d), with inverse = inverse_(d)
+    quotients_((a, b), d, inverse)   (a / d, b / d), with inverse = inverse_(d); inverse_f16_ and quotients_f16_, and of bf16,
+                                     where all are halves in float32 and the quotients are rounded to halves
 """
 from __future__ import annotations
 

@@ -12,6 +12,15 @@ q is within (1/2 + 2^-23) ULP of x / d, so r is exact, and q' is the nearest flo
 halfway between two floats, 1 / 2D ULP for the divisor's mantissa D in [2^23, 2^24), r h errs by less, (1/2 + 1 / 2D) D / 2^48.
 Quotient and remainder have to be far from the smallest floats: |q'| >= least says so, and is false for NaN, which infinite
 quotients become here. What is neither so nor 0 is divided as it always is, as are rows whose divisor is below 0 or far from 1.
+
+    q0, q1 = quotients_f16_((x0, x1), d, inverse_f16_(d))           also bf16: of halves in float32, to be rounded to halves
+
+A quotient of 11 bits by 11 is no nearer to the middle between two normal halves than 2^-23 of itself, for the middle times the
+divisor has 23 bits; between subnormal ones it may be the middle. With h = 1 / d rounded towards zero and l what it lacks, x h +
+x l is within 2^-24 of x / d, and exact where that is a float: so it is on the same side. l is never 0, and has h's sign: so
+infinities and the signs of zeros come out right too. Of 8 bits, x h says as much for h = 1 / d rounded to nearest: 2^-17 lie
+between quotients and middles, and the middles between subnormal halves lie among float32's subnormals, where it is exact. Rows
+whose divisor is far from 1 are divided as ever.
 """
 from __future__ import annotations
 
@@ -65,6 +74,27 @@ def quotients_of(xs: list, d, high, low, least) -> list:
     return [either(builder, q, start, r, last).value for q, r in zip(usual, rare)]
 
 
+def inverse_of_half(d, bits: int) -> list:
+    """(h, l) of a divisor that is a half of that many bits; h is NaN where it says nothing, l is used for 11 bits alone."""
+    high = d.const(1) / d
+    if bits == 11:
+        high = ((-high).fma(d, 1) < 0).where((high.to_bits() - 1).from_bits(), high)
+    rest = (-high).fma(d, 1)
+    low = rest.eq(0).where(high * 2.0 ** -RANGE[True], rest * high)
+    known = (d.abs() >= 2.0 ** -RANGE[True]) & (d.abs() <= 2.0 ** RANGE[True])
+    return [known.where(high, float("nan")), low]
+
+
+def quotients_of_halves(xs: list, d, high, low, bits: int) -> list:
+    """The quotients of all xs; the road for a divisor that is far from 1 is one for all."""
+    builder = d.builder
+    usual = [x.fma(high, x * low) if bits == 11 else x * high for x in xs]
+    known, start = high.eq(high), builder.block
+    with builder.if_then((~known).value, likely=False):
+        divided, last = [x / d for x in xs], builder.block
+    return [either(builder, q, start, r, last).value for q, r in zip(usual, divided)]
+
+
 def either(builder, a, before, b, instead):
     """The one of two values whose block was the last one."""
     result = builder.phi(a.type)
@@ -89,3 +119,26 @@ def quotients_(typingctx, values, d, inverse):
         inverse = scalars(builder, [builder.extract_value(args[2], k) for k in range(3)])
         return context.make_tuple(builder, sig.return_type, quotients_of(xs, divisor, *inverse))
     return types.UniTuple(d, len(values))(types.UniTuple(d, len(values)), d, inverse), codegen
+
+
+def of_halves(name: str, bits: int) -> list:
+    """inverse_<name>_ and quotients_<name>_."""
+    def inverse(typingctx, d):
+        def codegen(context, builder, sig, args):
+            (divisor,) = scalars(builder, args)
+            return context.make_tuple(builder, sig.return_type, [s.value for s in inverse_of_half(divisor, bits)])
+        return types.UniTuple(d, 2)(d), codegen
+
+    def quotients(typingctx, values, d, inverse):
+        def codegen(context, builder, sig, args):
+            xs, inverse = (scalars(builder, [builder.extract_value(args[k], n) for n in range(count)])
+                           for k, count in ((0, len(values)), (2, 2)))
+            (divisor,) = scalars(builder, [args[1]])
+            return context.make_tuple(builder, sig.return_type, quotients_of_halves(xs, divisor, *inverse, bits))
+        return types.UniTuple(d, len(values))(types.UniTuple(d, len(values)), d, inverse), codegen
+
+    inverse.__name__, quotients.__name__ = f"inverse_{name}_", f"quotients_{name}_"
+    return [intrinsic(inverse), intrinsic(quotients)]
+
+
+HALVES = [function for name, bits in (("f16", 11), ("bf16", 8)) for function in of_halves(name, bits)]

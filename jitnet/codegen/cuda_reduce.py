@@ -11,9 +11,10 @@ has no elements, and nothing of it is stored: all threads of a block must reach 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 
 from ..sizes import smallest
-from ..types import short_dtype
+from ..types import HALVES, short_dtype
 from .affine import Axis
 from .cpu_reduce import ReduceWriter, is_float_sum
 from .cuda_launch import LaunchShape
@@ -45,7 +46,8 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.number = 0   # of the stage that is written
         self.width = 1    # elements of a vector
         self.strides: dict[Axis, str] = {}
-        self.inverses: dict[Node, str] = {}   # of divisors that are the same for a row
+        self.inverses: dict[tuple[Node, str], str] = {}   # of divisors that are the same for a row
+        self.readers: dict[Node, list[Node | None]] | None = None
 
     def reduced_elements(self) -> int:
         whole = math.prod(a.extent for a in self.nest.inner)   # a chunk may be larger
@@ -86,7 +88,7 @@ class TeamWriter(CudaWriter, ReduceWriter):
         self.statements(still, [], 2)
         for node in moving:
             if is_quotient_of_row(node, stage, moving):
-                self.inverse(node.operands[1])
+                self.inverse(node)
         self.start(stage, 2)
         start, _ = self.range_of_positions()
         if self.width == 1:
@@ -216,12 +218,22 @@ class TeamWriter(CudaWriter, ReduceWriter):
             (place,) = places[k].values()
             self.put(depth, f"{', '.join(names)} = load_vector_({buffer}, {base}{place}, {self.width})")
 
-    def inverse(self, divisor: Node) -> str:
-        """What a divisor of a whole row is divided by with; written once."""
-        if divisor not in self.inverses:
-            name = self.inverses[divisor] = self.fresh("inverse")
-            self.put(2, f"{name} = inverse_({self.names[divisor]})")
-        return self.inverses[divisor]
+    def inverse(self, node: Node) -> tuple[str, str]:
+        """(what the divisor of a whole row divides with, written once; the kind of halves that are divided) of a quotient."""
+        divisor, kind = node.operands[1], self.halves(node)
+        if (divisor, kind) not in self.inverses:
+            name = self.inverses[divisor, kind] = self.fresh("inverse")
+            self.put(2, f"{name} = inverse_{kind}({self.names[divisor]})")
+        return self.inverses[divisor, kind], kind
+
+    def halves(self, node: Node) -> str:
+        """`f16_` or `bf16_` of a quotient of such halves in float32 that is nothing but rounded to one; empty of any other."""
+        if self.readers is None:
+            self.readers = readers(self.nest)
+        dtypes = {n.operands[0].dtype if is_cast(n) else n.dtype for n in node.operands}
+        dtypes |= {n.dtype if n is not None and is_cast(n) else None for n in self.readers[node]}
+        (dtype, *others) = dtypes
+        return f"{short_dtype(dtype)}_" if not others and dtype in HALVES else ""
 
     def quotients(self, node: Node, lanes: list[dict], depth: int) -> None:
         """Writes the quotients of several elements by a divisor that they share."""
@@ -231,8 +243,8 @@ class TeamWriter(CudaWriter, ReduceWriter):
             names, given = [self.fresh("t") for _ in range(width)], ", ".join(lane[dividend] for lane in lanes[k:k + width])
             for lane, name in zip(lanes[k:], names):
                 lane[node] = name
-            shared = f"{self.names[divisor]}, {self.inverse(divisor)}"
-            self.put(depth, f"{', '.join(names)} = quotients_(({given}), {shared})")
+            inverse, kind = self.inverse(node)
+            self.put(depth, f"{', '.join(names)} = quotients_{kind}(({given}), {self.names[divisor]}, {inverse})")
 
     def store_all(self, store: Store, lanes: list[dict], places: list[dict], depth: int) -> None:
         """Writes a store at all places."""
@@ -316,6 +328,24 @@ class TeamWriter(CudaWriter, ReduceWriter):
     def leave(self) -> None:
         for axis in self.nest.inner:
             self.axis_names.pop(axis, None)
+
+
+def is_cast(node: Node) -> bool:
+    return node.kind == "expr" and node.eqn.op.name == "cast"
+
+
+def readers(nest: LoopNest) -> dict[Node, list[Node | None]]:
+    """The nodes that read each node; None for a store."""
+    found: dict[Node, list[Node | None]] = defaultdict(list)
+    for part in (*nest.stages, *nest.blocks):
+        nodes = [*part.nodes, *(part.reductions if isinstance(part, Stage) else part.strip)]
+        for node in nodes:
+            for operand in node.reads:
+                found[operand].append(node)
+        for store in part.stores:
+            for needed in store.needs:
+                found[needed].append(None)
+    return found
 
 
 def is_quotient_of_row(node: Node, stage: Stage, moving: list[Node]) -> bool:

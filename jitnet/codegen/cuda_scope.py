@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from .builtin import from_storage, mark_alias, mark_load, storage, to_storage
 from .cuda_names import COMBINATIONS, COORDINATES, LONG_ROW, VECTOR_BYTES
-from .cuda_quotients import inverse_, quotients_
+from .cuda_quotients import HALVES, inverse_, quotients_
 from .kernel_scope import scalars
 from .math import reduce_step
 from .names import DTYPES
@@ -330,7 +330,7 @@ def make_combination(name: str, kind: str, combine):
 CUDA_SCOPE = {name: value for name, value in NUMBA_SCOPE.items() if not name.startswith(("buffer_", "transpose_"))}
 CUDA_SCOPE |= {name: make_coordinate(name, register) for name, register in COORDINATES.items()}
 CUDA_SCOPE |= {f.__name__: f for f in (sync, div_, aligned_, load_vector_, store_vector_, either_, atomic_add_, inverse_,
-                                    quotients_)}
+                                    quotients_, *HALVES)}
 CUDA_SCOPE |= {f"shared_{dtype}": make_shared(dtype) for dtype in DTYPES}
 CUDA_SCOPE |= {f"kept_{dtype}": make_kept(dtype) for dtype in DTYPES}
 CUDA_SCOPE |= {f"{kind}_{name}_": make_combination(name, kind, combine)

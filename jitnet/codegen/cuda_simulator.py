@@ -62,6 +62,8 @@ def simulator_scope(cuda, aligned: bool) -> dict[str, object]:
     for function in (elements, shared_array, sync, div_, aligned_, load_vector_, store_vector_, either_, atomic_add_, inverse_,
                      quotients_, exchanged, combined_row, combined_column):
         scope[function.__name__] = within(function, scope)
+    for half in ("f16", "bf16"):
+        scope |= {f"inverse_{half}_": scope["inverse_"], f"quotients_{half}_": scope["quotients_"]}
     for name in COMBINATIONS:
         scope[f"{name}_step"] = quiet(COMBINE[name])
         for kind in ("row", "column"):

@@ -20,7 +20,7 @@ from jitnet.testing_kernels import interpreted_gpu
 from jitnet.testing_programs import Recorder, random_arguments, random_graph
 from jitnet.testing_ptx import compiled_ptx, same_bits, source_of
 from jitnet.testing_ulp import compiled, from_source
-from jitnet.types import DTYPES, F32, F64, is_float
+from jitnet.types import BF16, DTYPES, F16, F32, F64, is_float, short_dtype
 
 NIGHTLY = os.environ.get("JITNET_NIGHTLY", "0") not in ("", "0")
 ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
@@ -125,6 +125,24 @@ def test_random_programs(seed):
         for k, source in enumerate(dict.fromkeys(cuda_kernel(nest).source for nest in nests)):
             for cc in architectures(seed + k):
                 assert ".visible .entry kernel(" in assembled(source, cc)
+
+
+@pytest.mark.parametrize("half", [F16, BF16], ids=str)
+def test_quotients_of_halves_are_those_of_divisions(half):
+    """Rounded to halves, bit for bit: of all mantissas, where the quotient is normal, subnormal, too large or nothing."""
+    name = short_dtype(half)
+    ptx = assembled(source_of(f"quotients_{name}_((x0, x1), x2, inverse_{name}_(x2))[0]", ["f32"] * 3, "f32"), (9, 0))
+    quotients = compiled_ptx(ptx, ["f32"] * 4)
+    every = np.arange(1 << 16, dtype=np.uint16).view(half).astype(np.float32)
+    mantissas = every[(every >= 1) & (every < 2)]
+    least = np.float32(2.0 ** (-14 if half == F16 else -126))
+    divisors = [*(np.ldexp(mantissas, k) for k in ((0, 1, 2, 5, 7, 10, 11, 12) if half == F16 else (0, 3, 6, 7, 8, 50, -50)))]
+    pairs = [(mantissas * least, d) for d in divisors] + [(every, d) for d in (mantissas[::37], -mantissas[:3], every[::177])]
+    pairs += [(mantissas * np.float32(2.0 ** 15 if half == F16 else 2.0 ** 127), np.ldexp(mantissas, k)) for k in (-1, 0)]
+    for x, d in pairs:
+        x, d = (a.ravel() for a in np.broadcast_arrays(x[:, None], d))
+        with np.errstate(all="ignore"):
+            assert same_bits(quotients(x, x, d).astype(half), (x / d).astype(half)).all()
 
 
 def next_to_halfway(bits, rng, count):
