@@ -55,9 +55,12 @@ def run(op: Operator, arrays: Sequence[np.ndarray], params: Mapping[str, Any], k
 def run_on(device: Device, op: Operator, arrays: Sequence, params: Mapping[str, Any], key=None):
     """`run` on a GPU: the output as a buffer there, or a tuple of them. An operator without kernels gets its arrays copied to
     the host, and its output comes from there."""
+    on_host = not (op.kernels or op.on_gpu)
+    if on_host:   # to copy is to wait, and what went wrong before is no error of this operator
+        arrays = [a if isinstance(a, np.ndarray) else a.host() for a in arrays]
     try:
-        if not (op.kernels or op.on_gpu):
-            return op.body(*[a if isinstance(a, np.ndarray) else a.host() for a in arrays], **params)
+        if on_host:
+            return op.body(*arrays, **params)
         with device:
             out = run_compiled(op, [Array(a) for a in arrays], params, key if key is None else asarray(key))
     except (JitnetError, ValueError, TypeError) as error:

@@ -41,6 +41,15 @@ def test_creation_and_copies():
     nd.waitall()
 
 
+def test_errors_that_come_late_are_those_of_the_line_they_are_from():
+    """Also where an operator without kernels is what waits."""
+    x = on_gpu(np.eye(3))
+    nd.take(x, on_gpu([0, 7]), mode="raise")
+    with pytest.raises(IndexError, match=r"test_gpu.py:\d+: nd.take\(x, "):
+        nd.linalg.potrf(x)
+    same(nd.linalg.potrf(x), np.eye(3))
+
+
 DRAWN = {
     "uniform": lambda: nd.random.uniform(-1, 1, shape=(3, 4)), "normal": lambda: nd.random.normal(shape=3, dtype="float64"),
     "gamma": lambda: nd.random.gamma(2, 0.5, shape=5), "randint": lambda: nd.random.randint(0, 9, shape=7),
