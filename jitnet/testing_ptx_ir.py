@@ -260,11 +260,15 @@ class Translator:
         self.write(operands[0], self.value(f"trunc {kind} {found} to i32") if kind == "i64" else found, "i32")
 
     def do_bfe(self, name, suffixes, operands):
+        """Some bits of an integer, as an integer of their own."""
         value, start, length = operands[1:]
-        if suffixes != ["u32"] or "%" in start + length:
+        kind, sign = integer(suffixes[0])
+        if "%" in start + length or not 0 < int(length) <= int(kind[1:]) - int(start):
             raise unknown(self.text)
-        low = self.value(f"lshr i32 {self.read(value, 'i32')}, {start}")
-        self.write(operands[0], self.value(f"and i32 {low}, {(1 << int(length)) - 1}"), "i32")
+        above = int(kind[1:]) - int(start) - int(length)
+        high = self.value(f"shl {kind} {self.read(value, kind)}, {above}")
+        shift = "ashr" if sign == "s" else "lshr"
+        self.write(operands[0], self.value(f"{shift} {kind} {high}, {int(kind[1:]) - int(length)}"), kind)
 
     def do_float(self, name, suffixes, operands):
         """Arithmetic of floats: what rounds says `.rn`."""

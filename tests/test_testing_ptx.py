@@ -143,6 +143,29 @@ def test_arithmetic_of_halves():
     assert (list(words[[0, 1, 3]]), words[2:3].view(np.float32)[0]) == ([1, 0, 7], 2)
 
 
+@pytest.mark.parametrize("kind, start, length", [("s64", 32, 8), ("u64", 32, 8), ("s64", 56, 8), ("u64", 3, 61), ("s32", 4, 8),
+                                                 ("u32", 4, 8), ("s32", 31, 1), ("u32", 0, 32)])
+def test_fields_of_bits(kind, start, length):
+    width, value = int(kind[1:]), -0x123456789ABCDEF
+    memory = np.array([value, 0])   # the value, then the field
+    run_ptx(f""".visible .entry kernel(
+	.param .u64 kernel_param_0
+)
+{{
+	.reg .b32 	%r<3>;
+	.reg .b64 	%rd<4>;
+	ld.param.b64 	%rd1, [kernel_param_0];
+	ld.global.b{width} 	%r{'d' if width == 64 else ''}2, [%rd1];
+	bfe.{kind} 	%r{'d3' if width == 64 else '1'}, %r{'d' if width == 64 else ''}2, {start}, {length};
+	st.global.b{width} 	[%rd1+8], %r{'d3' if width == 64 else '1'};
+	ret;
+}}
+""", memory, block=(1, 1, 1))
+    field = (value >> start) % (1 << length)
+    signed = field - (field >> length - 1 << length) if kind[0] == "s" else field
+    assert int(memory.view(f"{'i' if kind[0] == 's' else 'u'}{width // 8}")[1 if width == 64 else 2]) == signed
+
+
 # What it finds, in what a kernel says and in what a compiler might make of it
 
 FAULTS = {
