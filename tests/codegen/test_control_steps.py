@@ -5,6 +5,7 @@ import pytest
 import jitnet
 from jitnet import tree
 from jitnet.ir import eval_graph
+from jitnet.nn.functional import relu
 from jitnet.runtime.program import LoopStep
 
 RNG = np.random.default_rng(5)
@@ -127,3 +128,26 @@ def test_a_loop_until_a_condition_copies_its_carry():
     f = agrees(f, X)
     (loop,) = loops(program_of(f, X).steps)
     assert not loop.turns
+
+
+def test_bodies_go_through_every_pass():
+    """The last one too: the kernel of relu's gradient reads what relu gave, in a loop as outside of it."""
+    x, bias = rows(3, 6, 8), RNG.normal(size=8).astype(np.float32)
+
+    def gradient(x, w, b):
+        return jitnet.grad(lambda w: np.sum(np.tanh(relu(x @ w + b) @ W.T)))(w)
+
+    def of_the_bias(function, *args):
+        kernels = [k for k in jitnet.jit(function).lower(*args).kernels if k.kind == "kernel"]
+        return sum(any(slot.kind == "input" for slot in k.step.buffers) for k in kernels)
+
+    def scanned(w, b, xs):
+        return jitnet.scan(lambda w, x: (w - gradient(x, w, b), None), w, xs)[0]
+
+    def chosen(w, b, xs):
+        return jitnet.cond(b[0] > 0, lambda: gradient(xs[0], w, b), lambda: w)
+
+    assert of_the_bias(gradient, x[0], W, bias) == 1
+    for function, count in ((scanned, 1), (chosen, 2)):   # of the second, the predicate too
+        assert of_the_bias(function, W, bias, x) == count
+        agrees(function, W, bias, x)
