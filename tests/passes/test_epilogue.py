@@ -162,6 +162,38 @@ def test_readers_that_need_the_product_keep_it(function):
     passed(function, X, W, B)
 
 
+# what a later kernel asks for (p: the product that relu is given, with the bias b or without; h: the relu), and when it reads h
+LATER = {
+    "the sum": (lambda p, b, h: p + b <= 0, "bias"), "the product": (lambda p, b, h: p <= 0, "no bias"),
+    "greater": (lambda p, b, h: p > 0, "no bias"), "beside relu": (lambda p, b, h: (p + b <= 0) & (h < 1), "bias"),
+    "beside the bias": (lambda p, b, h: (p + b <= 0) * b, "bias"), "greater or equal": (lambda p, b, h: p >= 0, ""),
+    "less": (lambda p, b, h: p < 0, ""), "a value": (lambda p, b, h: p, ""), "a power": (lambda p, b, h: (p + b) ** 3, ""),
+    "other bound": (lambda p, b, h: p + b <= 1, ""), "other bias": (lambda p, b, h: p + 2 * b <= 0, ""),
+    "other sum": (lambda p, b, h: p + 1 <= 0, ""), "difference": (lambda p, b, h: p - b <= 0, ""),
+    "two bounds": (lambda p, b, h: (p <= 0) & (p < 1), ""), "two sums": (lambda p, b, h: (p + b <= 0) | (p <= 0), ""),
+    "another product": (lambda p, b, h: p @ (W.T @ W), "")}
+
+
+@pytest.mark.parametrize("given", ["bias", "no bias"])
+@pytest.mark.parametrize("name", LATER)
+def test_masks_of_later_kernels(name, given):
+    """Only the sign of what relu was given is known from what it gave. A product lies between: the kernels are two."""
+    mask, reads = LATER[name]
+
+    def function(x, w, b):
+        p = x @ w
+        h = relu(p + b) if given == "bias" else relu(p)
+        return np.tanh(h @ W.T) @ W * mask(p, b, h)
+
+    f = jitnet.jit(function)
+    for x in (X, X * 0):
+        b = np.array([0, 1, -1, -0.0, 0.5], np.float32)
+        before, after = [check_graph(dict(f.steps(x, W, b))[name]) for name in ("split_reductions", "relu_masks")]
+        assert (after.eqns != before.eqns) == (given == reads)
+        assert all(len(set(eqn.inputs)) == len(eqn.inputs) for eqn in after.eqns if eqn.op.name == "kernel")
+        np.testing.assert_allclose(f(x, W, b), eval_graph(f.graph(x, W, b), x, W, b)[0], rtol=1e-5, atol=1e-5)
+
+
 def test_long_kernels_are_not_spelled_out():
     def squares(x, w):
         h = x @ w
