@@ -89,6 +89,17 @@ def test_calls_in_calls_are_inlined(graphs):
     graphs.same_meaning(graph, result)
 
 
+def test_inlined_equations_keep_their_lines(graphs):
+    """One that has none gets the line of the call."""
+    body = graphs.build("f32[3]", lambda a: ops.exp(a) * a)
+    first, second = body.eqns
+    body = body.replace(eqns=(first, second.replace(source=None)))
+    graph = graphs.build("f32[3]", lambda x: called(body, "checkpoint", x)[0])
+    call_line = graph.eqns[0].source
+    assert call_line != first.source
+    assert [eqn.source for eqn in expand(graph).eqns] == [first.source, call_line]
+
+
 def test_recomputation_stays_a_call(graphs):
     graph = calling(graphs, "recompute")
     result = check_graph(inline_calls(expand(graph)))

@@ -130,6 +130,14 @@ def test_a_sum_that_the_product_depends_on_stays():
     assert products(lambda x, w: (x @ w, np.tanh(np.sum(w, axis=0))), X, W) == ["bgrad_b"]
 
 
+@pytest.mark.parametrize("other", [RNG.standard_normal((6, 8)), RNG.standard_normal((6, 1)), np.ones((1, 8))],
+                         ids=["all", "rows", "kept"])
+def test_what_is_added_and_is_no_bias_stays_with_kernels(other):
+    """A bias is a vector: something of the product's own shape, of its rows, or with an axis more, is none."""
+    taken = products(net(relu), X, W, other.astype(np.float32), V, C)
+    assert not {name for name in taken if "aux_bias" in name}
+
+
 def test_long_chains_are_not_spelled_out():
     def chain(x, w, v):
         h = np.tanh(np.float32(0.8) * (x @ w + (x @ w) ** 2))
