@@ -15,6 +15,7 @@ import numpy as np
 from ... import tree
 from ...errors import TraceTypeError
 from ...tracer import current_trace, within
+from ...types import same_kind, short_dtype
 from . import on_host
 from .buffer import DeviceBuffer
 
@@ -145,6 +146,8 @@ def run_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict):
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}_{method}"
     weak = range(len(inputs)) if method == "__call__" else ()
     result = _call(("ufunc", ufunc, method, name), function, inputs, kwargs, weak)
+    if out is not None and "casting" not in kwargs:
+        _check_kinds(name, out, result)
     return result if out is None else _into(out, result)
 
 
@@ -160,6 +163,14 @@ def _plain_ufunc(ufunc: np.ufunc, inputs: tuple):
         call.__name__ = ufunc.__name__
         function = _ufuncs.setdefault((ufunc, len(inputs)), jit(call))
     return _result(function, [_passed(x) for x in inputs])
+
+
+def _check_kinds(name: str, out, result) -> None:
+    """TraceTypeError where a ufunc's results are of a kind that NumPy does not write into what `out=` names: `i /= 2`."""
+    for target, value in zip(out if isinstance(out, tuple) else (out,), result if isinstance(result, tuple) else (result,)):
+        if isinstance(target, DeviceBuffer) and not same_kind(value.dtype, target.dtype):
+            raise TraceTypeError(f"{name}: a {short_dtype(value.dtype)} result cannot be written into a "
+                                 f"{short_dtype(target.dtype)} array", "convert the array first: `x = x.astype(...)`")
 
 
 def _into(out, result):

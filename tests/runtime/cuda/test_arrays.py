@@ -277,3 +277,18 @@ def test_additions_at_places(driver):
     x = jitnet.asarray(np.zeros(3), device="gpu")
     np.add.at(x, np.array([0, 2, 2]), 1.5)
     assert x.tolist() == [1.5, 0, 3]
+
+
+@pytest.mark.parametrize("write", [lambda i: operator.iadd(i, 0.5), lambda i: operator.itruediv(i, 2),
+                                   lambda i: operator.imul(i, np.float32(2)), lambda i: np.sqrt(i, out=i)])
+def test_floats_are_not_written_into_integers(driver, write):
+    """NumPy refuses: found by the tests of arrays run on a GPU, where `i /= 2` cut its results off."""
+    i = on_gpu(np.array([1, 2]))
+    with pytest.raises(TypeError, match="a f64 result cannot be written into a i64 array"):
+        write(i)
+    np.testing.assert_array_equal(i.numpy(), [1, 2])
+    i += True
+    i //= 2
+    x = on_gpu(np.ones(2, np.float32))
+    x += np.ones(2)
+    np.testing.assert_array_equal((i + x).numpy(), [3, 3])
