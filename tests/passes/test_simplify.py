@@ -311,3 +311,10 @@ def test_which_dtype_holds_another(wide, narrow, holds):
             with np.errstate(all="ignore"):
                 survives = [int(v.astype(wide)) == int(v) for v in values]
             assert all(survives) is holds
+
+
+@pytest.mark.parametrize("ones", [np.ones(1), np.ones((1, 1)), np.ones(6)], ids=["one", "one twice", "all"])
+def test_arrays_of_one_value_are_that_value(graphs, ones):
+    graph = graphs.build("f32[1,6]", lambda x: x * ones.astype(np.float32))
+    result = simplify(graph)
+    assert result.outputs == result.inputs and graphs.ops(result) == []
