@@ -13,7 +13,7 @@ from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
 from .runtime.device import CPU
 from .tracer import Traced
-from .writes import apart
+from .writes import lodgers
 
 MOST_TRIED = 4   # structures of arguments on a GPU that a function tries in turn
 
@@ -49,7 +49,7 @@ class Record:
 
     def is_free(self, leaves: list) -> bool:
         """Whether nothing has to be checked before it runs on these buffers of a GPU, and numbers."""
-        return not self.written or apart(leaves, len(leaves) - len(self.numbers))
+        return not (self.written and lodgers(leaves))
 
     def run_away(self, leaves: list):
         """The result for buffers of a GPU, and numbers."""

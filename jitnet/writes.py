@@ -9,13 +9,13 @@ from .arguments import LeafNames
 from .errors import TraceValueError
 from .runtime.array import Array
 from .runtime.cuda.buffer import DeviceBuffer
-from .runtime.cuda.memory import Block, Foreign
+from .runtime.cuda.memory import Foreign
 
 
 def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> None:
     """TraceValueError when an argument that will be written is read-only, or shares memory with another or with itself."""
     arrays = [leaf._data if type(leaf) is Array else leaf for leaf in leaves]
-    lodgers = _lodgers(arrays)
+    shared = lodgers(arrays)
     for k in written:
         if not isinstance(arrays[k], (np.ndarray, DeviceBuffer)):  # a scalar: what is written stays inside the function
             continue
@@ -24,25 +24,18 @@ def check_writable(written: tuple[int, ...], leaves: list, names: LeafNames) -> 
         if isinstance(arrays[k], np.ndarray) and _lies_in_one_place(arrays[k]):
             raise TraceValueError(f"{names[k]} has elements in one place, and the function writes into it",
                                   "pass a copy: `x.copy()`")
-        for other in range(len(arrays)) if k in lodgers else lodgers:
+        for other in range(len(arrays)) if k in shared else shared:
             if other != k and type(arrays[other]) is type(arrays[k]) and _overlap(arrays[k], arrays[other]):
                 what = f"shares memory with `{names.paths()[other]}`, and the function writes into it"
                 raise TraceValueError(f"{names[k]} {what}", "pass a copy of one of them: `x.copy()`")
 
 
-def _lodgers(arrays: list) -> list[int]:
+def lodgers(arrays: list) -> list[int]:
     """The places of arrays that may not have their memory for themselves. Two of which neither is here share none."""
     homes = [array.block if type(array) is DeviceBuffer else array for array in arrays]
     known = collections.Counter(map(id, homes))
     return [k for k, home in enumerate(homes) if known[id(home)] > 1 or type(home) is Foreign
             or (isinstance(home, np.ndarray) and not home.flags.owndata)]
-
-
-def apart(arrays: list, count: int) -> bool:
-    """Whether each buffer of a GPU among these, `count` of them, has a block of a pool for itself: then they share nothing,
-    and can be written."""
-    blocks = {array.block for array in arrays if type(array) is DeviceBuffer}
-    return len(blocks) == count and set(map(type, blocks)) == {Block}
 
 
 def _lies_in_one_place(x: np.ndarray) -> bool:
